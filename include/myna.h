@@ -1,0 +1,214 @@
+/* myna.h: the engine: open a model file, submit requests, take events.
+ *
+ * A model is immutable and may be shared by engines and threads. An engine owns one thread that runs every step:
+ * callers submit whole prompts and take events; the engine finds what is already computed. A session is a thin
+ * wrapper over a batch of one. Option structs: zero means default. Nothing here exits, aborts or prints. */
+#ifndef MYNA_H
+#define MYNA_H
+
+#include "myna_base.h"
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct myna_model myna_model;
+typedef struct myna_engine myna_engine;
+typedef struct myna_session myna_session;
+
+/* ---- model ---- */
+
+typedef struct myna_model_options {
+  bool no_mmap;        /* read the file into memory */
+  bool header_only;    /* metadata, tensors and tokenizer only; no family needed (inspect, tokenize) */
+} myna_model_options;
+
+/* Opens a .gguf file (or any split of a set). Takes milliseconds: nothing is read but the header. Safe on untrusted files.
+ * The caller closes it with myna_model_close after the last engine using it is freed. */
+MYNA_API int myna_model_open(myna_model **out, const char *path, const myna_model_options *o, myna_err *err);
+MYNA_API void myna_model_close(myna_model *m);
+
+typedef struct myna_model_info {
+  const char *arch, *name, *file; /* borrowed until close; "" when unknown */
+  int64_t n_layer, n_embd, n_vocab, n_ctx_train, n_head, n_head_kv;
+  int64_t n_params, weight_bytes, file_bytes;
+  int64_t n_tensors, n_meta;
+  bool has_tokenizer, has_template;
+  const char *weight_type; /* type holding most bytes, "Q4_K" */
+} myna_model_info;
+MYNA_API void myna_model_get_info(const myna_model *m, myna_model_info *out);
+
+typedef struct myna_tensor_info {
+  const char *name; /* borrowed until close */
+  myna_dtype type;
+  int n_dims;
+  int64_t dims[4]; /* C order: the last is contiguous */
+  int64_t bytes, offset;
+  int file;
+} myna_tensor_info;
+MYNA_API int myna_model_get_tensor(const myna_model *m, int64_t i, myna_tensor_info *out);
+/* Key and value (as text, long arrays shortened to max_items) of metadata entry i; returns the length of the value's text or a
+ * negative code. key is borrowed; value gets at most n bytes with NUL. type: "u32", "str", "arr[f32,10]". */
+MYNA_API int64_t myna_model_get_meta(const myna_model *m, int64_t i, const char **key, char type[24], char *value, size_t n, int max_items);
+/* Chat template of the file, NULL when there is none. */
+MYNA_API const char *myna_model_get_template(const myna_model *m);
+
+/* The plan of a step as text (see myna_plan_print); returns the length. */
+MYNA_API int64_t myna_model_print_plan(myna_model *m, char *buf, int64_t n, myna_err *err);
+
+/* ---- text ---- */
+
+typedef struct myna_tokenize_options {
+  bool no_special;    /* do not add BOS/EOS even when the file asks for it */
+  bool parse_special; /* control tokens written in the text become their ids */
+} myna_tokenize_options;
+/* Ids of text[0..n); returns how many there are (the first cap are written), negative on failure. Any bytes. Thread-safe. */
+MYNA_API int64_t myna_tokenize(const myna_model *m, const char *text, size_t n, const myna_tokenize_options *o, int32_t *ids, int64_t cap,
+                               myna_err *err);
+/* Text of ids[0..n) as whole characters; returns the length (at most cap bytes are written, no NUL). special: control tokens are shown. */
+MYNA_API int64_t myna_detokenize(const myna_model *m, const int32_t *ids, int64_t n, bool special, char *buf, int64_t cap, myna_err *err);
+/* Raw bytes of one token; returns the length. */
+MYNA_API int64_t myna_token_text(const myna_model *m, int32_t id, char *buf, int64_t cap);
+/* -1 when the model has none. */
+MYNA_API int32_t myna_token_bos(const myna_model *m);
+MYNA_API int32_t myna_token_eos(const myna_model *m);
+MYNA_API bool myna_token_is_eog(const myna_model *m, int32_t id);
+
+/* ---- sampling ---- */
+
+/* Zero means llama.cpp's default where the comment names one; fields that mean "off" are 0 as well unless said.
+ * myna_sampling_default fills all defaults explicitly; the engine treats a zero struct as greedy = false with these defaults. */
+typedef struct myna_logit_bias { int32_t id; float bias; } myna_logit_bias;
+typedef struct myna_sampling {
+  bool set;                 /* false: everything below is ignored and defaults are used */
+  uint64_t seed;            /* counter-based: token i of the answer depends on (seed, i) only */
+  float temperature;        /* 0.8; <= 0: greedy */
+  float dynatemp_range, dynatemp_exponent; /* 0, 1 */
+  int32_t top_k;            /* 40; <= 0: off */
+  float top_p, min_p, typical_p, top_n_sigma; /* 0.95, 0.05, 1, -1 (off) */
+  float xtc_probability, xtc_threshold;       /* 0, 0.1 */
+  int32_t min_keep;
+  int32_t repeat_last_n;    /* 64; -1: whole context, 0: off */
+  float repeat_penalty, frequency_penalty, presence_penalty; /* 1, 0, 0 */
+  float dry_multiplier, dry_base; /* 0 (off), 1.75 */
+  int32_t dry_allowed_length, dry_penalty_last_n; /* 2, -1 */
+  const char *const *dry_breakers; /* strings; NULL: "\n", ":", "\"", "*" */
+  int n_dry_breakers;
+  int mirostat;             /* 0, 1, 2 */
+  float mirostat_tau, mirostat_eta; /* 5, 0.1 */
+  const myna_logit_bias *bias;
+  int n_bias;
+  bool ignore_eos;
+  const char *order;        /* letters e d s k y p m x t as in llama.cpp; NULL: "edskypmxt" */
+} myna_sampling;
+MYNA_API void myna_sampling_default(myna_sampling *s);
+
+/* ---- engine ---- */
+
+typedef struct myna_engine_options {
+  int n_threads;       /* 0: physical cores within affinity and quota */
+  bool pin;
+  int64_t n_ctx;       /* positions per sequence; 0: what the model was trained for (at most 4096 unless asked) */
+  int64_t n_seq;       /* sequences at once; 0: 8 */
+  int64_t n_batch;     /* tokens per step; 0: 512 */
+  int64_t kv_tokens;   /* positions in the page pool over all sequences; 0: n_ctx * min(n_seq, what fits) */
+  myna_dtype kv_type;  /* with kv_type_set: F32, F16, BF16 for keys and values; else by the weights (decision 11) */
+  bool kv_type_set;
+  bool exact;          /* float activations and F32 KV for any file */
+  int64_t mem_limit;   /* bytes of private memory + mapped file; 0: none */
+  bool mem_weights_cached; /* leave the mapped file out of the limit */
+} myna_engine_options;
+MYNA_API int myna_engine_new(myna_engine **out, myna_model *m, const myna_engine_options *o, myna_err *err);
+/* Cancels what runs, joins the thread, frees everything. */
+MYNA_API void myna_engine_free(myna_engine *e);
+
+typedef struct myna_memory {
+  int64_t weights, kv, compute, tokenizer, other, total, limit;
+} myna_memory;
+/* Where every byte goes, or would go: also without an engine (before loading). o may be NULL. */
+MYNA_API int myna_memory_plan(myna_model *m, const myna_engine_options *o, myna_memory *out, myna_err *err);
+
+typedef enum myna_finish {
+  MYNA_FINISH_NONE, MYNA_FINISH_STOP /* end token */, MYNA_FINISH_STRING /* stop string */, MYNA_FINISH_LENGTH, MYNA_FINISH_CONTEXT,
+  MYNA_FINISH_CANCELLED, MYNA_FINISH_ERROR
+} myna_finish;
+
+typedef struct myna_request {
+  const int32_t *tokens; /* the whole prompt, [n_tokens] >= 1; copied */
+  int64_t n_tokens;
+  int64_t max_tokens;    /* generated; 0: until the end or the context is full; -1 the same */
+  myna_sampling sampling;
+  const char *const *stop; /* stop strings, matched on text across token borders, never emitted; copied */
+  int n_stop;
+  bool context_shift;    /* when the context is full: drop the oldest half after n_keep and recompute; else FINISH_CONTEXT */
+  int64_t n_keep;
+  bool want_logits;      /* prompt evaluation only: every prompt row's logits come as events of kind LOGITS */
+  bool no_text;          /* do not detokenize: events carry ids only (files without tokenizer) */
+  const int32_t *forced; /* NULL, or [n_forced]: token i of the answer is forced[i] instead of sampled (bench, tests) */
+  int64_t n_forced;
+  int n_probs;           /* top log-probabilities per token in the event, <= 20 */
+  void *user;            /* comes back in events */
+} myna_request;
+
+typedef enum myna_event_kind { MYNA_EVENT_TOKEN, MYNA_EVENT_LOGITS, MYNA_EVENT_PROGRESS, MYNA_EVENT_DONE } myna_event_kind;
+
+typedef struct myna_timings {
+  double queue_s, prompt_s, gen_s, first_token_s; /* seconds; first_token_s since submit */
+  int64_t n_prompt, n_cached, n_gen;              /* tokens: prompt, of them found computed, generated */
+} myna_timings;
+
+typedef struct myna_event {
+  int64_t id;           /* request */
+  myna_event_kind kind;
+  void *user;
+  int32_t token;
+  const char *text;     /* whole characters that became certain with this token (may be empty); borrowed until the next call */
+  int64_t text_len;
+  const float *logits;  /* LOGITS: [n_rows, n_vocab] of prompt rows first_row..; borrowed until the next call */
+  int64_t first_row, n_rows, n_vocab;
+  float logprob;        /* of the token under the unmodified distribution, when n_probs > 0 */
+  int n_top;
+  const int32_t *top_ids;     /* [n_top] */
+  const float *top_logprobs;
+  int64_t n_done, n_total;    /* PROGRESS: prompt tokens */
+  myna_finish finish;   /* DONE */
+  myna_err err;         /* DONE with FINISH_ERROR */
+  myna_timings timings; /* DONE */
+} myna_event;
+
+/* Queues a request; *id is > 0. Refuses (MYNA_E_ARG, MYNA_E_LIMIT) what can never run. Thread-safe. */
+MYNA_API int myna_submit(myna_engine *e, const myna_request *r, int64_t *id, myna_err *err);
+/* Ends a request at the next step: its DONE event has FINISH_CANCELLED. Unknown ids: MYNA_E_NOTFOUND. Thread-safe, and safe in a
+ * signal handler only through a flag of the caller. */
+MYNA_API int myna_cancel(myna_engine *e, int64_t id);
+/* Waits at most timeout_ms (-1: for ever) for the next event of any request. 1: *out is filled; 0: timeout. What out borrows lives until
+ * the next call from the same engine. One consumer at a time. */
+MYNA_API int myna_next_event(myna_engine *e, int timeout_ms, myna_event *out);
+
+typedef struct myna_engine_stats {
+  int64_t n_steps, n_prompt_tokens, n_gen_tokens, n_running, n_queued, pages_total, pages_used, pages_shared, tokens_reused;
+  int64_t n_threads, n_ctx, n_batch, n_seq;
+  const char *kv_type, *cpu_level;
+  myna_memory memory;
+} myna_engine_stats;
+MYNA_API void myna_engine_get_stats(const myna_engine *e, myna_engine_stats *out);
+
+/* ---- session: a batch of one ---- */
+
+/* A conversation over an engine of its own. */
+MYNA_API int myna_session_new(myna_session **out, myna_model *m, const myna_engine_options *o, myna_err *err);
+MYNA_API void myna_session_free(myna_session *s);
+/* Runs one request to its end; on_event (may be NULL) sees every event and returns false to cancel. */
+MYNA_API int myna_session_run(myna_session *s, const myna_request *r, bool (*on_event)(void *user, const myna_event *ev), void *user,
+                              myna_timings *out, myna_finish *finish, myna_err *err);
+
+/* Process-wide facts for a crash handler: fills path and offset when addr lies in a mapped model file. Async-signal-safe. */
+MYNA_API bool myna_mapped_file_at(const void *addr, const char **path, size_t *offset);
+/* Name of the CPU level in force ("avx512bf16"); err when MYNA_CPU asks for what this machine has not. */
+MYNA_API const char *myna_cpu_level(myna_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,161 @@
+/* base.h: the lowest layer: errors, memory, strings, maps, files, threads, CPU detection.
+ * Everything above may include it; it includes nothing of ours but the public base header. */
+#ifndef MYNA__BASE_H
+#define MYNA__BASE_H
+
+#include "myna_base.h"
+#include <assert.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+
+#define MYNA__PRINTF(a, b) __attribute__((format(printf, a, b)))
+#define MYNA__COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define MYNA__MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MYNA__MAX(a, b) ((a) > (b) ? (a) : (b))
+
+/* ---- errors (err.c) ---- */
+
+/* Records code, message and place unless err is NULL or already holds a failure. Returns code, so that
+ * `return myna__err(...)` is one line. `file` may be NULL; offset -1 where none. */
+int myna__err(myna_err *err, int code, const char *fmt, ...) MYNA__PRINTF(3, 4);
+int myna__err_at(myna_err *err, int code, const char *file, int64_t offset, const char *fmt, ...) MYNA__PRINTF(5, 6);
+
+/* Leaves the function with the callee's code where nothing is held. */
+#define TRY(call)                    \
+  do {                               \
+    int try_rc_ = (call);            \
+    if (try_rc_ < 0) return try_rc_; \
+  } while (0)
+
+void myna__log(int level, const char *fmt, ...) MYNA__PRINTF(2, 3);
+
+/* ---- memory (mem.c) ---- */
+
+/* Uninitialised / zeroed memory of n bytes, aligned to 64 bytes when n >= 64. NULL on failure or n == 0. */
+void *myna__alloc(size_t n);
+void *myna__calloc(size_t n);
+/* Old size as given before. A NULL result leaves the old block valid. */
+void *myna__realloc(void *p, size_t old_size, size_t new_size);
+void myna__free(void *p, size_t size);        /* NULL is fine */
+char *myna__strndup(const char *s, size_t n); /* free with myna__strfree */
+void myna__strfree(char *s);
+
+/* The allocation guard: between begin and end every allocation made through the library on any thread
+ * is counted (debug aid, tests). Returns the number of allocations since begin. */
+void myna__guard_begin(void);
+int64_t myna__guard_end(void);
+/* Bytes held now and the peak since start or last reset. */
+int64_t myna__mem_in_use(void);
+int64_t myna__mem_peak(bool reset);
+
+/* Bump arena: many small objects with one lifetime. Zero-initialise. Memory is zeroed, 16-byte aligned. */
+typedef struct myna__arena {
+  struct myna__arena_block *head;
+  size_t total;
+} myna__arena;
+void *myna__arena_alloc(myna__arena *a, size_t n); /* NULL on failure */
+char *myna__arena_strndup(myna__arena *a, const char *s, size_t n);
+void myna__arena_free(myna__arena *a);
+
+/* Growing byte buffer. Zero-initialise. `data` is NUL-terminated once anything was added. A failed growth
+ * sets `failed` and drops what does not fit; check once at the end. */
+typedef struct myna__buf {
+  char *data;
+  size_t len, cap;
+  bool failed;
+} myna__buf;
+void myna__buf_add(myna__buf *b, const void *p, size_t n);
+void myna__buf_str(myna__buf *b, const char *s);
+void myna__buf_printf(myna__buf *b, const char *fmt, ...) MYNA__PRINTF(2, 3);
+void myna__buf_free(myna__buf *b);
+
+/* Overflow-checked size arithmetic: false when the result does not fit. */
+static inline bool myna__mul_ok(int64_t a, int64_t b, int64_t *out) { return !__builtin_mul_overflow(a, b, out); }
+static inline bool myna__add_ok(int64_t a, int64_t b, int64_t *out) { return !__builtin_add_overflow(a, b, out); }
+
+/* ---- hash map from bytes to int64 (map.c) ---- */
+
+/* Open addressing; keys are borrowed (must outlive the map). Zero-initialise. */
+typedef struct myna__map {
+  struct myna__map_slot *slots;
+  size_t cap, len;
+} myna__map;
+int myna__map_reserve(myna__map *m, size_t n, myna_err *err);
+/* Inserts or overwrites; 1 when the key was new, 0 when it was there, negative on failure. */
+int myna__map_put(myna__map *m, const char *key, size_t n, int64_t value, myna_err *err);
+/* The value, or `missing`. */
+int64_t myna__map_get(const myna__map *m, const char *key, size_t n, int64_t missing);
+void myna__map_free(myna__map *m);
+uint64_t myna__hash(const void *p, size_t n, uint64_t seed);
+
+/* ---- files (file.c) ---- */
+
+/* A read-only file in memory: mapped, or read when `no_mmap`. */
+typedef struct myna__file {
+  const uint8_t *data;
+  size_t size;
+  bool mapped;
+  char *path;
+} myna__file;
+int myna__file_open(myna__file *f, const char *path, bool no_mmap, myna_err *err);
+void myna__file_close(myna__file *f);
+/* Ask the kernel to bring a range in (background, in order). */
+void myna__file_prefetch(const myna__file *f, size_t offset, size_t n);
+/* A SIGBUS in a mapped file names it: fills path and offset when addr lies in a mapping of ours. Safe in a
+ * signal handler. False when it is not ours. */
+bool myna__file_of_address(const void *addr, const char **path, size_t *offset);
+double myna__now(void); /* seconds, monotonic */
+
+/* ---- CPU (cpu.c) ---- */
+
+/* Levels in ascending order per architecture; the best supported one is chosen at start, MYNA_CPU forces one. A level
+ * does not imply every lower one: server CPUs before 2023 have AVX512 (VNNI) but not AVX2VNNI, so ask
+ * myna__cpu_supported for each row that is taken from below the level in force. */
+typedef enum myna__cpu_level {
+  MYNA__CPU_REF,
+  MYNA__CPU_AVX2,
+  MYNA__CPU_AVX2VNNI,
+  MYNA__CPU_AVX512, /* F, BW, DQ, VL, VNNI */
+  MYNA__CPU_AVX512BF16,
+  MYNA__CPU_NEON, /* dotprod */
+  MYNA__CPU_I8MM,
+  MYNA__CPU_ARMBF16,
+  MYNA__CPU_COUNT
+} myna__cpu_level;
+/* The level in force. An unknown or unsupported MYNA_CPU value gives MYNA_E_ARG naming what is available. */
+int myna__cpu_init(myna_err *err);
+myna__cpu_level myna__cpu(void);
+bool myna__cpu_supported(myna__cpu_level l);
+const char *myna__cpu_name(myna__cpu_level l);
+int myna__cpu_from_name(const char *name); /* -1 */
+/* Tests force a level at run time; kernels tables are per level, so this only changes the choice. */
+void myna__cpu_force(myna__cpu_level l);
+/* Physical cores within affinity mask and cgroup quota, at least 1. */
+int myna__cpu_default_threads(void);
+/* CPUs this process may run on, at most max, one per physical core first. Returns how many, at least 1. */
+int myna__cpu_allowed(int *cpus, int max);
+/* The same facts from files under `root` ("" is the machine; tests give a made-up tree): orders cpus[n] one per core
+ * first and returns the physical cores among them within the cgroup quota, at least 1. */
+int myna__cpu_count(const char *root, int *cpus, int n);
+
+/* ---- thread pool (pool.c) ---- */
+
+/* Workers spin shortly, then sleep on a futex. FTZ/DAZ is set in workers and, during a run, on the
+ * caller's thread (restored on return). The caller is worker 0. One run at a time per pool; a run from
+ * inside a run executes serially. No allocation and no system call but futex after creation. */
+typedef struct myna__pool myna__pool;
+/* unit in [0, n_units), worker in [0, n_threads). */
+typedef void (*myna__pool_fn)(void *arg, int64_t unit, int worker);
+/* n_threads 0 = default. pin: bind worker i to the i-th allowed cpu. */
+int myna__pool_new(myna__pool **out, int n_threads, bool pin, myna_err *err);
+void myna__pool_free(myna__pool *p);
+int myna__pool_size(const myna__pool *p); /* NULL gives 1 */
+/* Runs fn for every unit, dynamically (atomic counter), and returns when all are done. Units are handed
+ * out in ascending order. n_units <= 1 or a NULL pool runs on the caller alone: not a region. */
+void myna__pool_run(myna__pool *p, int64_t n_units, myna__pool_fn fn, void *arg);
+/* Parallel regions started since creation. */
+int64_t myna__pool_regions(const myna__pool *p);
+
+#endif

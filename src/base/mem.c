@@ -1,0 +1,165 @@
+/* mem.c: the one way to memory: allocator, accounting, allocation guard, bump arena.
+ * Invariants: every block passes through `resize` with its exact old size, so that the bytes in use are known
+ * without headers; the guard counts attempts, failed ones too. */
+#include "base/base.h"
+#include <stdlib.h>
+
+enum { ALIGN = 64 };
+
+/* aligned_alloc wants a multiple of the alignment; small blocks keep malloc's 16 bytes. */
+static void *default_resize(void *user, void *ptr, size_t old_size, size_t new_size) {
+  (void)user;
+  if (new_size == 0) {
+    free(ptr);
+    return NULL;
+  }
+  if (new_size > PTRDIFF_MAX - ALIGN) return NULL;
+  if (new_size < ALIGN && old_size < ALIGN) return realloc(ptr, new_size);
+  void *fresh = new_size < ALIGN ? malloc(new_size) : aligned_alloc(ALIGN, (new_size + ALIGN - 1) / ALIGN * ALIGN);
+  if (fresh && ptr) {
+    memcpy(fresh, ptr, MYNA__MIN(old_size, new_size));
+    free(ptr);
+  }
+  return fresh;
+}
+
+static const myna_allocator default_allocator = {default_resize, NULL};
+static myna_allocator allocator = {default_resize, NULL};
+
+static _Atomic int64_t in_use, peak;
+static _Atomic int64_t guard_count;
+static _Atomic int guard_depth;
+
+void myna_set_allocator(const myna_allocator *a) { allocator = a ? *a : default_allocator; }
+
+static void account(int64_t delta) {
+  int64_t now = atomic_fetch_add_explicit(&in_use, delta, memory_order_relaxed) + delta;
+  int64_t old = atomic_load_explicit(&peak, memory_order_relaxed);
+  while (now > old &&
+         !atomic_compare_exchange_weak_explicit(&peak, &old, now, memory_order_relaxed, memory_order_relaxed)) {}
+}
+
+static void *resize(void *p, size_t old_size, size_t new_size) {
+  if (new_size && atomic_load_explicit(&guard_depth, memory_order_relaxed) > 0)
+    atomic_fetch_add_explicit(&guard_count, 1, memory_order_relaxed);
+  void *q = allocator.resize(allocator.user, p, old_size, new_size);
+  if (q || !new_size) account((int64_t)new_size - (int64_t)old_size);
+  assert(((uintptr_t)q & (new_size >= ALIGN ? ALIGN - 1 : 0)) == 0);
+  return q;
+}
+
+void *myna__alloc(size_t n) { return n ? resize(NULL, 0, n) : NULL; }
+
+void *myna__calloc(size_t n) {
+  void *p = myna__alloc(n);
+  if (p) memset(p, 0, n);
+  return p;
+}
+
+void *myna__realloc(void *p, size_t old_size, size_t new_size) {
+  assert((p != NULL) == (old_size != 0));
+  if (!p) return myna__alloc(new_size);
+  return resize(p, old_size, new_size);
+}
+
+void myna__free(void *p, size_t size) {
+  if (p) resize(p, size, 0);
+}
+
+char *myna__strndup(const char *s, size_t n) {
+  const char *end = memchr(s, 0, n);
+  if (end) n = (size_t)(end - s);
+  char *copy = myna__alloc(n + 1);
+  if (!copy) return NULL;
+  memcpy(copy, s, n);
+  copy[n] = 0;
+  return copy;
+}
+
+/* The size of the block is its length, which is why strndup stops at a NUL. The string must not have been
+ * shortened meanwhile. */
+void myna__strfree(char *s) {
+  if (s) myna__free(s, strlen(s) + 1);
+}
+
+void myna__guard_begin(void) {
+  if (atomic_fetch_add(&guard_depth, 1) == 0) atomic_store(&guard_count, 0);
+}
+
+int64_t myna__guard_end(void) {
+  int64_t n = atomic_load(&guard_count);
+  int depth = atomic_fetch_sub(&guard_depth, 1);
+  assert(depth > 0);
+  (void)depth;
+  return n;
+}
+
+int64_t myna__mem_in_use(void) { return atomic_load(&in_use); }
+
+int64_t myna__mem_peak(bool reset) {
+  int64_t old = atomic_load(&peak);
+  if (reset) atomic_store(&peak, atomic_load(&in_use));
+  return old;
+}
+
+/* ---- arena ---- */
+
+/* Block: header, then data from a 64-byte boundary on. Blocks double from 4 KiB to 1 MiB; a larger request gets a
+ * block of its own. */
+struct myna__arena_block {
+  struct myna__arena_block *next;
+  size_t size; /* of the whole block */
+  size_t used; /* header included */
+  char pad[40];
+};
+static_assert(sizeof(struct myna__arena_block) == 64, "data must start on a cache line");
+
+/* n <= PTRDIFF_MAX / 2 */
+static struct myna__arena_block *arena_block_new(size_t last_size, size_t n) {
+  size_t size = MYNA__MAX(last_size * 2, (size_t)4096);
+  size = MYNA__MIN(size, (size_t)1 << 20);
+  size = MYNA__MAX(size, n + sizeof(struct myna__arena_block));
+  struct myna__arena_block *b = myna__calloc(size);
+  if (!b) return NULL;
+  b->size = size;
+  b->used = sizeof *b;
+  return b;
+}
+
+void *myna__arena_alloc(myna__arena *a, size_t n) {
+  if (n > PTRDIFF_MAX / 2) return NULL;
+  n = MYNA__MAX((n + 15) & ~(size_t)15, (size_t)16);
+  struct myna__arena_block *b = a->head;
+  if (!b || b->size - b->used < n) {
+    struct myna__arena_block *fresh = arena_block_new(b ? b->size : 0, n);
+    if (!fresh) return NULL;
+    a->total += fresh->size;
+    /* A block made for one large object goes behind the head, which keeps its free space in use. */
+    if (b && fresh->size - fresh->used == n && b->size - b->used >= 1024) {
+      fresh->next = b->next;
+      b->next = fresh;
+    } else {
+      fresh->next = b;
+      a->head = fresh;
+    }
+    b = fresh;
+  }
+  void *p = (char *)b + b->used;
+  b->used += n;
+  return p;
+}
+
+char *myna__arena_strndup(myna__arena *a, const char *s, size_t n) {
+  if (n >= PTRDIFF_MAX / 2) return NULL;
+  char *copy = myna__arena_alloc(a, n + 1);
+  if (copy && n) memcpy(copy, s, n);
+  return copy;
+}
+
+void myna__arena_free(myna__arena *a) {
+  for (struct myna__arena_block *b = a->head, *next; b; b = next) {
+    next = b->next;
+    myna__free(b, b->size);
+  }
+  *a = (myna__arena){0};
+}

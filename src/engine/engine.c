@@ -1,0 +1,282 @@
+/* engine.c: the engine object: its thread, the queue of requests, the events. step.c holds what a step does.
+ *
+ * Lock order: one lock. The engine thread alone touches running jobs, the plan and the pages. */
+#include "engine/job.h"
+#include <errno.h>
+#include <time.h>
+
+/* ---- events ---- */
+
+/* One block holds the node and copies of everything the event borrows. */
+void myna__engine_post(myna_engine *e, const myna_event *ev) {
+  size_t logits = ev->kind == MYNA_EVENT_LOGITS ? (size_t)(ev->n_rows * ev->n_vocab) * sizeof(float) : 0;
+  size_t top = (size_t)ev->n_top * (sizeof(int32_t) + sizeof(float)), text = (size_t)ev->text_len + 1;
+  size_t bytes = sizeof(myna__event_node) + logits + top + text;
+  myna__event_node *n = myna__alloc(bytes);
+  if (!n) { /* the request can no longer be told: it will be seen as cancelled by its caller's timeout */
+    myna__log(0, "no memory for an event of request %lld", (long long)ev->id);
+    return;
+  }
+  *n = (myna__event_node){.bytes = bytes, .ev = *ev};
+  char *p = (char *)(n + 1);
+  if (logits) n->ev.logits = memcpy(p, ev->logits, logits);
+  p += logits;
+  if (ev->n_top) {
+    n->ev.top_ids = memcpy(p, ev->top_ids, (size_t)ev->n_top * sizeof(int32_t));
+    n->ev.top_logprobs = memcpy(p + (size_t)ev->n_top * sizeof(int32_t), ev->top_logprobs, (size_t)ev->n_top * sizeof(float));
+  }
+  p += top;
+  if (ev->text_len) memcpy(p, ev->text, (size_t)ev->text_len);
+  p[ev->text_len] = 0;
+  n->ev.text = p;
+  pthread_mutex_lock(&e->lock);
+  while (logits && e->logits_waiting >= 4 && !e->stop) pthread_cond_wait(&e->work, &e->lock); /* let the consumer catch up */
+  e->logits_waiting += logits > 0;
+  if (e->last) e->last->next = n;
+  else e->first = n;
+  e->last = n;
+  pthread_cond_broadcast(&e->event);
+  pthread_mutex_unlock(&e->lock);
+}
+
+static void deadline(struct timespec *ts, int timeout_ms) {
+  clock_gettime(CLOCK_MONOTONIC, ts);
+  ts->tv_sec += timeout_ms / 1000;
+  ts->tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+  if (ts->tv_nsec >= 1000000000) ts->tv_sec++, ts->tv_nsec -= 1000000000;
+}
+
+int myna_next_event(myna_engine *e, int timeout_ms, myna_event *out) {
+  struct timespec ts;
+  if (timeout_ms >= 0) deadline(&ts, timeout_ms);
+  pthread_mutex_lock(&e->lock);
+  if (e->taken) myna__free(e->taken, e->taken->bytes);
+  e->taken = NULL;
+  int rc = 0;
+  while (!e->first && rc != ETIMEDOUT) rc = timeout_ms < 0 ? pthread_cond_wait(&e->event, &e->lock) : pthread_cond_timedwait(&e->event, &e->lock, &ts);
+  myna__event_node *n = e->first;
+  if (n) {
+    e->first = n->next;
+    if (!e->first) e->last = NULL;
+    if (n->ev.kind == MYNA_EVENT_LOGITS) {
+      e->logits_waiting--;
+      pthread_cond_broadcast(&e->work);
+    }
+    e->taken = n;
+    *out = n->ev;
+  }
+  pthread_mutex_unlock(&e->lock);
+  return n != NULL;
+}
+
+/* ---- requests ---- */
+
+void myna__job_free(myna__job *j) {
+  if (!j) return;
+  myna__sampler_free(j->sampler);
+  myna__stops_free(&j->stops);
+  myna__free(j->tokens, (size_t)j->cap * sizeof *j->tokens);
+  myna__free(j->forced, (size_t)j->req.n_forced * sizeof *j->forced);
+  myna__free(j, sizeof *j);
+}
+
+static int check_request(const myna_engine *e, const myna_request *r, myna_err *err) {
+  int64_t ctx = e->opt.n_ctx, vocab = e->model->cfg.n_vocab;
+  if (!r->tokens || r->n_tokens < 1) return myna__err(err, MYNA_E_ARG, "the prompt is empty");
+  if (r->n_tokens > ctx) return myna__err(err, MYNA_E_LIMIT, "the prompt has %lld tokens, the context holds %lld", (long long)r->n_tokens, (long long)ctx);
+  for (int64_t i = 0; i < r->n_tokens; i++)
+    if (r->tokens[i] < 0 || r->tokens[i] >= vocab) return myna__err(err, MYNA_E_ARG, "prompt token %lld is %d, the vocabulary has %lld", (long long)i, r->tokens[i], (long long)vocab);
+  for (int64_t i = 0; i < r->n_forced; i++)
+    if (r->forced[i] < 0 || r->forced[i] >= vocab) return myna__err(err, MYNA_E_ARG, "forced token %lld is %d, the vocabulary has %lld", (long long)i, r->forced[i], (long long)vocab);
+  if (r->n_probs < 0 || r->n_probs > 20) return myna__err(err, MYNA_E_ARG, "n_probs is %d, 0 to 20 are possible", r->n_probs);
+  if (r->n_keep < 0 || r->n_keep >= ctx) return myna__err(err, MYNA_E_ARG, "n_keep is %lld, the context holds %lld", (long long)r->n_keep, (long long)ctx);
+  if (!r->no_text && !e->tok) return myna__err(err, MYNA_E_NOTFOUND, "%s has no tokenizer: ask for tokens without text", e->model->path);
+  return 0;
+}
+
+static int job_new(myna_engine *e, const myna_request *r, myna__job **out, myna_err *err) {
+  myna__job *j = myna__calloc(sizeof *j);
+  if (!j) return myna__err(err, MYNA_E_NOMEM, "no memory for a request");
+  *out = j;
+  j->req = *r;
+  j->req.tokens = NULL;
+  j->req.stop = NULL;
+  j->req.forced = NULL;
+  j->seq = -1;
+  j->cap = e->opt.n_ctx + 1;
+  j->tokens = myna__alloc((size_t)j->cap * sizeof *j->tokens);
+  if (r->n_forced > 0) j->forced = myna__alloc((size_t)r->n_forced * sizeof *j->forced);
+  if (!j->tokens || (r->n_forced > 0 && !j->forced)) return myna__err(err, MYNA_E_NOMEM, "no memory for a request of %lld tokens", (long long)j->cap);
+  memcpy(j->tokens, r->tokens, (size_t)r->n_tokens * sizeof *j->tokens);
+  if (j->forced) memcpy(j->forced, r->forced, (size_t)r->n_forced * sizeof *j->forced);
+  j->n = j->n_prompt = r->n_tokens;
+  j->t_submit = myna__now();
+  TRY(myna__stops_set(&j->stops, r->stop, r->n_stop, err));
+  if (!r->want_logits) TRY(myna__sampler_new(&j->sampler, &r->sampling, e->model, e->model->cfg.n_vocab, e->opt.n_ctx, err));
+  for (int64_t i = 0; i < r->n_tokens && j->sampler; i++) TRY(myna__sampler_accept(j->sampler, r->tokens[i], false));
+  return 0;
+}
+
+int myna_submit(myna_engine *e, const myna_request *r, int64_t *id, myna_err *err) {
+  myna__job *j = NULL;
+  TRY(check_request(e, r, err));
+  int rc = job_new(e, r, &j, err);
+  if (rc < 0) {
+    myna__job_free(j);
+    return rc;
+  }
+  pthread_mutex_lock(&e->lock);
+  *id = j->id = ++e->next_id;
+  myna__job **at = &e->queue;
+  while (*at) at = &(*at)->next;
+  *at = j;
+  e->stats.n_queued++;
+  pthread_cond_broadcast(&e->work);
+  pthread_mutex_unlock(&e->lock);
+  return 0;
+}
+
+int myna_cancel(myna_engine *e, int64_t id) {
+  int rc = MYNA_E_NOTFOUND;
+  pthread_mutex_lock(&e->lock);
+  for (int list = 0; list < 2; list++)
+    for (myna__job *j = list ? e->running : e->queue; j; j = j->next)
+      if (j->id == id) {
+        atomic_store(&j->cancelled, true);
+        rc = 0;
+      }
+  pthread_cond_broadcast(&e->work);
+  pthread_mutex_unlock(&e->lock);
+  return rc;
+}
+
+/* ---- thread ---- */
+
+static void *engine_main(void *arg) {
+  myna_engine *e = arg;
+  for (;;) {
+    bool did = myna__engine_step(e);
+    pthread_mutex_lock(&e->lock);
+    while (!did && !e->stop && !e->queue && !e->running) pthread_cond_wait(&e->work, &e->lock);
+    bool stop = e->stop;
+    pthread_mutex_unlock(&e->lock);
+    if (stop) return NULL;
+  }
+}
+
+/* ---- making and freeing ---- */
+
+
+static void copy_page(void *user, int32_t dst, int32_t src) {
+  const myna__lm_group *g = user;
+  memcpy(g->pool + dst * g->page_stride, g->pool + src * g->page_stride, (size_t)g->page_stride);
+}
+
+static int make_caches(myna_engine *e, myna_err *err) {
+  for (int g = 0; g < e->lm->n_groups; g++) {
+    myna__lm_group *p = &e->lm->group[g];
+    myna__kv_options o = {.n_pages = p->n_pages, .n_seq = e->opt.n_seq, .table_len = p->table_len, .window = p->window, .table = p->table, .copy = copy_page, .user = p};
+    o.key = (uint64_t)e->opt.kv_type * 2 + e->opt.exact;
+    TRY(myna__kv_new(&e->kv[g], &o, err));
+  }
+  return 0;
+}
+
+static int start(myna_engine *e, const myna_engine_options *o, myna_err *err) {
+  myna__lm_options lo;
+  pthread_condattr_t attr;
+  pthread_condattr_init(&attr);
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+  pthread_mutex_init(&e->lock, NULL);
+  pthread_cond_init(&e->work, &attr);
+  pthread_cond_init(&e->event, &attr);
+  pthread_condattr_destroy(&attr);
+  if (o) e->opt = *o;
+  TRY(myna__engine_plan(e->model, &e->opt, &lo, &e->memory, err));
+  TRY(myna__pool_new(&e->pool, e->opt.n_threads, e->opt.pin, err));
+  lo.pool = e->pool;
+  TRY(myna__lm_new(&e->lm, e->model, &lo, err));
+  e->n_out_max = e->lm->opt.n_out;
+  TRY(make_caches(e, err));
+  myna_err none = {0};
+  if (myna__model_tokenizer(e->model, &e->tok, &none) < 0 && none.code != MYNA_E_NOTFOUND) myna__log(1, "%s", none.msg);
+  size_t n = (size_t)e->opt.n_batch * sizeof(int32_t);
+  e->step_tokens = myna__alloc(n);
+  e->step_pos = myna__alloc(n);
+  e->step_seq = myna__alloc(n);
+  e->step_rows = myna__alloc((size_t)e->n_out_max * sizeof(int32_t));
+  e->seq_used = myna__calloc((size_t)e->opt.n_seq * sizeof *e->seq_used);
+  if (!e->step_tokens || !e->step_pos || !e->step_seq || !e->step_rows || !e->seq_used) return myna__err(err, MYNA_E_NOMEM, "no memory for an engine");
+  if (pthread_create(&e->thread, NULL, engine_main, e)) return myna__err(err, MYNA_E_INTERNAL, "cannot start the engine thread");
+  e->thread_started = true;
+  return 0;
+}
+
+int myna_engine_new(myna_engine **out, myna_model *m, const myna_engine_options *o, myna_err *err) {
+  *out = NULL;
+  myna_engine *e = myna__calloc(sizeof *e);
+  if (!e) return myna__err(err, MYNA_E_NOMEM, "no memory for an engine");
+  e->model = m;
+  int rc = start(e, o, err);
+  if (rc < 0) {
+    myna_engine_free(e);
+    return rc;
+  }
+  *out = e;
+  return 0;
+}
+
+static void free_jobs(myna__job *j) {
+  while (j) {
+    myna__job *next = j->next;
+    myna__job_free(j);
+    j = next;
+  }
+}
+
+void myna_engine_free(myna_engine *e) {
+  if (!e) return;
+  if (e->thread_started) {
+    pthread_mutex_lock(&e->lock);
+    e->stop = true;
+    pthread_cond_broadcast(&e->work);
+    pthread_mutex_unlock(&e->lock);
+    pthread_join(e->thread, NULL);
+  }
+  free_jobs(e->queue);
+  free_jobs(e->running);
+  while (e->first) {
+    myna__event_node *n = e->first;
+    e->first = n->next;
+    myna__free(n, n->bytes);
+  }
+  if (e->taken) myna__free(e->taken, e->taken->bytes);
+  for (int g = 0; g < MYNA__MAX_GROUPS; g++) myna__kv_free(e->kv[g]);
+  myna__lm_free(e->lm);
+  myna__pool_free(e->pool);
+  size_t n = (size_t)e->opt.n_batch * sizeof(int32_t);
+  myna__free(e->step_tokens, n);
+  myna__free(e->step_pos, n);
+  myna__free(e->step_seq, n);
+  myna__free(e->step_rows, (size_t)e->n_out_max * sizeof(int32_t));
+  myna__free(e->seq_used, (size_t)e->opt.n_seq * sizeof *e->seq_used);
+  myna__buf_free(&e->text);
+  pthread_cond_destroy(&e->work);
+  pthread_cond_destroy(&e->event);
+  pthread_mutex_destroy(&e->lock);
+  myna__free(e, sizeof *e);
+}
+
+void myna_engine_get_stats(const myna_engine *ce, myna_engine_stats *out) {
+  myna_engine *e = (myna_engine *)(uintptr_t)ce;
+  pthread_mutex_lock(&e->lock);
+  *out = e->stats;
+  pthread_mutex_unlock(&e->lock);
+  out->n_threads = myna__pool_size(e->pool);
+  out->n_ctx = e->opt.n_ctx;
+  out->n_batch = e->opt.n_batch;
+  out->n_seq = e->opt.n_seq;
+  out->kv_type = myna_dtype_name(e->opt.kv_type);
+  out->cpu_level = myna__cpu_name(myna__cpu());
+  out->memory = e->memory;
+}

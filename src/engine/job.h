@@ -1,0 +1,86 @@
+/* job.h: what the engine thread works on. A job is a request being served: its tokens, where it stands, its text. */
+#ifndef MYNA__JOB_H
+#define MYNA__JOB_H
+
+#include "engine/kv.h"
+#include "engine/lm.h"
+#include "engine/sampler.h"
+
+/* Stop strings on text: what may still become one is held back. */
+typedef struct myna__stops {
+  char **items;
+  int n;
+  myna__buf held; /* text not yet certain */
+} myna__stops;
+int myna__stops_set(myna__stops *s, const char *const *items, int n, myna_err *err);
+/* Adds text; moves what is certain to out. True when a stop string was completed: out then ends before it. */
+bool myna__stops_push(myna__stops *s, const char *text, size_t n, myna__buf *out);
+/* End of text: what was held is certain now. */
+void myna__stops_finish(myna__stops *s, myna__buf *out);
+void myna__stops_free(myna__stops *s);
+
+typedef enum myna__job_state { MYNA__JOB_QUEUED, MYNA__JOB_RUNNING, MYNA__JOB_DONE } myna__job_state;
+
+typedef struct myna__job {
+  struct myna__job *next;
+  int64_t id;
+  myna_request req;      /* pointers in it are replaced by copies or cleared */
+  int32_t *tokens;       /* prompt, then answer; [cap] */
+  int64_t n, cap;
+  int64_t n_prompt;      /* of tokens: the request's prompt (smaller after a shift) */
+  int64_t n_gen;
+  int32_t *forced;
+  int64_t n_done;        /* positions computed */
+  int64_t n_commit;      /* pages indexed up to here */
+  myna__job_state state;
+  int seq;               /* slot, -1 while queued */
+  int64_t chunk, first_out, n_out; /* this step: tokens, first logits row, rows */
+  myna__sampler *sampler;
+  myna__detok detok;
+  myna__stops stops;
+  atomic_bool cancelled;
+  double t_submit, t_start, t_prompt, t_first, t_end;
+  int64_t n_cached;
+} myna__job;
+
+typedef struct myna__event_node {
+  struct myna__event_node *next;
+  size_t bytes; /* of this block */
+  myna_event ev;
+} myna__event_node;
+
+struct myna_engine {
+  myna_model *model;
+  myna_engine_options opt;
+  myna__pool *pool;
+  myna__lm *lm;
+  myna__kv *kv[MYNA__MAX_GROUPS];
+  const myna__tokenizer *tok; /* NULL: file without tokenizer */
+  myna_memory memory;
+  pthread_t thread;
+  bool thread_started;
+  pthread_mutex_t lock;
+  pthread_cond_t work, event;
+  bool stop;
+  int64_t next_id;
+  myna__job *queue, *running;     /* arrival order; running belongs to the engine thread */
+  myna__event_node *first, *last; /* events waiting */
+  myna__event_node *taken;        /* the one the consumer looks at */
+  int logits_waiting;
+  myna_engine_stats stats;
+  int32_t *step_tokens, *step_pos, *step_seq, *step_rows; /* [n_batch], [n_out] */
+  int64_t n_out_max;
+  bool *seq_used; /* [n_seq] */
+  myna__buf text; /* scratch */
+};
+
+/* step.c: one step of everything that runs. Called by the engine thread without the lock; takes it for the queue and events. False when there
+ * was nothing to do. */
+bool myna__engine_step(myna_engine *e);
+/* engine.c */
+void myna__engine_post(myna_engine *e, const myna_event *ev);
+void myna__job_free(myna__job *j);
+/* memory.c: the page counts and bytes that options lead to, within the limit. */
+int myna__engine_plan(myna_model *m, myna_engine_options *o, myna__lm_options *lm, myna_memory *out, myna_err *err);
+
+#endif

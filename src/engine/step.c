@@ -1,0 +1,342 @@
+/* step.c: what the engine thread does: admit requests, choose tokens, run one step, sample, tell.
+ *
+ * A step holds one token of every sequence that decodes and as many prompt tokens of the others, in order of arrival, as fit the batch. Results do not
+ * depend on how tokens are grouped (decision 7), so the choice is free. When the page pool is full the youngest request gives its pages back and
+ * waits; what it computed stays in the prefix index until the space is needed. */
+#include "engine/job.h"
+
+/* ---- the end of a job ---- */
+
+static void unlink_job(myna_engine *e, myna__job *j) {
+  pthread_mutex_lock(&e->lock);
+  myna__job **at = &e->running;
+  while (*at != j) at = &(*at)->next;
+  *at = j->next;
+  e->stats.n_running--;
+  pthread_mutex_unlock(&e->lock);
+}
+
+static void give_back(myna_engine *e, myna__job *j) {
+  if (j->seq < 0) return;
+  for (int g = 0; g < e->lm->n_groups; g++) myna__kv_release(e->kv[g], j->seq, j->tokens, j->n_done, true);
+  e->seq_used[j->seq] = false;
+  j->seq = -1;
+}
+
+static void post_done(myna_engine *e, myna__job *j, myna_finish finish, const myna_err *err) {
+  myna_event ev = {.id = j->id, .kind = MYNA_EVENT_DONE, .user = j->req.user, .token = -1, .finish = finish};
+  e->text.len = 0;
+  if (!j->req.no_text && e->tok && finish != MYNA_FINISH_STRING) {
+    myna__buf tail = {0};
+    myna__detok_finish(&j->detok, &tail);
+    myna__stops_push(&j->stops, tail.data ? tail.data : "", tail.len, &e->text);
+    myna__stops_finish(&j->stops, &e->text);
+    myna__buf_free(&tail);
+  }
+  ev.text = e->text.data;
+  ev.text_len = (int64_t)e->text.len;
+  if (err) ev.err = *err;
+  double now = myna__now();
+  ev.timings = (myna_timings){.n_prompt = j->n_prompt, .n_cached = j->n_cached, .n_gen = j->n_gen};
+  if (j->t_start > 0) ev.timings.queue_s = j->t_start - j->t_submit;
+  if (j->t_prompt > 0) {
+    ev.timings.prompt_s = j->t_prompt - j->t_start;
+    ev.timings.gen_s = now - j->t_prompt;
+  }
+  if (j->t_first > 0) ev.timings.first_token_s = j->t_first - j->t_submit;
+  myna__engine_post(e, &ev);
+}
+
+/* The job leaves: pages back, DONE event, memory freed. It must be in the running list. */
+static void finish(myna_engine *e, myna__job *j, myna_finish why, const myna_err *err) {
+  give_back(e, j);
+  unlink_job(e, j);
+  post_done(e, j, why, err);
+  myna__job_free(j);
+}
+
+/* ---- admission ---- */
+
+static int free_seq(const myna_engine *e) {
+  for (int i = 0; i < e->opt.n_seq; i++)
+    if (!e->seq_used[i]) return i;
+  return -1;
+}
+
+/* Finds what is already computed: the same number of positions in every group. */
+static void reuse_prefix(myna_engine *e, myna__job *j) {
+  if (j->req.want_logits) return; /* every row is wanted */
+  int64_t n = j->n - 1, before;
+  do {
+    before = n;
+    for (int g = 0; g < e->lm->n_groups; g++) n = MYNA__MIN(n, myna__kv_probe(e->kv[g], j->tokens, j->n, n));
+  } while (n < before);
+  if (n <= 0) return;
+  for (int g = 0; g < e->lm->n_groups; g++) myna__kv_adopt(e->kv[g], j->seq, j->tokens, n);
+  j->n_done = j->n_commit = n;
+  j->n_cached = n;
+}
+
+/* Moves queued jobs to running while sequences are free. */
+static void admit(myna_engine *e) {
+  for (;;) {
+    int seq = free_seq(e);
+    pthread_mutex_lock(&e->lock);
+    myna__job *j = seq >= 0 ? e->queue : NULL;
+    if (j) {
+      e->queue = j->next;
+      e->stats.n_queued--;
+      j->next = NULL;
+      myna__job **at = &e->running;
+      while (*at) at = &(*at)->next;
+      *at = j;
+      e->stats.n_running++;
+    }
+    pthread_mutex_unlock(&e->lock);
+    if (!j) return;
+    j->state = MYNA__JOB_RUNNING;
+    j->seq = seq;
+    e->seq_used[seq] = true;
+    if (j->t_start == 0) j->t_start = myna__now();
+    reuse_prefix(e, j);
+    e->stats.tokens_reused += j->n_cached;
+  }
+}
+
+static void drop_cancelled(myna_engine *e) {
+  for (myna__job *j = e->running, *next; j; j = next) {
+    next = j->next;
+    if (atomic_load(&j->cancelled)) finish(e, j, MYNA_FINISH_CANCELLED, NULL);
+  }
+  for (;;) {
+    pthread_mutex_lock(&e->lock);
+    myna__job **at = &e->queue;
+    while (*at && !atomic_load(&(*at)->cancelled)) at = &(*at)->next;
+    myna__job *j = *at;
+    if (j) {
+      *at = j->next;
+      e->stats.n_queued--;
+    }
+    pthread_mutex_unlock(&e->lock);
+    if (!j) return;
+    post_done(e, j, MYNA_FINISH_CANCELLED, NULL);
+    myna__job_free(j);
+  }
+}
+
+/* ---- choosing tokens ---- */
+
+/* The youngest running job that came after `keep` goes back to the queue's front. False when there is none: then keep waits, and the
+ * oldest job always gets on. */
+static bool preempt(myna_engine *e, const myna__job *keep) {
+  myna__job *victim = NULL;
+  for (myna__job *j = e->running; j; j = j->next)
+    if (j->id > keep->id && j->seq >= 0 && j->chunk == 0 && (!victim || j->id > victim->id)) victim = j;
+  if (!victim) return false;
+  give_back(e, victim);
+  unlink_job(e, victim);
+  victim->n_done = victim->n_commit = 0;
+  victim->state = MYNA__JOB_QUEUED;
+  pthread_mutex_lock(&e->lock);
+  victim->next = e->queue;
+  e->queue = victim;
+  e->stats.n_queued++;
+  pthread_mutex_unlock(&e->lock);
+  return true;
+}
+
+static int reserve(myna_engine *e, const myna__job *j, int64_t n, myna_err *err) {
+  for (int g = 0; g < e->lm->n_groups; g++) TRY(myna__kv_reserve(e->kv[g], j->seq, j->n_done, j->n_done + n, err));
+  return 0;
+}
+
+/* Room for n more positions of j, at the cost of younger jobs if need be. */
+static int make_room(myna_engine *e, myna__job *j, int64_t n, myna_err *err) {
+  for (;;) {
+    myna_err full = {0};
+    int rc = reserve(e, j, n, &full);
+    if (rc != MYNA_E_LIMIT || !preempt(e, j)) {
+      if (rc < 0 && err) *err = full;
+      return rc;
+    }
+  }
+}
+
+typedef struct batch {
+  int64_t n, n_out;
+} batch;
+
+static void add_tokens(myna_engine *e, batch *b, myna__job *j, int64_t n) {
+  bool last = j->n_done + n == j->n;
+  j->chunk = n;
+  j->first_out = b->n_out;
+  for (int64_t i = 0; i < n; i++) {
+    e->step_tokens[b->n] = j->tokens[j->n_done + i];
+    e->step_pos[b->n] = (int32_t)(j->n_done + i);
+    e->step_seq[b->n] = j->seq;
+    if (j->req.want_logits || (last && i == n - 1)) e->step_rows[b->n_out++] = (int32_t)b->n;
+    b->n++;
+  }
+  j->n_out = b->n_out - j->first_out;
+}
+
+/* Adds jobs of one kind: those that decode (one token left) or those with a prompt to compute. */
+static void fill(myna_engine *e, batch *b, bool decode) {
+  for (myna__job *j = e->running, *next; j && b->n < e->opt.n_batch; j = next) {
+    next = j->next;
+    int64_t left = j->n - j->n_done;
+    if (j->chunk > 0 || (left == 1) != decode || b->n_out >= e->n_out_max) continue;
+    int64_t n = MYNA__MIN(left, e->opt.n_batch - b->n);
+    if (j->req.want_logits) n = MYNA__MIN(n, e->n_out_max - b->n_out);
+    myna_err err = {0};
+    int rc = make_room(e, j, n, &err);
+    next = j->next; /* a younger job may have gone */
+    if (rc == 0) add_tokens(e, b, j, n);
+    else if (e->running == j && !j->next) finish(e, j, MYNA_FINISH_ERROR, &err); /* alone and still too large */
+  }
+}
+
+/* ---- after the step ---- */
+
+static void post_token(myna_engine *e, myna__job *j, int32_t id, const float *logits) {
+  int32_t ids[20];
+  float probs[20];
+  myna_event ev = {.id = j->id, .kind = MYNA_EVENT_TOKEN, .user = j->req.user, .token = id, .text = e->text.data, .text_len = (int64_t)e->text.len};
+  if (j->req.n_probs > 0) {
+    ev.n_top = MYNA__MIN(j->req.n_probs, (int)MYNA__MIN(e->model->cfg.n_vocab, 20));
+    myna__logprobs(logits, e->model->cfg.n_vocab, id, &ev.logprob, ev.n_top, ids, probs);
+    ev.top_ids = ids;
+    ev.top_logprobs = probs;
+  }
+  myna__engine_post(e, &ev);
+}
+
+/* Drops the older half behind n_keep; the rest is computed again through the normal path. */
+static void shift_context(myna_engine *e, myna__job *j) {
+  int64_t keep = j->req.n_keep, drop = (j->n - keep) / 2;
+  if (drop < 1) drop = 1;
+  int seq = j->seq;
+  for (int g = 0; g < e->lm->n_groups; g++) myna__kv_release(e->kv[g], seq, j->tokens, j->n_done, true);
+  memmove(j->tokens + keep, j->tokens + keep + drop, (size_t)(j->n - keep - drop) * sizeof *j->tokens);
+  j->n -= drop;
+  j->n_done = j->n_commit = 0;
+  int64_t cached = j->n_cached;
+  reuse_prefix(e, j);
+  j->n_cached = cached;
+}
+
+/* Takes one sampled token into the job. Returns why it ends, or MYNA_FINISH_NONE. */
+static myna_finish accept(myna_engine *e, myna__job *j, int32_t id, const float *logits) {
+  bool forced = j->n_gen < j->req.n_forced;
+  if (j->t_first == 0) j->t_first = myna__now();
+  if (!forced && e->tok && !j->req.sampling.ignore_eos && myna__token_is_eog(e->tok, id)) return MYNA_FINISH_STOP;
+  j->n_gen++;
+  myna__sampler_accept(j->sampler, id, true);
+  e->text.len = 0;
+  bool stopped = false;
+  if (!j->req.no_text && e->tok) {
+    myna__buf piece = {0};
+    myna__detok_push(e->tok, &j->detok, id, false, &piece);
+    stopped = myna__stops_push(&j->stops, piece.data ? piece.data : "", piece.len, &e->text);
+    myna__buf_free(&piece);
+  }
+  post_token(e, j, id, logits);
+  if (stopped) return MYNA_FINISH_STRING;
+  if (j->req.max_tokens > 0 && j->n_gen >= j->req.max_tokens) return MYNA_FINISH_LENGTH;
+  j->tokens[j->n++] = id;
+  if (j->n <= e->opt.n_ctx) return MYNA_FINISH_NONE;
+  if (!j->req.context_shift) return MYNA_FINISH_CONTEXT;
+  shift_context(e, j);
+  return MYNA_FINISH_NONE;
+}
+
+static void post_logits(myna_engine *e, myna__job *j, const float *logits) {
+  int64_t v = e->model->cfg.n_vocab;
+  myna_event ev = {.id = j->id, .kind = MYNA_EVENT_LOGITS, .user = j->req.user, .token = -1, .logits = logits + j->first_out * v, .n_vocab = v};
+  ev.first_row = j->n_done;
+  ev.n_rows = j->n_out;
+  myna__engine_post(e, &ev);
+}
+
+/* Pages that became full enter the index; windows let go of what lies behind. */
+static void commit(myna_engine *e, myna__job *j, bool end) {
+  if (j->n_done / MYNA__PAGE == j->n_commit / MYNA__PAGE && !end) return;
+  for (int g = 0; g < e->lm->n_groups; g++) myna__kv_commit(e->kv[g], j->seq, j->tokens, j->n_done);
+  j->n_commit = j->n_done;
+}
+
+static void progress(myna_engine *e, const myna__job *j) {
+  myna_event ev = {.id = j->id, .kind = MYNA_EVENT_PROGRESS, .user = j->req.user, .token = -1, .n_done = j->n_done, .n_total = j->n};
+  myna__engine_post(e, &ev);
+}
+
+static void after(myna_engine *e, myna__job *j, const float *logits) {
+  if (j->req.want_logits) post_logits(e, j, logits);
+  j->n_done += j->chunk;
+  bool prompt = j->n_gen == 0;
+  (prompt ? &e->stats.n_prompt_tokens : &e->stats.n_gen_tokens)[0] += j->chunk;
+  if (prompt && j->n - j->n_done > 0) progress(e, j);
+  j->chunk = 0;
+  commit(e, j, false);
+  if (j->n_done < j->n) return;
+  if (j->t_prompt == 0) j->t_prompt = myna__now();
+  if (j->req.want_logits) {
+    finish(e, j, MYNA_FINISH_LENGTH, NULL);
+    return;
+  }
+  myna_err err = {0};
+  const float *row = logits + j->first_out * e->model->cfg.n_vocab;
+  int32_t id = j->n_gen < j->req.n_forced ? j->forced[j->n_gen] : myna__sampler_sample(j->sampler, row, &err);
+  if (id < 0) {
+    finish(e, j, MYNA_FINISH_ERROR, &err);
+    return;
+  }
+  myna_finish why = accept(e, j, id, row);
+  if (why != MYNA_FINISH_NONE) finish(e, j, why, NULL);
+}
+
+static void fail_all(myna_engine *e, const myna_err *err) {
+  for (myna__job *j = e->running, *next; j; j = next) {
+    next = j->next;
+    if (j->chunk > 0) finish(e, j, MYNA_FINISH_ERROR, err);
+  }
+}
+
+static void update_stats(myna_engine *e) {
+  int64_t total = 0, used = 0, shared = 0;
+  for (int g = 0; g < e->lm->n_groups; g++) {
+    myna__kv_stats s;
+    myna__kv_get_stats(e->kv[g], &s);
+    total += s.total;
+    used += s.used;
+    shared += s.shared;
+  }
+  pthread_mutex_lock(&e->lock);
+  e->stats.pages_total = total;
+  e->stats.pages_used = used;
+  e->stats.pages_shared = shared;
+  e->stats.n_steps++;
+  pthread_mutex_unlock(&e->lock);
+}
+
+bool myna__engine_step(myna_engine *e) {
+  drop_cancelled(e);
+  admit(e);
+  batch b = {0};
+  fill(e, &b, true);
+  fill(e, &b, false);
+  if (b.n == 0) return false;
+  const float *logits = NULL;
+  myna_err err = {0};
+  myna__lm_step s = {.n_tok = b.n, .n_out = b.n_out, .tokens = e->step_tokens, .pos = e->step_pos, .seq = e->step_seq, .rows = e->step_rows};
+  if (myna__lm_step_run(e->lm, &s, &logits, &err) < 0) {
+    fail_all(e, &err);
+    return true;
+  }
+  for (myna__job *j = e->running, *next; j; j = next) {
+    next = j->next;
+    if (j->chunk > 0) after(e, j, logits);
+  }
+  update_stats(e);
+  return true;
+}

@@ -1,0 +1,16 @@
+/* f16.c: F16: IEEE binary16, plain arrays of any length; from_f32 rounds to nearest even. */
+#include "kernels/quants/util.h"
+
+static void to_f32(float *y, const myna__wrow *w, int64_t n) {
+  for (int64_t k = 0; k < n; k++) y[k] = myna__f16_to_f32(myna__load_u16(w->p[0] + 2 * k));
+}
+
+static void from_f32(void *blocks, const float *x, const float *imatrix, int64_t n) {
+  for (int64_t k = 0; k < n; k++) myna__store_u16((uint8_t *)blocks + 2 * k, myna__f32_to_f16(x[k]));
+}
+
+static float dot(const myna__wrow *w, const void *act, int64_t n) {
+  return myna__quant_dot_f32(&myna__quant_F16, w, act, n);
+}
+
+const myna__quant myna__quant_F16 = {MYNA_F16, MYNA__ACT_F32, to_f32, from_f32, dot};

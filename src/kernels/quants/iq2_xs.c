@@ -1,0 +1,29 @@
+/* iq2_xs.c: IQ2_XS: 256 weights, 2.31 bits each: w = d * (s + 1/2) / 4 * sign * entry.
+ *
+ *   byte  0    2                                  66          73
+ *         +----+----------------------------------+-----------+
+ *         | d  | qs[32]: u16                      | scales[8] |      d: f16
+ *         +----+----------------------------------+-----------+
+ *   qs[i]: weights 8 i .. 8 i + 7: bits 0-8 index a codebook of 512 entries of 8, bits 9-15 are 7 signs (see
+ *   myna__signs7); scales[g]: 4-bit s of the first and second 16 of each 32
+ *
+ * Source: ggml's IQ2_XS. No quantizer yet. */
+#include "kernels/quants/iq.h"
+
+static void to_f32(float *y, const myna__wrow *w, int64_t n) {
+  const myna__grids *grids = myna__grids_get();
+  const myna__block_iq2_xs *b = (const void *)w->p[0];
+  for (; n > 0; n -= 256, b++) {
+    float d = myna__f16_to_f32(b->d);
+    for (int i = 0; i < 32; i++) {
+      float dg = d * (0.5f + (float)(b->scales[i / 4] >> i / 2 % 2 * 4 & 15)) * 0.25f;
+      y = myna__put_signed(y, dg, grids->iq2_xs[b->qs[i] & 511], 8, myna__signs7(b->qs[i] >> 9));
+    }
+  }
+}
+
+static float dot(const myna__wrow *w, const void *act, int64_t n) {
+  return myna__quant_dot_f32(&myna__quant_IQ2_XS, w, act, n);
+}
+
+const myna__quant myna__quant_IQ2_XS = {MYNA_IQ2_XS, MYNA__ACT_F32, to_f32, NULL, dot};

@@ -1,0 +1,39 @@
+/* q5_1.c: Q5_1: 32 weights of 5 bits, a scale and a minimum: w = d * q + m.
+ *
+ *   byte  0    2    4       8                23
+ *         +----+----+-------+----------------+      d, m: f16
+ *         | d  | m  | qh[4] | qs[16]         |      qh: bit 4 of q[j] is bit j of the little-endian u32
+ *         +----+----+-------+----------------+      qs[j]: low 4 bits of q[j], high nibble those of q[j + 16]
+ *
+ * Source: ggml's Q5_1; from_f32 gives ggml's bits without an importance matrix. */
+#include "kernels/quants/block32.h"
+#include "kernels/quants/search.h"
+
+static void unpack(myna__block32 *o, const uint8_t *block) {
+  const myna__block_q5_1 *b = (const void *)block;
+  myna__fives((uint8_t *)o->c, b->qs, b->qh);
+  o->d = myna__f16_to_f32(b->d);
+  o->m = myna__f16_to_f32(b->m);
+}
+
+static void to_f32(float *y, const myna__wrow *w, int64_t n) {
+  myna__block32_to_f32(y, w->p[0], n, sizeof(myna__block_q5_1), true, unpack);
+}
+
+static void from_f32(void *blocks, const float *x, const float *imatrix, int64_t n) {
+  float mean_square = myna__mean_square(x, n);
+  myna__block_q5_1 *b = blocks;
+  for (int64_t k = 0; k < n; k += 32, b++) {
+    uint8_t c[32];
+    float m;
+    b->d = myna__f32_to_f16(myna__fit32_affine(c, &m, x + k, imatrix ? imatrix + k : NULL, mean_square, 31));
+    b->m = myna__f32_to_f16(m);
+    myna__put_fives(b->qs, b->qh, c);
+  }
+}
+
+static float dot(const myna__wrow *w, const void *act, int64_t n) {
+  return myna__block32_dot(w->p[0], act, n, sizeof(myna__block_q5_1), true, unpack);
+}
+
+const myna__quant myna__quant_Q5_1 = {MYNA_Q5_1, MYNA__ACT_Q8_32, to_f32, from_f32, dot};

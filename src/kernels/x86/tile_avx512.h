@@ -1,0 +1,68 @@
+/* tile_avx512.h: what the multiply files of the AVX-512 levels share: the shape of a tile and the sweep over columns. */
+#ifndef MYNA__TILE_AVX512_H
+#define MYNA__TILE_AVX512_H
+
+#include "kernels/table.h"
+#include <immintrin.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("clang loop unroll(full)")
+
+/* What is in memory stays there: without this the compiler keeps copies of sums and accumulators across groups and
+ * spills the registers of the tile for them. Costs no instruction. */
+#define KEEP_IN_MEMORY() __asm__ volatile("" : : : "memory")
+
+enum { R_MAX = MYNA__GRAIN, C_MAX = 8 };
+
+/* What a tile needs, with addresses of its columns. */
+typedef struct tile {
+  const myna__mul *m;
+  const uint8_t *panel;      /* of the first strip; the next block's is m->n_strip panels further */
+  const uint8_t *row[C_MAX]; /* activation rows */
+  float *acc;                /* acc[c * ld + 16 r] */
+} tile;
+
+INLINE int32_t load32(const uint8_t *p) {
+  int32_t v;
+  memcpy(&v, p, 4);
+  return v;
+}
+INLINE float load_float(const uint8_t *p) {
+  float v;
+  memcpy(&v, p, 4);
+  return v;
+}
+
+/* ---- all columns of all strips ---- */
+
+typedef void tile_fn(const tile *t, int R, int C);
+
+INLINE void columns(const myna__mul *m, int strip, int R, tile_fn *f) {
+  tile t = {.m = m, .panel = m->panel + (size_t)strip * myna__panel_bytes(m->type->form)};
+  int64_t left = m->n_col;
+  const uint8_t *row = m->act.row;
+  t.acc = m->acc + strip * MYNA__STRIP;
+  while (left > 0) {
+    int n = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+    for (int c = 0; c < n; c++) t.row[c] = row + (size_t)c * m->act.stride;
+    switch (n) {
+    case 8: f(&t, R, 8); break;
+    case 4: f(&t, R, 4); break;
+    case 2: f(&t, R, 2); break;
+    default: f(&t, R, 1); break;
+    }
+    left -= n;
+    row += (size_t)n * m->act.stride;
+    t.acc += n * m->ld_acc;
+  }
+}
+
+INLINE void sweep(const myna__mul *m, tile_fn *f) {
+  if (m->n_strip == R_MAX) {
+    columns(m, 0, R_MAX, f);
+    return;
+  }
+  for (int s = 0; s < m->n_strip; s++) columns(m, s, 1, f);
+}
+
+#endif

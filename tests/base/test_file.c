@@ -1,0 +1,172 @@
+/* Files in memory: mapped and read give the same bytes; errors; which file an address lies in, also after SIGBUS. */
+#include "test.h"
+#include "base/base.h"
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static unsigned char content[100000];
+
+static void test_open(void **state) {
+  for (size_t i = 0; i < sizeof content; i++) content[i] = (unsigned char)(i * 31 >> 3);
+  const size_t sizes[] = {1, 4095, 4096, 4097, sizeof content};
+  int64_t before = myna__mem_in_use();
+  for (size_t k = 0; k < MYNA__COUNT(sizes); k++) {
+    char path[64];
+    test_tmpfile(path, content, sizes[k]);
+    for (int no_mmap = 0; no_mmap < 2; no_mmap++) {
+      myna__file f;
+      myna_err err = {0};
+      assert_int_equal(myna__file_open(&f, path, no_mmap, &err), 0);
+      assert_int_equal(err.code, 0);
+      assert_int_equal(f.size, sizes[k]);
+      assert_int_equal(f.mapped, !no_mmap);
+      assert_string_equal(f.path, path);
+      assert_memory_equal(f.data, content, sizes[k]);
+      const char *name;
+      size_t offset;
+      assert_int_equal(myna__file_of_address(f.data + sizes[k] - 1, &name, &offset), !no_mmap);
+      if (!no_mmap) {
+        assert_string_equal(name, path);
+        assert_int_equal(offset, sizes[k] - 1);
+      }
+      assert_false(myna__file_of_address(f.data + sizes[k], &name, &offset));
+      myna__file_prefetch(&f, 0, sizes[k]);
+      myna__file_prefetch(&f, sizes[k] / 2, SIZE_MAX);
+      myna__file_prefetch(&f, sizes[k], 1);
+      const uint8_t *data = f.data;
+      myna__file_close(&f);
+      assert_null(f.data);
+      assert_false(myna__file_of_address(data, &name, &offset));
+      myna__file_close(&f);
+    }
+    unlink(path);
+  }
+  assert_int_equal(myna__mem_in_use(), before);
+}
+
+static void test_empty(void **state) {
+  char path[64];
+  test_tmpfile(path, "", 0);
+  for (int no_mmap = 0; no_mmap < 2; no_mmap++) {
+    myna__file f;
+    assert_int_equal(myna__file_open(&f, path, no_mmap, NULL), 0);
+    assert_int_equal(f.size, 0);
+    assert_non_null(f.data);
+    myna__file_prefetch(&f, 0, 1);
+    myna__file_close(&f);
+  }
+  unlink(path);
+}
+
+static void test_errors(void **state) {
+  myna__file f;
+  myna_err err = {0};
+  ASSERT_FAILS(myna__file_open(&f, "/nowhere/at/all", false, &err), MYNA_E_NOTFOUND, &err, "No such file");
+  assert_string_equal(err.file, "/nowhere/at/all");
+  assert_null(f.data);
+  assert_null(f.path);
+  myna__file_close(&f);
+  err = (myna_err){0};
+  ASSERT_FAILS(myna__file_open(&f, "/tmp", false, &err), MYNA_E_IO, &err, "is a directory");
+  assert_string_equal(err.file, "/tmp");
+  assert_int_equal(err.offset, -1);
+  err = (myna_err){0};
+  ASSERT_FAILS(myna__file_open(&f, "/dev/null", false, &err), MYNA_E_IO, &err, "not a regular file");
+  char fifo[64];
+  snprintf(fifo, sizeof fifo, "/tmp/myna-fifo-%d", (int)getpid());
+  assert_int_equal(mkfifo(fifo, 0600), 0);
+  err = (myna_err){0};
+  ASSERT_FAILS(myna__file_open(&f, fifo, false, &err), MYNA_E_IO, &err, "not a regular file"); /* does not hang */
+  unlink(fifo);
+}
+
+static void test_no_memory(void **state) {
+  char path[64];
+  test_tmpfile(path, "0123456789", 10);
+  for (int n = 1; n <= 2; n++) {
+    test_failing fail;
+    test_fail_at(&fail, n);
+    myna__file f;
+    myna_err err = {0};
+    assert_int_equal(myna__file_open(&f, path, true, &err), MYNA_E_NOMEM);
+    assert_int_equal(err.code, MYNA_E_NOMEM);
+    assert_null(f.path);
+    assert_int_equal(fail.live, 0);
+    test_fail_off();
+  }
+  unlink(path);
+}
+
+/* Files beyond the registry still open; those inside keep their names. */
+static void test_many(void **state) {
+  enum { N = 1100 };
+  static myna__file files[N];
+  char path[64];
+  test_tmpfile(path, content, 5000);
+  for (int i = 0; i < N; i++) ASSERT_OK(myna__file_open(&files[i], path, false, NULL));
+  int named = 0;
+  for (int i = 0; i < N; i++) {
+    const char *name = NULL;
+    size_t offset = 0;
+    if (myna__file_of_address(files[i].data + 77, &name, &offset)) {
+      assert_ptr_equal(name, files[i].path);
+      assert_int_equal(offset, 77);
+      named++;
+    }
+  }
+  assert_in_range(named, 1000, N);
+  for (int i = 0; i < N; i++) myna__file_close(&files[i]);
+  myna__file f;
+  ASSERT_OK(myna__file_open(&f, path, false, NULL)); /* the places are free again */
+  const char *name;
+  size_t offset;
+  assert_true(myna__file_of_address(f.data, &name, &offset));
+  myna__file_close(&f);
+  unlink(path);
+}
+
+static void on_sigbus(int sig, siginfo_t *info, void *context) {
+  const char *path;
+  size_t offset;
+  bool ours = myna__file_of_address(info->si_addr, &path, &offset);
+  _exit(ours && offset == 8192 && strncmp(path, "/tmp/myna-test-", 15) == 0 ? 42 : 1);
+}
+
+/* The file shrinks while it is mapped: the handler learns file and offset. */
+static void test_sigbus(void **state) {
+  char path[64];
+  test_tmpfile(path, content, 20000);
+  pid_t child = fork();
+  if (child == 0) {
+    struct sigaction sa = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
+    sigaction(SIGBUS, &sa, NULL);
+    myna__file f;
+    if (myna__file_open(&f, path, false, NULL) < 0 || truncate(path, 4096) != 0) _exit(2);
+    volatile const uint8_t *p = f.data;
+    _exit(p[8192] == 0 ? 3 : 4);
+  }
+  int status;
+  waitpid(child, &status, 0);
+  assert_true(WIFEXITED(status));
+  assert_int_equal(WEXITSTATUS(status), 42);
+  unlink(path);
+}
+
+static void test_clock(void **state) {
+  double a = myna__now();
+  usleep(2000);
+  double b = myna__now();
+  assert_true(b - a >= 0.002 && b - a < 60);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_open),  cmocka_unit_test(test_empty),  cmocka_unit_test(test_errors),
+      cmocka_unit_test(test_many),  cmocka_unit_test(test_sigbus), cmocka_unit_test(test_no_memory),
+      cmocka_unit_test(test_clock),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,17 @@
+# Toolchain for arm64 on Debian amd64 with multiarch libraries; tests run under qemu-aarch64.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+find_program(MYNA_CROSS_CLANG NAMES clang-19 clang-18 clang-17 clang-16 clang-15 clang clang-14)
+if(MYNA_CROSS_CLANG)
+  set(CMAKE_C_COMPILER ${MYNA_CROSS_CLANG})
+  set(CMAKE_C_COMPILER_TARGET aarch64-linux-gnu)
+else()
+  set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
+endif()
+set(CMAKE_AR aarch64-linux-gnu-ar)
+set(CMAKE_RANLIB aarch64-linux-gnu-ranlib)
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_LIBRARY_ARCHITECTURE aarch64-linux-gnu)
+set(ENV{PKG_CONFIG_LIBDIR} /usr/lib/aarch64-linux-gnu/pkgconfig:/usr/share/pkgconfig)
+# The emulated CPU has every extension, so all arm levels run.
+set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64 -cpu max)
