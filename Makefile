@@ -38,8 +38,8 @@ quick: ## static checks and unit tests only
 oracles: ## make the committed results of tests again (downloads Python packages)
 	@tools/oracles.sh
 
-bench: build/myna ## measure speed (peers too, when bench/ finds their binaries)
-	@if [ -f bench/run.sh ]; then sh bench/run.sh $(BUILD)/myna; else $(BUILD)/myna bench; fi
+bench: build/myna ## measure speed: MODELS="a.gguf b.gguf" PEERS="llama=/path/to/llama-bench" ROUNDS=15
+	@python3 bench/bench.py --myna $(BUILD)/myna --peers "$(PEERS)" --rounds $(or $(ROUNDS),5) $(or $(MODELS),models/myna-stories.gguf)
 
 install: build/myna ## install into PREFIX (default /usr/local)
 	@cmake --install $(BUILD) --prefix $(PREFIX)
@@ -48,7 +48,7 @@ mutants: ## change the source at random; the tests must notice 85 % (ARGS="--onl
 	@python3 tools/mutants.py $(ARGS)
 
 format: ## reformat all C files
-	@find include src tests fuzz -name '*.[ch]' | xargs clang-format-14 -i
+	@find include src tests fuzz -name '*.[ch]' 2>/dev/null | xargs clang-format-14 -i
 
 clean: ## remove build/
 	rm -rf $(BUILD)

@@ -77,31 +77,45 @@ MYNA_API bool myna_token_is_eog(const myna_model *m, int32_t id);
 
 /* ---- sampling ---- */
 
-/* Zero means llama.cpp's default where the comment names one; fields that mean "off" are 0 as well unless said.
- * myna_sampling_default fills all defaults explicitly; the engine treats a zero struct as greedy = false with these defaults. */
-typedef struct myna_logit_bias { int32_t id; float bias; } myna_logit_bias;
+/* How the next token is chosen: llama.cpp's samplers under their names. Without `set` everything else is ignored and the defaults of
+ * myna_sampling_default hold (a zero struct is right for most callers). With `set` every field means what its comment says for the value it
+ * has, zero included: start from myna_sampling_default and change what you want. Defaults stand in brackets. */
+typedef struct myna_logit_bias {
+  int32_t id;  /* in the vocabulary */
+  float bias;  /* added to the logit before everything else; -INFINITY bans; entries of one id add up */
+} myna_logit_bias;
 typedef struct myna_sampling {
-  bool set;                 /* false: everything below is ignored and defaults are used */
-  uint64_t seed;            /* counter-based: token i of the answer depends on (seed, i) only */
-  float temperature;        /* 0.8; <= 0: greedy */
-  float dynatemp_range, dynatemp_exponent; /* 0, 1 */
-  int32_t top_k;            /* 40; <= 0: off */
-  float top_p, min_p, typical_p, top_n_sigma; /* 0.95, 0.05, 1, -1 (off) */
-  float xtc_probability, xtc_threshold;       /* 0, 0.1 */
-  int32_t min_keep;
-  int32_t repeat_last_n;    /* 64; -1: whole context, 0: off */
-  float repeat_penalty, frequency_penalty, presence_penalty; /* 1, 0, 0 */
-  float dry_multiplier, dry_base; /* 0 (off), 1.75 */
-  int32_t dry_allowed_length, dry_penalty_last_n; /* 2, -1 */
-  const char *const *dry_breakers; /* strings; NULL: "\n", ":", "\"", "*" */
-  int n_dry_breakers;
-  int mirostat;             /* 0, 1, 2 */
-  float mirostat_tau, mirostat_eta; /* 5, 0.1 */
-  const myna_logit_bias *bias;
+  bool set;
+  uint64_t seed;            /* [0] counter-based: token i of the answer depends on the logits and (seed, i) only; 0 is a seed like any other */
+  float temperature;        /* [0.8] <= 0: greedy, the best of the candidates that the order leaves, the lower id among equals */
+  float dynatemp_range;     /* [0] > 0: the temperature goes from temperature - range (at least 0) to temperature + range with the entropy; 0: off */
+  float dynatemp_exponent;  /* [1] */
+  int32_t top_k;            /* [40] <= 0: off */
+  float top_p;              /* [0.95] 0 to 1; 1: off; 0: only the best (or min_keep) */
+  float min_p;              /* [0.05] >= 0; 0: off */
+  float typical_p;          /* [1] 0 to 1; 1: off */
+  float top_n_sigma;        /* [-1] <= 0: off */
+  float xtc_probability;    /* [0] 0 to 1; 0: off */
+  float xtc_threshold;      /* [0.1] >= 0; above 0.5: off */
+  int32_t min_keep;         /* [0] top_p, min_p, typical_p and xtc leave at least so many candidates */
+  int32_t repeat_last_n;    /* [64] tokens that the three penalties look back, prompt included; -1: the whole context; 0: off */
+  float repeat_penalty;     /* [1] > 0 (0 is an error); 1: off */
+  float frequency_penalty, presence_penalty; /* [0] any finite number; 0: off */
+  float dry_multiplier;     /* [0] >= 0; 0: off */
+  float dry_base;           /* [1.75] below 1: off */
+  int32_t dry_allowed_length; /* [2] repetitions shorter than this are free */
+  int32_t dry_penalty_last_n; /* [64] -1: the whole context; 0: off */
+  const char *const *dry_breakers; /* [NULL] strings that end repetitions, the first 40 bytes of each count; NULL: "\n", ":", "\"", "*" */
+  int n_dry_breakers;       /* 0 with dry_breakers not NULL: none. A file without tokenizer has none */
+  int mirostat;             /* [0] 1 or 2: mirostat of that version, after bias and temperature and instead of everything in `order` */
+  float mirostat_tau, mirostat_eta; /* [5, 0.1] target surprise in bits, learning rate; >= 0 */
+  const myna_logit_bias *bias; /* [n_bias] or NULL */
   int n_bias;
-  bool ignore_eos;
-  const char *order;        /* letters e d s k y p m x t as in llama.cpp; NULL: "edskypmxt" */
+  bool ignore_eos;          /* every end token is banned */
+  const char *order;        /* [NULL: "edskypmxt"] what is applied, in this order: e penalties, d DRY, s top_n_sigma, k top_k, y typical_p, p top_p,
+                               m min_p, x xtc, t temperature; letters may be left out or repeat; at most 31 */
 } myna_sampling;
+/* Fills every field with its default and `set` with true. */
 MYNA_API void myna_sampling_default(myna_sampling *s);
 
 /* ---- engine ---- */

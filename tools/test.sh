@@ -26,7 +26,8 @@ build_and_run() {
     grep -vE '^ +Start|Passed|^\[ RUN |^\[       OK ' "$dir/ctest.log" | head -200
   else
     grep -E 'tests passed' "$dir/ctest.log" | sed 's/^/  /'
-    grep -hiE '\bskipped\b' "$dir/Testing/Temporary/LastTest.log" | sort | uniq -c | head -20
+    grep -hiE '\bskipped\b' "$dir/Testing/Temporary/LastTest.log" | grep -vE 'SKIPPED TEST|listed below' | sort -u |
+      sed 's/^/  /' | head -20
   fi
   return $rc
 }
@@ -35,7 +36,7 @@ stage_checks() { # layers, docs, format: seconds
   python3 tools/check_layers.py --self-test && python3 tools/check_layers.py || rc=1
   python3 tools/check_docs.py --self-test && python3 tools/check_docs.py || rc=1
   if command -v clang-format-14 >/dev/null; then
-    find include src tests fuzz -name '*.[ch]' -print0 | xargs -0 -r clang-format-14 --dry-run -Werror 2>"$log/format.log" || {
+    find include src tests fuzz -name '*.[ch]' -print0 2>/dev/null | xargs -0 -r clang-format-14 --dry-run -Werror 2>"$log/format.log" || {
       grep -oE '^[^:]+' "$log/format.log" | sort | uniq -c | sort -rn | grep -E '\.[ch]$' | head -40
       echo "  not formatted: run make format"
       rc=1
@@ -46,8 +47,12 @@ stage_checks() { # layers, docs, format: seconds
   return $rc
 }
 
-stage_unit() { # Release build, warnings are errors, all tests
-  build_and_run "$build" "product tests" "" -DMYNA_WERROR=ON
+stage_unit() { # Release build, warnings are errors, all tests; the library exports the public API only
+  build_and_run "$build" "product tests" "" -DMYNA_WERROR=ON || return 1
+  if nm -D --defined-only "$build/libmyna.so" | awk '{ print $3 }' | grep -vE '^myna_[a-z0-9]'; then
+    echo "  libmyna.so exports what is not public"
+    return 1
+  fi
 }
 
 stage_asan() { # all tests with AddressSanitizer and UBSan, asserts on

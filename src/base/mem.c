@@ -150,7 +150,7 @@ void *myna__arena_alloc(myna__arena *a, size_t n) {
 }
 
 char *myna__arena_strndup(myna__arena *a, const char *s, size_t n) {
-  if (n >= PTRDIFF_MAX / 2) return NULL;
+  if (n == SIZE_MAX) return NULL;
   char *copy = myna__arena_alloc(a, n + 1);
   if (copy && n) memcpy(copy, s, n);
   return copy;

@@ -8,20 +8,28 @@
 typedef struct myna__cand { int32_t id; float logit, p; } myna__cand;
 
 typedef struct myna__sampler myna__sampler;
-/* s: as in myna.h (not `set`: defaults). The model gives n_vocab, end tokens, and token texts for DRY breakers (may be NULL for files without
- * tokenizer). Validates: order letters, ranges (top_p in (0, 1] ...), naming the field. Strings of s are copied. */
+/* s: as in myna.h (not `set`: defaults; may be NULL). m gives end tokens and token texts for DRY breakers; NULL, or a file without
+ * tokenizer, has neither. Validates ranges and order letters: MYNA_E_ARG naming field and value. Nothing of s is kept. Windows of the past
+ * are cut at n_ctx tokens. */
 int myna__sampler_new(myna__sampler **out, const myna_sampling *s, myna_model *m, int64_t n_vocab, int64_t n_ctx, myna_err *err);
 void myna__sampler_free(myna__sampler *p);
-/* Prompt and accepted tokens feed penalties and DRY. */
+/* Prompt (before anything generated) and accepted tokens feed penalties and DRY; a generated one moves mirostat's mu when it was a candidate of the
+ * last draw. MYNA_E_ARG for an id outside the vocabulary. */
 int myna__sampler_accept(myna__sampler *p, int32_t id, bool generated);
-/* Forgets the last n accepted tokens (mirostat's mu included). */
+/* Forgets the last n accepted tokens (mirostat's mu included): everything is as it was before them. n <= n_ctx and what was accepted. */
 void myna__sampler_rollback(myna__sampler *p, int64_t n);
 /* The next token from logits [n_vocab] (not modified); depends on the number of generated tokens accepted so far. Returns the id or a
- * negative code (all logits -inf or NaN: MYNA_E_INTERNAL naming it). No allocation after creation. */
+ * negative code (a NaN, or nothing possible: MYNA_E_INTERNAL naming it). No allocation after creation. */
 int32_t myna__sampler_sample(myna__sampler *p, const float *logits, myna_err *err);
 /* Candidates after the whole chain, sorted by p descending, for tests: fills at most cap, returns the number. */
 int64_t myna__sampler_probs(myna__sampler *p, const float *logits, myna__cand *out, int64_t cap, myna_err *err);
-/* Log-softmax of the unmodified logits: of `id`, and the n most likely (ids, logprobs). */
+/* The random number of generated token `index`, in [0, 1). purpose 0: the draw; 1 + place in the order: a sampler's own. */
+double myna__random(uint64_t seed, uint64_t index, uint32_t purpose);
+/* Ten rounds on counter x, in place. */
+void myna__philox(const uint32_t key[2], uint32_t x[4]);
+enum { MYNA__LOGPROBS_MAX = 64 };
+/* Log-softmax of the unmodified logits: of `id`, and the n <= MYNA__LOGPROBS_MAX most likely (ids, logprobs; where
+ * there are fewer: -1, -inf). */
 void myna__logprobs(const float *logits, int64_t n_vocab, int32_t id, float *logprob, int n, int32_t *ids, float *logprobs);
 
 #endif

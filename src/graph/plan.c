@@ -4,6 +4,7 @@
  * recorded after it. Placement: a buffer lives from its first to its last step; buffers whose lives overlap do not
  * share bytes. A symbolic dimension is the outermost one of every stored value, so strides never depend on it. */
 #include "graph/plan.h"
+#include "tensor/elements.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,8 +58,7 @@ typedef struct lowering {
   myna__map values; /* array pointer -> value */
   myna__node **nodes;
   int64_t n_nodes, cap_nodes;
-  myna_array **keys; /* backing store of the map's keys */
-  int64_t n_keys, cap_keys;
+  bool once; /* for myna_eval */
   myna_err *err;
 } lowering;
 
@@ -87,10 +87,18 @@ static int value_of(const lowering *l, const myna_array *a) {
   return (int)myna__map_get(&l->values, (const char *)&a->id, sizeof a->id, -1);
 }
 
-static int add_leaf(lowering *l, const myna_array *a) {
+static int hold(myna_plan *p, myna_array *a) {
+  void *q = grow(p, p->held, p->n_held, &p->cap_held, sizeof *p->held);
+  if (!q) return MYNA_E_NOMEM;
+  p->held = q;
+  p->held[p->n_held++] = myna_keep(a);
+  return 0;
+}
+
+static int add_leaf(lowering *l, myna_array *a) {
   if (a->is_input) return myna__err(l->err, MYNA_E_ARG, "input %s is not among the plan's inputs", a->name);
   int v = new_value(l->plan, &a->spec, MYNA__VAL_LEAF);
-  if (v < 0) return myna__err(l->err, MYNA_E_NOMEM, "plan: no memory");
+  if (v < 0 || hold(l->plan, a) < 0) return myna__err(l->err, MYNA_E_NOMEM, "plan: no memory");
   l->plan->values[v].leaf = a;
   memcpy(l->plan->values[v].stride, a->stride, sizeof a->stride);
   return map_array(l, a, v);
@@ -174,9 +182,19 @@ static int add_copy(myna_plan *p, int v, myna_err *err) {
 
 enum { BASE = 1 << 12 }; /* stands for a root's address while strides are worked out */
 
+/* The value of operand i, an error when it is a view of a state that was written since. */
+static int operand(lowering *l, const myna__node *n, int i) {
+  int v = value_of(l, n->in[i]);
+  const myna__value *x = &l->plan->values[v];
+  if (x->version == l->plan->values[x->root].changed) return v;
+  return myna__err(l->err, MYNA_E_STATE, "%s: operand %d is a view of an old version of state %s", n->op->name, i,
+                   l->plan->held[l->plan->values[x->root].input]->name);
+}
+
 static int lower_view(lowering *l, const myna__node *n) {
   myna_plan *p = l->plan;
-  int in = value_of(l, n->in[0]);
+  int in = operand(l, n, 0);
+  if (in < 0) return in;
   for (int attempt = 0; attempt < 2; attempt++) {
     uint8_t *base = (uint8_t *)(uintptr_t)BASE;
     myna__tensor a = value_tensor(p, in, base), b = {.type = n->out[0]->spec.type, .n_dims = n->out[0]->spec.n_dims};
@@ -186,6 +204,7 @@ static int lower_view(lowering *l, const myna__node *n) {
       if (v < 0) return myna__err(l->err, MYNA_E_NOMEM, "plan: no memory");
       p->values[v].root = p->values[in].root;
       p->values[v].rel = b.data - base;
+      p->values[v].version = p->values[in].version;
       memcpy(p->values[v].stride, b.stride, sizeof b.stride);
       return map_array(l, n->out[0], v);
     }
@@ -195,24 +214,34 @@ static int lower_view(lowering *l, const myna__node *n) {
   return myna__err(l->err, MYNA_E_INTERNAL, "%s: no view of a contiguous array", n->op->name);
 }
 
-/* Whether run() of an op that is not STRIDED can read t as it lies. */
+/* Whether run() can read t as it lies. Small operands (indices, vectors) are simply contiguous. */
 static bool strides_fit(const myna__op *op, const myna__tensor *t) {
   int64_t rows, cols, stride;
+  if (op->flags & MYNA__OP_STRIDED || t->n_dims == 0) return true;
+  if (op->flags & MYNA__OP_DENSE || !myna__dtype_is_float(t->type) || t->n_dims == 1) return myna__tensor_contiguous(t);
   if (!(op->flags & MYNA__OP_OUTER)) return myna__tensor_rows(t, &rows, &cols, &stride);
   myna__tensor inner = *t;
   inner.shape[0] = 1;
   return myna__tensor_contiguous(&inner);
 }
 
+/* The same, in a form that run() of the op can read. */
+static int lower_operand(lowering *l, const myna__node *n, int i) {
+  myna_plan *p = l->plan;
+  int v = operand(l, n, i);
+  if (v < 0) return v;
+  const myna__value *x = &p->values[v];
+  if (n->op->flags & MYNA__OP_WEIGHTS && x->kind == MYNA__VAL_LEAF && x->leaf->weight) return v;
+  myna__tensor t = value_tensor(p, v, (uint8_t *)(uintptr_t)BASE);
+  return strides_fit(n->op, &t) ? v : add_copy(p, v, l->err);
+}
+
 static int lower_step(lowering *l, const myna__node *n) {
   myna_plan *p = l->plan;
   int in[MYNA__MAX_IN];
   for (int i = 0; i < n->n_in; i++) {
-    in[i] = n->in[i] ? value_of(l, n->in[i]) : -1;
-    if (in[i] < 0 || n->op->flags & MYNA__OP_STRIDED || p->values[in[i]].spec.n_dims == 0) continue;
-    if (p->values[in[i]].kind == MYNA__VAL_LEAF && p->values[in[i]].leaf->weight) continue;
-    myna__tensor t = value_tensor(p, in[i], (uint8_t *)(uintptr_t)BASE);
-    if (!strides_fit(n->op, &t)) TRY(in[i] = add_copy(p, in[i], l->err));
+    in[i] = -1;
+    if (n->in[i]) TRY(in[i] = lower_operand(l, n, i));
   }
   int out[MYNA__MAX_OUT];
   for (int i = 0; i < n->n_out; i++) {
@@ -230,19 +259,35 @@ static int lower_step(lowering *l, const myna__node *n) {
       v->root = s->root;
       v->rel = s->rel;
       memcpy(v->stride, s->stride, sizeof v->stride);
+      v->version = p->values[v->root].changed = n->id;
     } else {
       TRY(out[i] = new_buffer(p, &spec, n->op->name, l->err));
     }
     if (n->out[i]) TRY(map_array(l, n->out[i], out[i]));
   }
+  void *params = NULL; /* a copy: evaluating an array frees its node */
+  if (n->params_bytes && !(params = myna__arena_alloc(&p->arena, n->params_bytes))) return myna__err(l->err, MYNA_E_NOMEM, "plan: no memory");
+  if (params) memcpy(params, n->params, n->params_bytes);
   myna__step *st = new_step(p);
   if (!st) return myna__err(l->err, MYNA_E_NOMEM, "plan: no memory");
   st->op = n->op;
-  st->params = n->params;
+  st->params = params;
   st->n_in = n->n_in;
   st->n_out = n->n_out;
   memcpy(st->in, in, sizeof(int) * (size_t)n->n_in);
   memcpy(st->out, out, sizeof(int) * (size_t)n->n_out);
+  return 0;
+}
+
+/* What a caller of myna_plan_output sees is contiguous; eval copies anyway. */
+static int lower_output(lowering *l, const myna_array *a, int i) {
+  myna_plan *p = l->plan;
+  int v = value_of(l, a);
+  const myna__value *x = &p->values[v];
+  if (x->version != p->values[x->root].changed) return myna__err(l->err, MYNA_E_STATE, "plan output %d is an old version of state %s", i, p->held[p->values[x->root].input]->name);
+  myna__tensor t = value_tensor(p, v, (uint8_t *)(uintptr_t)BASE);
+  if (!l->once && !t.weight && !myna__tensor_contiguous(&t)) TRY(v = add_copy(p, v, l->err));
+  p->outputs[p->n_outputs++] = v;
   return 0;
 }
 
@@ -254,7 +299,7 @@ static int lower_graph(lowering *l, myna_array *const *inputs, int n_inputs, myn
   for (int i = 0; i < n_inputs; i++) {
     if (!inputs[i] || !inputs[i]->is_input) return myna__err(l->err, MYNA_E_ARG, "plan input %d is not a placeholder", i);
     int v = new_value(p, &inputs[i]->spec, MYNA__VAL_INPUT);
-    if (v < 0) return myna__err(l->err, MYNA_E_NOMEM, "plan: no memory");
+    if (v < 0 || hold(p, inputs[i]) < 0) return myna__err(l->err, MYNA_E_NOMEM, "plan: no memory");
     p->values[v].input = i;
     int64_t dims[MYNA__MAX_DIMS];
     myna__plan_max_dims(p, &inputs[i]->spec, dims);
@@ -268,7 +313,7 @@ static int lower_graph(lowering *l, myna_array *const *inputs, int n_inputs, myn
     const myna__node *n = l->nodes[i];
     TRY(n->op->flags & MYNA__OP_VIEW ? lower_view(l, n) : lower_step(l, n));
   }
-  for (int i = 0; i < n_outputs; i++) p->outputs[p->n_outputs++] = value_of(l, outputs[i]);
+  for (int i = 0; i < n_outputs; i++) TRY(lower_output(l, outputs[i], i));
   return 0;
 }
 
@@ -310,36 +355,47 @@ static void lifetimes(myna_plan *p) {
   for (int i = 0; i < p->n_outputs; i++) touch(p, p->outputs[i], n);
 }
 
+/* Roots change while steps share memory; a value's root may have become an alias itself. */
+static int root_of(const myna_plan *p, int v) {
+  while (p->values[v].root != v) v = p->values[v].root;
+  return v;
+}
+
 /* True when another input of the step reads the same memory through a different view. */
 static bool read_otherwise(const myna_plan *p, const myna__step *st, int input) {
   int v = st->in[input];
   for (int i = 0; i < st->n_in; i++)
-    if (st->in[i] >= 0 && st->in[i] != v && p->values[st->in[i]].root == p->values[v].root) return true;
+    if (st->in[i] >= 0 && st->in[i] != v && root_of(p, st->in[i]) == root_of(p, v)) return true;
   return false;
+}
+
+/* v is all of its root's memory, lying as `like`, and nothing reads it after `step`. */
+static bool can_take_over(const myna_plan *p, int v, const myna__value *like, int step) {
+  const myna__value *x = &p->values[v], *r = &p->values[root_of(p, v)];
+  if (r->kind != MYNA__VAL_BUFFER || r->last != step || r->bytes != like->bytes || x->rel != 0) return false;
+  if (x->spec.type != like->spec.type || !myna__spec_same_dims(&x->spec, &like->spec)) return false;
+  return memcmp(x->stride, like->stride, sizeof *x->stride * (size_t)x->spec.n_dims) == 0;
 }
 
 /* An element-wise step may write over an input that dies with it. */
 static void share_in_place(myna_plan *p) {
   for (int s = 0; s < p->n_steps; s++) {
     myna__step *st = &p->steps[s];
-    if (!(st->op->flags & MYNA__OP_INPLACE)) continue;
     myna__value *o = &p->values[st->out[0]];
+    if (!(st->op->flags & MYNA__OP_INPLACE) || o->kind != MYNA__VAL_BUFFER) continue;
     for (int i = 0; i < st->n_in; i++) {
-      if (st->in[i] < 0) continue;
-      myna__value *v = &p->values[st->in[i]];
-      if (v->kind != MYNA__VAL_BUFFER || v->last != s || v->bytes != o->bytes || o->kind != MYNA__VAL_BUFFER) continue;
-      if (v->spec.type != o->spec.type || !myna__spec_same_dims(&v->spec, &o->spec)) continue;
-      if (read_otherwise(p, st, i)) continue;
-      int root = st->in[i], old = st->out[0];
-      v->last = o->last;
-      for (int k = 0; k < p->n_values; k++)
-        if (p->values[k].root == old) p->values[k].root = root;
+      if (st->in[i] < 0 || !can_take_over(p, st->in[i], o, s) || read_otherwise(p, st, i)) continue;
+      int root = root_of(p, st->in[i]);
+      p->values[root].last = o->last;
+      o->root = root;
       o->kind = MYNA__VAL_ALIAS;
       break;
     }
   }
+  for (int v = 0; v < p->n_values; v++) p->values[v].root = root_of(p, v);
 }
 
+static int64_t padded(const myna__value *v) { return (v->bytes + 63) / 64 * 64; }
 
 static int by_size(const void *a, const void *b) {
   const myna__value *x = *(myna__value *const *)a, *y = *(myna__value *const *)b;
@@ -352,28 +408,98 @@ static int by_offset(const void *a, const void *b) {
   return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
-/* Largest first, each at the lowest offset that is free during its life. */
-static int place(myna_plan *p, myna_err *err) {
-  myna__value **list = myna__arena_alloc(&p->arena, sizeof *list * (size_t)(2 * p->n_values + 1));
-  if (!list) return myna__err(err, MYNA_E_NOMEM, "plan: no memory");
-  myna__value **busy = list + p->n_values;
-  int n = 0;
-  for (int i = 0; i < p->n_values; i++)
-    if (p->values[i].kind == MYNA__VAL_BUFFER && p->values[i].first >= 0) list[n++] = &p->values[i];
+/* Largest first, each at the lowest offset that is free during its life. Quadratic; the least memory. */
+static void place_by_size(myna_plan *p, myna__value **list, myna__value **busy, int n) {
   qsort(list, (size_t)n, sizeof *list, by_size);
   for (int i = 0; i < n; i++) {
     int n_busy = 0;
     for (int j = 0; j < i; j++)
       if (list[j]->first <= list[i]->last && list[i]->first <= list[j]->last) busy[n_busy++] = list[j];
     qsort(busy, (size_t)n_busy, sizeof *busy, by_offset);
-    int64_t at = 0, size = (list[i]->bytes + 63) / 64 * 64;
+    int64_t at = 0, size = padded(list[i]);
     for (int j = 0; j < n_busy; j++) {
       if (busy[j]->offset >= at + size) break;
-      at = MYNA__MAX(at, busy[j]->offset + (busy[j]->bytes + 63) / 64 * 64);
+      at = MYNA__MAX(at, busy[j]->offset + padded(busy[j]));
     }
     list[i]->offset = at;
     p->memory_bytes = MYNA__MAX(p->memory_bytes, at + size);
   }
+}
+
+static int by_first(const void *a, const void *b) {
+  const myna__value *x = *(myna__value *const *)a, *y = *(myna__value *const *)b;
+  if (x->first != y->first) return x->first < y->first ? -1 : 1;
+  return (x > y) - (x < y);
+}
+
+typedef struct gap {
+  int64_t at, size;
+} gap;
+
+/* Gives [at, at + size) back; gaps[n] are sorted and never touch. Returns the new n. */
+static int add_gap(gap *gaps, int n, int64_t at, int64_t size) {
+  int lo = 0, hi = n;
+  while (lo < hi) {
+    int mid = (lo + hi) / 2;
+    if (gaps[mid].at < at) lo = mid + 1;
+    else hi = mid;
+  }
+  bool joins_left = lo > 0 && gaps[lo - 1].at + gaps[lo - 1].size == at, joins_right = lo < n && at + size == gaps[lo].at;
+  if (joins_left) gaps[lo - 1].size += size;
+  if (joins_right && !joins_left) gaps[lo] = (gap){at, size + gaps[lo].size};
+  if (joins_left && joins_right) {
+    gaps[lo - 1].size += gaps[lo].size;
+    memmove(gaps + lo, gaps + lo + 1, (size_t)(n - lo - 1) * sizeof *gaps);
+  }
+  if (joins_left || joins_right) return n - (joins_left && joins_right);
+  memmove(gaps + lo + 1, gaps + lo, (size_t)(n - lo) * sizeof *gaps);
+  gaps[lo] = (gap){at, size};
+  return n + 1;
+}
+
+/* In the order of their lives, each in the smallest gap that fits: for graphs too large for place_by_size. `dying`
+ * [n_steps + 1] and `next` [n] list the buffers by the step they die at. */
+static void place_by_time(myna_plan *p, myna__value **list, gap *gaps, int *dying, int *next, int n) {
+  int n_gaps = 0, done = 0; /* buffers that died before step `done` are gaps */
+  qsort(list, (size_t)n, sizeof *list, by_first);
+  for (int s = 0; s <= p->n_steps; s++) dying[s] = -1;
+  for (int i = 0; i < n; i++) {
+    for (; done < list[i]->first; done++)
+      for (int k = dying[done]; k >= 0; k = next[k]) n_gaps = add_gap(gaps, n_gaps, list[k]->offset, padded(list[k]));
+    int64_t size = padded(list[i]);
+    int best = -1;
+    for (int g = 0; g < n_gaps; g++)
+      if (gaps[g].size >= size && (best < 0 || gaps[g].size < gaps[best].size)) best = g;
+    if (best >= 0) {
+      list[i]->offset = gaps[best].at;
+      gaps[best].at += size;
+      gaps[best].size -= size;
+      if (gaps[best].size == 0) memmove(gaps + best, gaps + best + 1, (size_t)(--n_gaps - best) * sizeof *gaps);
+    } else {
+      list[i]->offset = p->memory_bytes;
+      p->memory_bytes += size;
+    }
+    next[i] = dying[list[i]->last];
+    dying[list[i]->last] = i;
+  }
+}
+
+static int place(myna_plan *p, myna_err *err) {
+  enum { MANY = 512 };
+  size_t max = (size_t)p->n_values + 1;
+  myna__value **list = myna__arena_alloc(&p->arena, 2 * sizeof *list * max);
+  int n = 0;
+  if (!list) return myna__err(err, MYNA_E_NOMEM, "plan: no memory");
+  for (int i = 0; i < p->n_values; i++)
+    if (p->values[i].kind == MYNA__VAL_BUFFER && p->values[i].first >= 0) list[n++] = &p->values[i];
+  if (n <= MANY) {
+    place_by_size(p, list, list + max, n);
+    return 0;
+  }
+  gap *gaps = myna__arena_alloc(&p->arena, sizeof *gaps * max);
+  int *dying = myna__arena_alloc(&p->arena, sizeof *dying * ((size_t)p->n_steps + 1)), *next = myna__arena_alloc(&p->arena, sizeof *next * max);
+  if (!gaps || !dying || !next) return myna__err(err, MYNA_E_NOMEM, "plan: no memory");
+  place_by_time(p, list, gaps, dying, next, n);
   return 0;
 }
 
@@ -417,12 +543,12 @@ static int bind(myna_plan *p, myna_err *err) {
     if (st->op->scratch) scratch = MYNA__MAX(scratch, st->op->scratch(&st->run, threads));
   }
   p->scratch_offset = p->memory_bytes;
-  p->memory_bytes += (int64_t)scratch;
-  if (p->memory_bytes > 0 && !(p->memory = myna__alloc((size_t)p->memory_bytes)))
+  p->memory_bytes += (int64_t)scratch + 64; /* never nothing: pointers into it are valid */
+  if (!(p->memory = myna__alloc((size_t)p->memory_bytes)))
     return myna__err(err, MYNA_E_NOMEM, "no memory for a plan of %lld bytes", (long long)p->memory_bytes);
   for (int s = 0; s < p->n_steps; s++) {
     myna__step *st = &p->steps[s];
-    st->run.scratch = p->memory ? p->memory + p->scratch_offset : NULL;
+    st->run.scratch = p->memory + p->scratch_offset;
     for (int i = 0; i < st->n_in; i++) TRY(bind_tensor(p, st->in[i], &st->tensors[i], err));
     for (int i = 0; i < st->n_out; i++) TRY(bind_tensor(p, st->out[i], &st->tensors[st->n_in + i], err));
   }
@@ -432,25 +558,14 @@ static int bind(myna_plan *p, myna_err *err) {
 
 /* ---- making and running ---- */
 
-static int hold(myna_plan *p, myna_array *const *a, int n, myna_array *const *b, int m, myna_err *err) {
-  p->held = myna__arena_alloc(&p->arena, sizeof *p->held * (size_t)(n + m + 1));
-  if (!p->held) return myna__err(err, MYNA_E_NOMEM, "plan: no memory");
-  for (int i = 0; i < n + m; i++) {
-    p->held[p->n_held] = myna_keep(i < n ? a[i] : b[i - n]);
-    p->n_held++;
-  }
-  return 0;
-}
-
-static int build(myna_plan *p, myna_array *const *inputs, int n_inputs, myna_array *const *outputs, int n_outputs, bool fuse, myna_err *err) {
-  lowering l = {.plan = p, .err = err};
-  int rc = hold(p, inputs, n_inputs, outputs, n_outputs, err);
-  if (rc == 0) rc = lower_graph(&l, inputs, n_inputs, outputs, n_outputs);
+static int build(myna_plan *p, myna_array *const *inputs, int n_inputs, myna_array *const *outputs, int n_outputs, bool once, myna_err *err) {
+  lowering l = {.plan = p, .once = once, .err = err};
+  int rc = lower_graph(&l, inputs, n_inputs, outputs, n_outputs);
   myna__map_free(&l.values);
   myna__free(l.nodes, (size_t)l.cap_nodes * sizeof *l.nodes);
   TRY(rc);
   count_uses(p);
-  if (fuse) {
+  if (!p->opt.no_fuse) {
     TRY(myna__plan_fuse(p, err));
     count_uses(p);
   }
@@ -460,8 +575,8 @@ static int build(myna_plan *p, myna_array *const *inputs, int n_inputs, myna_arr
   return bind(p, err);
 }
 
-int myna_plan_new(myna_plan **out, myna_ctx *c, myna_array *const *inputs, int n_inputs, myna_array *const *outputs, int n_outputs,
-                  const myna_plan_options *o, myna_err *err) {
+static int plan_new(myna_plan **out, myna_ctx *c, myna_array *const *inputs, int n_inputs, myna_array *const *outputs, int n_outputs,
+                    const myna_plan_options *o, bool once, myna_err *err) {
   *out = NULL;
   if (c->err.code) return myna_ctx_error(c, err);
   for (int i = 0; i < n_outputs; i++)
@@ -472,13 +587,18 @@ int myna_plan_new(myna_plan **out, myna_ctx *c, myna_array *const *inputs, int n
   if (o) p->opt = *o;
   for (int i = 0; i < 8; i++)
     if (p->opt.sym_max[i] < 0) p->opt.sym_max[i] = 0;
-  int rc = build(p, inputs, n_inputs, outputs, n_outputs, !p->opt.no_fuse, err);
+  int rc = build(p, inputs, n_inputs, outputs, n_outputs, once, err);
   if (rc < 0) {
     myna_plan_free(p);
     return rc;
   }
   *out = p;
   return 0;
+}
+
+int myna_plan_new(myna_plan **out, myna_ctx *c, myna_array *const *inputs, int n_inputs, myna_array *const *outputs, int n_outputs,
+                  const myna_plan_options *o, myna_err *err) {
+  return plan_new(out, c, inputs, n_inputs, outputs, n_outputs, o, false, err);
 }
 
 void myna_plan_free(myna_plan *p) {
@@ -490,6 +610,8 @@ void myna_plan_free(myna_plan *p) {
 }
 
 int myna_plan_run(myna_plan *p, void *const *data, const int64_t *sym, myna_err *err) {
+  if (p->n_syms > 0 && !sym) return myna__err(err, MYNA_E_ARG, "the plan has %lld symbols, no values are given", (long long)p->n_syms);
+  if (p->n_inputs > 0 && !data) return myna__err(err, MYNA_E_ARG, "the plan has %d inputs, none are given", p->n_inputs);
   for (int i = 0; i < p->n_syms; i++)
     if (sym[i] < 0 || sym[i] > p->opt.sym_max[i])
       return myna__err(err, MYNA_E_SHAPE, "symbol %d is %lld, the plan's maximum is %lld", i, (long long)sym[i], (long long)p->opt.sym_max[i]);
@@ -576,7 +698,7 @@ int myna_eval(myna_ctx *c, myna_array *const *arrays, int n, myna_err *err) {
   }
   myna_plan *p = NULL;
   if (rc == 0 && m > 0) {
-    rc = myna_plan_new(&p, c, NULL, 0, todo, m, &(myna_plan_options){.exact = true, .no_fuse = true}, err);
+    rc = plan_new(&p, c, NULL, 0, todo, m, &(myna_plan_options){.exact = true, .no_fuse = true}, true, err);
     if (rc == 0) rc = myna_plan_run(p, NULL, NULL, err);
     for (int i = 0; i < m && rc == 0; i++)
       if (!todo[i]->data) rc = take_result(todo[i], &p->out_tensors[i], err);
@@ -602,14 +724,7 @@ const void *myna_data(myna_array *a, myna_err *err) {
 
 double myna_item(myna_array *a, myna_err *err) {
   const void *p = myna_data(a, err);
-  float f;
-  if (!p || myna_size(a) < 1) return NAN;
-  if (a->spec.type == MYNA_F64) {
-    double d;
-    memcpy(&d, p, sizeof d);
-    return d;
-  }
-  if (a->spec.type == MYNA_BOOL) return *(const uint8_t *)p != 0;
-  myna__to_f32(&f, p, a->spec.type, 1);
-  return (double)f;
+  double x = NAN;
+  if (p && myna_size(a) > 0) myna__load(MYNA__CLASS_F64, &x, p, 0, a->spec.type, 1);
+  return x;
 }

@@ -21,6 +21,7 @@ typedef struct myna__value {
   const myna_array *leaf;          /* LEAF */
   int producer, first, last;       /* steps; -1 none */
   int uses;                        /* steps that read it, plus plan outputs */
+  int64_t version, changed;        /* states: node that made this version; root: the last node that wrote */
   int64_t offset, bytes;           /* BUFFER: placement */
 } myna__value;
 
@@ -55,8 +56,8 @@ struct myna_plan {
   myna__tensor *out_tensors;
   myna__patch *patches;
   int n_patches, cap_patches;
-  myna_array **held; /* outputs and inputs: keep the graph alive */
-  int n_held;
+  myna_array **held; /* references: the inputs in order, then leaves */
+  int n_held, cap_held;
   uint8_t *memory;
   int64_t memory_bytes, scratch_offset;
   int64_t regions;

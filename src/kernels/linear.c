@@ -12,13 +12,12 @@
  *
  * Scratch: activation rows per form | segments | row order | per worker: panel, accumulators, one row of floats. */
 #include "kernels/table.h"
-#include <stdlib.h>
 
 enum {
   GRAIN_ROWS = MYNA__GRAIN * MYNA__STRIP,
   MAX_COLS = 512, /* columns per pass over a grain: accumulators are MAX_COLS x 48 floats, in L2 */
   FEW_ROWS = 8,   /* activation rows prepared by the caller alone */
-  FEW_COLS = 32,  /* columns below which weights' bytes, not arithmetic, are the cost */
+  FEW_COLS = 16,  /* columns below which weights' bytes, not arithmetic, are the cost */
 };
 
 typedef struct segment {
@@ -264,9 +263,10 @@ static void unpack_short(myna__unpack_fn *unpack, void *panel, const myna__ptype
   unpack(panel, t, &rows, 0, n, s->rows.p[0]);
 }
 
-/* acc[n_col][48] += n strips of weight i times activation rows from row0 on. While they are read in blocks, the bytes of
- * the n strips that follow in the file are prefetched in their order. */
-static void multiply_strips(const linear *l, int i, const strip *s, int n, int64_t row0, int64_t n_col, float *acc, uint8_t *panel) {
+/* acc[n_col][48] += n strips of weight i times activation rows from row0 on, from k on. While they are read in blocks,
+ * the bytes of the n strips that follow in the file are prefetched in their order. */
+static void multiply_strips(const linear *l, int i, const strip *s, int n, int64_t k, int64_t row0, int64_t n_col, float *acc,
+                            uint8_t *panel) {
   const myna__weight *w = l->a->w[i];
   const myna__ptype *t = l->type[i];
   size_t bytes = myna__panel_bytes(t->form);
@@ -275,7 +275,7 @@ static void multiply_strips(const linear *l, int i, const strip *s, int n, int64
   m.act.row += (size_t)row0 * m.act.stride;
   const uint8_t *next = s[n - 1].rows.p[0] + MYNA__STRIP * w->row_stride[0];
   int64_t strip_block = MYNA__STRIP * MYNA__KBLOCK / myna_dtype_block(t->type) * myna_dtype_bytes(t->type);
-  for (int64_t k = 0; k < w->n_in; k += MYNA__KBLOCK) {
+  for (; k < w->n_in; k += MYNA__KBLOCK) {
     m.k0 = k;
     m.n = MYNA__MIN(w->n_in - k, MYNA__KBLOCK);
     for (int j = 0; j < n; j++, next += strip_block) {
@@ -289,6 +289,17 @@ static void multiply_strips(const linear *l, int i, const strip *s, int n, int64
   }
 }
 
+/* The same for one strip from k = 0 on, without a panel as far as a direct kernel goes. */
+static void direct_strip(const linear *l, myna__direct_fn *direct, int i, const strip *s, int64_t row0, int64_t n_col, float *acc,
+                         uint8_t *panel) {
+  const myna__weight *w = l->a->w[i];
+  myna__direct d = {.rows = s->rows, .n_col = (int)n_col, .act = l->act[l->form[i]], .n = w->n_in, .acc = acc,
+                    .next = s->rows.p[0] + MYNA__STRIP * w->row_stride[0], .ld_acc = GRAIN_ROWS};
+  d.act.row += (size_t)row0 * d.act.stride;
+  int64_t k = direct(&d);
+  if (k < w->n_in) multiply_strips(l, i, s, 1, k, row0, n_col, acc, panel);
+}
+
 /* Types without a panel form: acc[n_col][16] of one strip. */
 static void dot_strip(const linear *l, int i, const strip *s, int64_t row0, int64_t n_col, float *acc) {
   const myna__quant *q = myna__quant_get(l->a->w[i]->type);
@@ -300,6 +311,23 @@ static void dot_strip(const linear *l, int i, const strip *s, int64_t row0, int6
     }
 }
 
+/* A grain's strips go together when there are many columns. One after the other when there are few: the weights are read in
+ * file order then, which is what counts. */
+static void panel_or_direct(const linear *l, int i, const strip *s, int n, int64_t row0, int64_t n_col, float *acc, uint8_t *panel) {
+  const myna__ptype *t = l->type[i];
+  myna__direct_fn *direct = t->form == MYNA__FORM_F32 ? l->kt->direct_f32[t->type] : l->kt->direct[t->type];
+  if (n_col >= FEW_COLS) {
+    multiply_strips(l, i, s, n, 0, row0, n_col, acc, panel);
+    return;
+  }
+  for (int j = 0; j < n; j++, acc += MYNA__STRIP) {
+    if (direct && n_col <= MYNA__DIRECT_COLS && s[j].n == MYNA__STRIP)
+      direct_strip(l, direct, i, s + j, row0, n_col, acc, panel);
+    else
+      multiply_strips(l, i, s + j, 1, 0, row0, n_col, acc, panel);
+  }
+}
+
 /* acc[n_col][48] = a grain of weight i times activation rows [row0, row0 + n_col). */
 static void multiply_grain(const linear *l, int i, const segment *g, int64_t out0, int64_t row0, int64_t n_col, float *acc,
                            uint8_t *panel) {
@@ -308,10 +336,8 @@ static void multiply_grain(const linear *l, int i, const segment *g, int64_t out
   int n = 0;
   for (; n < MYNA__GRAIN && out0 + n * MYNA__STRIP < w->n_out; n++) s[n] = get_strip(w, g->expert, out0 + n * MYNA__STRIP);
   memset(acc, 0, (size_t)n_col * GRAIN_ROWS * sizeof *acc);
-  static int SM; if (!SM) SM = getenv("SM") ? atoi(getenv("SM")) : 1;
-  if (l->type[i]) {
-    if (n_col < SM) for (int j = 0; j < n; j++) multiply_strips(l, i, s + j, 1, row0, n_col, acc + j * MYNA__STRIP, panel);
-    else multiply_strips(l, i, s, n, row0, n_col, acc, panel); }
+  if (l->type[i])
+    panel_or_direct(l, i, s, n, row0, n_col, acc, panel);
   else
     for (int j = 0; j < n; j++) dot_strip(l, i, &s[j], row0, n_col, acc + j * MYNA__STRIP);
 }

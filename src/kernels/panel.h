@@ -118,4 +118,18 @@ typedef struct myna__mul {
 } myna__mul;
 typedef void myna__mul_fn(const myna__mul *m);
 
+/* Few columns times one strip without a panel. acc[c][lane] = the sum over the first k of n; returns k: a multiple of what
+ * the kernel reads at once; the rest goes through a panel. */
+enum { MYNA__DIRECT_COLS = 8 };
+typedef struct myna__direct {
+  myna__rows rows;
+  int n_col; /* 1..MYNA__DIRECT_COLS */
+  myna__arows act;
+  int64_t n;
+  const uint8_t *next; /* as in myna__unpack_fn */
+  float *acc;
+  int64_t ld_acc;
+} myna__direct;
+typedef int64_t myna__direct_fn(const myna__direct *d);
+
 #endif

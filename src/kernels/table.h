@@ -12,6 +12,8 @@
 typedef struct myna__ktable {
   myna__unpack_fn *unpack[MYNA_DTYPE_COUNT];     /* to the form of its row in panels.inc */
   myna__unpack_fn *unpack_f32[MYNA_DTYPE_COUNT]; /* to the F32 form, every weight type */
+  myna__direct_fn *direct[MYNA_DTYPE_COUNT];     /* NULL where a level has none */
+  myna__direct_fn *direct_f32[MYNA_DTYPE_COUNT];
   myna__mul_fn *mul[MYNA__FORM_COUNT];
   void (*attn_page[MYNA__KV_KINDS])(const myna__attn_page *p);
 #define KERNEL(name, ret, params) ret(*name) params;

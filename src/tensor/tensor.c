@@ -34,11 +34,13 @@ bool myna__tensor_rows(const myna__tensor *t, int64_t *rows, int64_t *n, int64_t
   *row_stride = *n * bytes;
   if (t->n_dims == 0) return true;
   if (*n != 1 && t->stride[t->n_dims - 1] != bytes) return false;
-  int64_t expect = 0; /* stride that the next outer axis must have; 0: not fixed yet */
+  bool first = true;
+  int64_t expect = 0; /* stride that the next outer axis must have */
   for (int i = t->n_dims - 2; i >= 0; i--) {
     if (t->shape[i] == 1) continue;
-    if (expect == 0) *row_stride = t->stride[i];
+    if (first) *row_stride = t->stride[i];
     else if (t->stride[i] != expect) return false;
+    first = false;
     expect = t->stride[i] * t->shape[i];
     *rows *= t->shape[i];
   }

@@ -75,34 +75,42 @@ static bool add(myna__tokcall *c, size_t *len, const char *p, size_t n) {
   return true;
 }
 
+/* Where text starts after leading spaces; n when there is nothing else. */
+static size_t skip_spaces(const myna__tokenizer *tk, const char *p, size_t n) {
+  const char *to;
+  size_t i = 0, used, n_to;
+  for (; i < n; i += used) {
+    used = next_piece(tk, p + i, n - i, &to, &n_to);
+    if (n_to != 1 || *to != ' ') break;
+  }
+  return i;
+}
+
 size_t myna__normalize(myna__tokcall *c, const char *p, size_t n, bool prefix) {
   const myna__tokdata *t = c->tk->t;
   /* SentencePiece BPE in GGUF comes without a map, and then all spaces count. */
   bool squeeze = t->remove_extra_whitespaces && (t->model == MYNA__TOK_UNIGRAM || c->tk->charsmap.n_units);
+  bool after_space = squeeze;
   const char *space = t->escape_whitespaces ? MYNA__MARK : " ";
   size_t n_space = strlen(space), len = 0;
-  bool in_word = false, pending = prefix; /* a space is owed before the next word */
-  if (!myna__vec_need(c, &c->text, n + 3)) return 0;
-  if (!squeeze && prefix && n > 0) {
-    add(c, &len, space, n_space);
-    pending = false;
-  }
-  for (size_t i = 0; i < n && c->rc == 0;) {
+  size_t i = squeeze ? skip_spaces(c->tk, p, n) : 0;
+  if (i == n || !myna__vec_need(c, &c->text, n + 3)) return 0;
+  if (prefix) add(c, &len, space, n_space);
+  while (i < n && c->rc == 0) {
     const char *to;
-    size_t n_to;
+    size_t n_to, k = 0;
     i += next_piece(c->tk, p + i, n - i, &to, &n_to);
-    for (size_t k = 0; k < n_to; k++) {
-      if (to[k] == ' ') {
-        if (!squeeze) add(c, &len, space, n_space);
-        pending = pending || in_word;
-        in_word = false;
-      } else {
-        if (squeeze && pending) add(c, &len, space, n_space);
-        pending = false;
-        in_word = true;
+    while (after_space && k < n_to && to[k] == ' ') k++;
+    if (k < n_to) after_space = squeeze && to[n_to - 1] == ' ';
+    for (; k < n_to; k++) {
+      if (to[k] == ' ')
+        add(c, &len, space, n_space);
+      else
         add(c, &len, to + k, 1);
-      }
     }
   }
-  return c->rc ? 0 : len;
+  if (c->rc) return 0;
+  const char *out = c->text.p;
+  while (squeeze && len >= n_space && memcmp(out + len - n_space, space, n_space) == 0) len -= n_space;
+  return len;
 }

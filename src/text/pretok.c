@@ -5,7 +5,7 @@
 #include <pcre2.h>
 
 enum { MAX_STEPS = 6 };
-enum step_mode { STEP_CUT, STEP_THREES, STEP_POWERS, STEP_KEEP };
+enum step_mode { STEP_CUT, STEP_THREES, STEP_BEFORE3, STEP_POWERS, STEP_KEEP };
 
 struct step_row {
   enum step_mode mode;
@@ -17,21 +17,24 @@ struct row {
   struct step_row steps[MAX_STEPS];
 };
 
+/* clang-format off */
 #define CUT(re) \
   { STEP_CUT, re }
 #define THREES(re) \
   { STEP_THREES, re }
-#define POWERS(re) \
-  { STEP_POWERS, re }
+#define BEFORE3(re) {STEP_BEFORE3, re}
+#define POWERS(re) {STEP_POWERS, re}
 #define KEEP(re) \
   { STEP_KEEP, re }
 #define PRETOK(names, flags, ...) {names, flags, {__VA_ARGS__}},
+/* clang-format on */
 static const struct row rows[] = {
 #include "text/pretok.inc"
 };
 #undef PRETOK
 #undef CUT
 #undef THREES
+#undef BEFORE3
 #undef POWERS
 #undef KEEP
 
@@ -185,6 +188,16 @@ static void add_groups(struct cutter *c, enum step_mode mode, size_t at, size_t 
   }
 }
 
+/* Cuts in front of each group of three in [from, to), not around the whole. Returns where the open word starts. */
+static size_t cut_before(struct cutter *c, size_t open, size_t from, size_t to) {
+  size_t at = skip_chars(c->text, from, to, count_chars(c->text, from, to) % 3);
+  for (; at < to; at = skip_chars(c->text, at, to, 3)) {
+    add(c, open, at);
+    open = at;
+  }
+  return open;
+}
+
 /* One match in text[0..n) from `at` on: 1 found, 0 none, negative failure. */
 static int match(struct cutter *c, int step, const char *text, size_t n, size_t at) {
   const myna__pretok *p = c->p;
@@ -222,12 +235,17 @@ static void cut(struct cutter *c, int step, myna__word w) {
       at = skip_chars(piece, at, n, 1);
       continue;
     }
+    at = to;
+    if (mode == STEP_BEFORE3) {
+      done = cut_before(c, w.start + done, w.start + from, w.start + to) - w.start;
+      continue;
+    }
     if (mode != STEP_KEEP) add(c, w.start + done, w.start + from);
     if (mode == STEP_CUT || mode == STEP_KEEP)
       add(c, w.start + from, w.start + to);
     else
       add_groups(c, mode, w.start + from, w.start + to);
-    at = done = to;
+    done = to;
   }
   if (mode != STEP_KEEP) add(c, w.start + done, w.end);
 }

@@ -49,7 +49,7 @@ struct myna__tokenizer {
   myna__special special;
   myna__charsmap charsmap;
   myna__trie words; /* unigram: bytes -> id */
-  double unk_score;
+  float unk_score;
 };
 
 static inline int myna__tok_type_of(const myna__tokenizer *tk, int32_t id) { return tk->kind[id] & MYNA__KIND_TYPE; }

@@ -1,27 +1,31 @@
 /* unigram.c: SentencePiece unigram: of all ways to write the normalized text as tokens, the one with the highest sum of
- * scores (Viterbi over byte positions). Sums are doubles, as in Hugging Face's tokenizers: over a long text floats would
- * round ties away. A character that no token stands for costs the lowest score less 10; runs of them become one
- * "unknown", or their bytes where the vocabulary has byte tokens. */
+ * scores (Viterbi over byte positions). A character that no token stands for costs the lowest score less 10; runs of
+ * them become one "unknown", or their bytes where the vocabulary has byte tokens.
+ *
+ * Sums are floats in the order in which SentencePiece 0.2.3 adds them, with its shift back to zero every 100,000: that
+ * decides ties, which are common ("!!!" as "!!" "!" or "!" "!!"). llama.cpp and Hugging Face's tokenizers sum in double
+ * and differ from it there. */
 #include "text/tok.h"
 
-enum { UNKNOWN_PENALTY = 10 };
+static const float UNKNOWN_PENALTY = 10.0f;
+static const float SCORE_LIMIT = 100000.0f;
+static const uint32_t UNREACHED = UINT32_MAX;
 
-static double score_of(const myna__tokenizer *tk, int32_t id) {
-  /* User-defined tokens win over any sequence of others. */
-  if (myna__tok_type_of(tk, id) == MYNA__TOKTYPE_USER || !tk->t->scores) return 0.0;
-  double s = tk->t->scores[id];
-  return s == s ? MYNA__MAX(MYNA__MIN(s, 1e30), -1e30) : -1e30; /* NaN and infinities cannot be compared or summed */
+static float score_of(const myna__tokenizer *tk, int32_t id, size_t len) {
+  if (myna__tok_type_of(tk, id) == MYNA__TOKTYPE_USER) return (float)(0.1 * (double)(len - 1)); /* before any others */
+  float s = tk->t->scores ? tk->t->scores[id] : 0.0f;
+  return s == s ? MYNA__MAX(MYNA__MIN(s, 1e20f), -1e20f) : -1e20f; /* NaN and infinities have no order or sum */
 }
 
 int myna__unigram_init(myna__tokenizer *tk, myna_err *err) {
   const myna__tokdata *t = tk->t;
-  double lowest = 0.0;
+  float lowest = 0.0f;
   bool any = false;
   for (int32_t id = 0; id < t->n_tokens; id++) {
     int type = myna__tok_type_of(tk, id);
     myna__str s = t->tokens[id];
     if (type == MYNA__TOKTYPE_NORMAL) {
-      double score = score_of(tk, id);
+      float score = score_of(tk, id, s.n);
       lowest = any ? MYNA__MIN(lowest, score) : score;
       any = true;
     }
@@ -34,28 +38,40 @@ int myna__unigram_init(myna__tokenizer *tk, myna_err *err) {
 
 /* The best way to reach a position. */
 struct node {
-  double score;
-  uint32_t from;
-  int32_t id; /* -1: a character that is no token */
+  float score;
+  uint32_t from; /* UNREACHED: none yet */
+  int32_t id;    /* -1: a character that is no token */
 };
+
+static void reach(struct node *to, float score, size_t from, int32_t id) {
+  if (to->from == UNREACHED || score > to->score) *to = (struct node){score, (uint32_t)from, id};
+}
+
+/* Keeps sums small enough to tell scores apart: what is reached from i on moves by the same amount. */
+static void shift_scores(struct node *best, size_t i, size_t last) {
+  float offset = best[i].score;
+  for (size_t k = i; k <= last; k++)
+    if (k == i || best[k].from != UNREACHED) best[k].score -= offset;
+}
 
 static void forward(const myna__tokenizer *tk, const char *p, size_t n, struct node *best) {
   const myna__trie *words = &tk->words;
-  for (size_t i = 1; i <= n; i++) best[i] = (struct node){-1e300, 0, -1};
-  best[0] = (struct node){0.0, 0, -1};
-  for (size_t i = 0, step; i < n; i += step) {
+  for (size_t i = 0; i <= n; i++) best[i] = (struct node){0, UNREACHED, -1};
+  for (size_t i = 0, last = 0, step; i < n; i += step) {
     step = MYNA__MIN((size_t)myna__utf8_lead((uint8_t)p[i]), n - i);
+    if (best[i].score < -SCORE_LIMIT || best[i].score > SCORE_LIMIT) shift_scores(best, i, last);
     bool whole = false; /* some token is exactly this character */
     uint32_t node = 0;
     for (size_t k = i; k < n && (node = myna__trie_step(words, node, (uint8_t)p[k])) != 0; k++) {
       int32_t id = words->value[node];
       if (id < 0) continue;
       whole = whole || k + 1 - i == step;
-      double score = best[i].score + score_of(tk, id);
-      if (score > best[k + 1].score) best[k + 1] = (struct node){score, (uint32_t)i, id};
+      last = MYNA__MAX(last, k + 1);
+      reach(&best[k + 1], score_of(tk, id, k + 1 - i) + best[i].score, i, id);
     }
-    double score = best[i].score + tk->unk_score;
-    if (!whole && score > best[i + step].score) best[i + step] = (struct node){score, (uint32_t)i, -1};
+    if (whole) continue;
+    last = MYNA__MAX(last, i + step);
+    reach(&best[i + step], tk->unk_score + best[i].score, i, -1);
   }
 }
 

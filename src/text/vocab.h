@@ -9,7 +9,7 @@
 #include "formats/tokdata.h"
 
 /* Tokens and merges longer than this are never matched (no real one comes near). */
-enum { MYNA__MAX_TOKEN = 65535 };
+enum { MYNA__MAX_TOKEN = 4096 };
 
 typedef struct myna__vocab_slot {
   uint32_t tag; /* high half of the mixed hash */

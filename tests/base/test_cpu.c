@@ -208,6 +208,15 @@ static void test_this_machine(void **state) {
     for (int k = 0; k < i; k++) assert_int_not_equal(cpus[i], cpus[k]);
   }
   assert_int_equal(myna__cpu_allowed(cpus, 1), 1);
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(cpus[n - 1], &one);
+  if (sched_setaffinity(0, sizeof one, &one) == 0) { /* a thread that may use one CPU sees one */
+    int only[4];
+    assert_int_equal(myna__cpu_allowed(only, 4), 1);
+    assert_int_equal(only[0], cpus[n - 1]);
+    sched_setaffinity(0, sizeof set, &set);
+  }
   assert_in_range(myna__cpu_default_threads(), 1, n);
   int again = myna__cpu_default_threads();
   assert_in_range(again, 1, n);

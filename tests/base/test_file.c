@@ -1,13 +1,46 @@
 /* Files in memory: mapped and read give the same bytes; errors; which file an address lies in, also after SIGBUS. */
 #include "test.h"
 #include "base/base.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 static unsigned char content[100000];
+
+/* Ours instead of the C library's: what is asked of the kernel is looked at, and reads come in pieces. */
+static struct {
+  const char *addr;
+  size_t n;
+  int advice, calls;
+} advised;
+int madvise(void *addr, size_t n, int advice) {
+  advised.addr = addr;
+  advised.n = n;
+  advised.advice = advice;
+  advised.calls++;
+  return 0;
+}
+
+static size_t read_piece, read_end = SIZE_MAX; /* piece 0: as much as asked for */
+static int reads_interrupted, read_errno;
+ssize_t pread(int fd, void *buf, size_t n, off_t offset) {
+  if (reads_interrupted > 0) {
+    reads_interrupted--;
+    errno = EINTR;
+    return -1;
+  }
+  if (read_errno && offset > 0) {
+    errno = read_errno;
+    return -1;
+  }
+  if ((size_t)offset >= read_end) return 0;
+  if (read_piece && n > read_piece) n = read_piece;
+  return syscall(SYS_pread64, fd, buf, n, offset);
+}
 
 static void test_open(void **state) {
   for (size_t i = 0; i < sizeof content; i++) content[i] = (unsigned char)(i * 31 >> 3);
@@ -33,9 +66,6 @@ static void test_open(void **state) {
         assert_int_equal(offset, sizes[k] - 1);
       }
       assert_false(myna__file_of_address(f.data + sizes[k], &name, &offset));
-      myna__file_prefetch(&f, 0, sizes[k]);
-      myna__file_prefetch(&f, sizes[k] / 2, SIZE_MAX);
-      myna__file_prefetch(&f, sizes[k], 1);
       const uint8_t *data = f.data;
       myna__file_close(&f);
       assert_null(f.data);
@@ -45,6 +75,67 @@ static void test_open(void **state) {
     unlink(path);
   }
   assert_int_equal(myna__mem_in_use(), before);
+}
+
+static void test_prefetch(void **state) {
+  char path[64];
+  test_tmpfile(path, content, sizeof content);
+  myna__file f;
+  ASSERT_OK(myna__file_open(&f, path, false, NULL));
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  const struct {
+    size_t offset, n, start, end;
+  } cases[] = {
+      {0, 1, 0, 1},
+      {0, sizeof content, 0, sizeof content},
+      {page + 5, 100, page, page + 105},
+      {2 * page - 1, 2, page, 2 * page + 1},
+      {3 * page, SIZE_MAX, 3 * page, sizeof content},
+      {sizeof content - 1, 5, (sizeof content - 1) / page * page, sizeof content},
+  };
+  for (size_t i = 0; i < MYNA__COUNT(cases); i++) {
+    myna__file_prefetch(&f, cases[i].offset, cases[i].n);
+    assert_int_equal(advised.calls, i + 1);
+    assert_ptr_equal(advised.addr, f.data + cases[i].start);
+    assert_int_equal(advised.n, cases[i].end - cases[i].start);
+    assert_int_equal(advised.advice, MADV_WILLNEED);
+  }
+  advised.calls = 0;
+  myna__file_prefetch(&f, sizeof content, 1); /* nothing there */
+  myna__file_close(&f);
+  ASSERT_OK(myna__file_open(&f, path, true, NULL));
+  myna__file_prefetch(&f, 0, 1); /* in memory already */
+  assert_int_equal(advised.calls, 0);
+  myna__file_close(&f);
+  unlink(path);
+}
+
+/* Reads that are short, interrupted, end early or fail. */
+static void test_reads(void **state) {
+  char path[64];
+  test_tmpfile(path, content, sizeof content);
+  int64_t before = myna__mem_in_use();
+  myna__file f;
+  myna_err err = {0};
+  read_piece = 777;
+  reads_interrupted = 3;
+  assert_int_equal(myna__file_open(&f, path, true, &err), 0);
+  assert_int_equal(f.size, sizeof content);
+  assert_memory_equal(f.data, content, sizeof content);
+  myna__file_close(&f);
+  read_end = 7770;
+  ASSERT_FAILS(myna__file_open(&f, path, true, &err), MYNA_E_IO, &err, "became shorter");
+  assert_int_equal(err.offset, 7770);
+  read_end = SIZE_MAX;
+  read_errno = EIO;
+  err = (myna_err){0};
+  ASSERT_FAILS(myna__file_open(&f, path, true, &err), MYNA_E_IO, &err, strerror(EIO));
+  assert_int_equal(err.offset, 777);
+  assert_null(f.data);
+  read_errno = 0;
+  read_piece = 0;
+  assert_int_equal(myna__mem_in_use(), before);
+  unlink(path);
 }
 
 static void test_empty(void **state) {
@@ -164,9 +255,9 @@ static void test_clock(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_open),  cmocka_unit_test(test_empty),  cmocka_unit_test(test_errors),
-      cmocka_unit_test(test_many),  cmocka_unit_test(test_sigbus), cmocka_unit_test(test_no_memory),
-      cmocka_unit_test(test_clock),
+      cmocka_unit_test(test_open),   cmocka_unit_test(test_prefetch),  cmocka_unit_test(test_reads),
+      cmocka_unit_test(test_empty),  cmocka_unit_test(test_errors),    cmocka_unit_test(test_many),
+      cmocka_unit_test(test_sigbus), cmocka_unit_test(test_no_memory), cmocka_unit_test(test_clock),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -209,6 +209,37 @@ static void test_flush(void **state) {
   }
 }
 
+/* ---- waiting costs no processor time for long ---- */
+
+static double cpu_seconds(int who) {
+  struct rusage u;
+  getrusage(who, &u);
+  return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+}
+
+static _Atomic bool worker_joined;
+static void long_worker(void *arg, int64_t unit, int worker) {
+  if (worker > 0) {
+    atomic_store(&worker_joined, true);
+    usleep(200000);
+  }
+  while (!atomic_load(&worker_joined)) usleep(100);
+}
+
+static void test_sleeping(void **state) {
+  myna__pool *p = pool_of(2);
+  static struct units u;
+  u.n_threads = 2;
+  myna__pool_run(p, 10, hit, &u);
+  double t = cpu_seconds(RUSAGE_SELF);
+  usleep(200000); /* idle workers sleep */
+  assert_true(cpu_seconds(RUSAGE_SELF) - t < 0.03);
+  t = cpu_seconds(RUSAGE_THREAD);
+  myna__pool_run(p, 2, long_worker, NULL); /* so does a caller that waits for a long unit */
+  assert_true(cpu_seconds(RUSAGE_THREAD) - t < 0.03);
+  myna__pool_free(p);
+}
+
 static void test_no_allocation(void **state) {
   static struct units u;
   u.n_threads = 3;
@@ -345,9 +376,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_unit),    cmocka_unit_test(test_ascending), cmocka_unit_test(test_all_take_part),
       cmocka_unit_test(test_short_runs),    cmocka_unit_test(test_nested),    cmocka_unit_test(test_flush),
-      cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_arguments), cmocka_unit_test(test_short_lives),
-      cmocka_unit_test(test_pinned),        cmocka_unit_test(test_signals),   cmocka_unit_test(test_two_pools),
-      cmocka_unit_test(test_too_many),
+      cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_sleeping),  cmocka_unit_test(test_arguments),
+      cmocka_unit_test(test_short_lives),   cmocka_unit_test(test_pinned),    cmocka_unit_test(test_signals),
+      cmocka_unit_test(test_two_pools),     cmocka_unit_test(test_too_many),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,7 +8,8 @@ static int parse(const uint8_t *p, size_t n, myna_err *err) {
   uint8_t *copy = exact_copy(p, n);
   myna__gguf g;
   int rc = myna__gguf_parse(&g, copy, n, "test.gguf", err);
-  if (rc >= 0)
+  assert_true(rc <= 0);
+  if (rc == 0)
     myna__gguf_close(&g);
   else
     assert_true(g.files == NULL && g.kvs == NULL && g.tensors == NULL);
@@ -132,9 +133,12 @@ static void test_open(void **state) {
     assert_string_equal(err.file, path);
     myna__gguf_close(&g);
   }
-  assert_int_equal(truncate(path, (off_t)f.n - 1), 0);
   myna__gguf g;
   myna_err err = {0};
+  assert_int_equal(myna__gguf_open(&g, path, NULL, &err), 0); /* defaults */
+  assert_true(g.files[0].mapped && g.tensors[3].data != NULL);
+  myna__gguf_close(&g);
+  assert_int_equal(truncate(path, (off_t)f.n - 1), 0);
   ASSERT_FAILS(myna__gguf_open(&g, path, NULL, &err), MYNA_E_FORMAT, &err, "truncated");
   assert_string_equal(err.file, path);
   assert_int_equal(truncate(path, 0), 0);
@@ -213,6 +217,12 @@ static const struct hostile {
     {"version 1", "'GGUF' @ 4:1 4:0 4:0", MYNA_E_UNSUPPORTED, "version 1 is not supported"},
     {"version 4", "'GGUF' @ 4:4 8:0 8:0", MYNA_E_UNSUPPORTED, "version 4 is unknown"},
     {"big endian", "'GGUF' @ 4:0x03000000 z:16", MYNA_E_UNSUPPORTED, "big-endian"},
+    {"cut after the version", "'GGUF' 4:3 @", MYNA_E_FORMAT,
+     "header: the file ends inside the number of tensors: 8 bytes needed, 0 left"},
+    {"cut in the version", "'GGUF' @ 1:3 1:0", MYNA_E_FORMAT, "inside the version: 4 bytes needed, 2 left"},
+    {"cut in the magic", "@ 'GGU'", MYNA_E_FORMAT, "inside the magic: 4 bytes needed, 3 left"},
+    {"cut after the tensor count", "'GGUF' 4:3 8:0 @ z:7", MYNA_E_FORMAT,
+     "inside the number of keys: 8 bytes needed, 7 left"},
     {"negative tensor count", "'GGUF' 4:3 @ 8:-1 8:0", MYNA_E_FORMAT, "the number of tensors is 18446744073709551615"},
     {"tensor count of 2^61", "'GGUF' 4:3 @ 8:0x2000000000000000 8:0 z:64", MYNA_E_FORMAT, "the number of tensors"},
     {"one tensor too many for the bytes", "'GGUF' 4:3 @ 8:3 8:0 z:66", MYNA_E_FORMAT,
@@ -373,6 +383,7 @@ static void test_accepted(void **state) {
       V3(0, 0) "z:100",
       V3(0, 1) "8:65535 r:65535:61 4:0 1:0",
       V3(0, 1) "s'a b~!' 4:0 1:0",
+      V3(0, 3) "s'a' 4:0 1:0 s'b' 4:0 1:0 s'c' 4:0 1:0", /* the least bytes that three keys can have */
       V3(0, 1) "s'k' 4:9 4:9 8:2 4:8 8:1 s'x' 4:0 8:3 z:3",
       V3(0, 1) "s'k' 4:9 4:9 8:0",
       V3(0, 1) "s'k' 4:9 4:10 8:0",

@@ -223,8 +223,8 @@ static void test_splits(void **state) {
   remove_folder(&f);
 }
 
-/* Opens split `given` of a set; it must fail with these words about this file. */
-static void must_fail(folder *f, int given, int code, const char *message, const char *file) {
+/* Opens split `given` of a set; it must fail with these words about this place in this file. */
+static void must_fail_at(folder *f, int given, int code, const char *message, const char *file, int64_t offset) {
   char path[256], name[64];
   int64_t before = myna__mem_in_use();
   snprintf(name, sizeof name, "m-%05d-of-00003.gguf", given);
@@ -233,20 +233,25 @@ static void must_fail(folder *f, int given, int code, const char *message, const
   ASSERT_FAILS(myna__gguf_open(&g, in_folder(path, f, name), NULL, &err), code, &err, message);
   if (!strstr(err.file, file)) fail_msg("\"%s\" is blamed on %s, not on %s", err.msg, err.file, file);
   assert_true(g.files == NULL);
+  if (offset != INT64_MIN) assert_int_equal(err.offset, offset);
   assert_int_equal(myna__mem_in_use(), before);
   assert_int_equal(myna__gguf_open(&g, path, NULL, NULL), code);
   remove_folder(f);
+}
+
+static void must_fail(folder *f, int given, int code, const char *message, const char *file) {
+  must_fail_at(f, given, code, message, file, INT64_MIN);
 }
 
 static void test_bad_splits(void **state) {
   char path[256], other[256];
   folder f = good_set();
   unlink(in_folder(path, &f, "m-00002-of-00003.gguf"));
-  must_fail(&f, 1, MYNA_E_NOTFOUND, "split 2 of 3 is missing", "m-00002-of");
+  must_fail_at(&f, 1, MYNA_E_NOTFOUND, "split 2 of 3 is missing", "m-00002-of", -1);
 
   f = good_set();
   unlink(in_folder(path, &f, "m-00001-of-00003.gguf"));
-  must_fail(&f, 3, MYNA_E_NOTFOUND, "split 1 of 3 is missing", "m-00001-of");
+  must_fail_at(&f, 3, MYNA_E_NOTFOUND, "split 1 of 3 is missing", "m-00001-of", -1);
 
   f = good_set(); /* a copy of another split under this name */
   in_folder(path, &f, "m-00003-of-00003.gguf");
@@ -258,7 +263,7 @@ static void test_bad_splits(void **state) {
   in_folder(path, &f, "m-00002-of-00003.gguf");
   unlink(path);
   assert_int_equal(symlink("m-00001-of-00003.gguf", path), 0);
-  must_fail(&f, 1, MYNA_E_FORMAT, "says it is split 0, its name says 1", "m-00002-of");
+  must_fail_at(&f, 1, MYNA_E_FORMAT, "says it is split 0, its name says 1", "m-00002-of", 24 + 25 + 8 + 8 + 4);
 
   f = good_set(); /* a link to itself */
   in_folder(path, &f, "m-00002-of-00003.gguf");
@@ -269,17 +274,17 @@ static void test_bad_splits(void **state) {
   f = good_set();
   gw w = split(1, 4, "b", 1);
   put_file(&f, "m-00002-of-00003.gguf", &w);
-  must_fail(&f, 1, MYNA_E_FORMAT, "one of 4 splits, the first one says 3", "m-00002-of");
+  must_fail_at(&f, 1, MYNA_E_FORMAT, "one of 4 splits, the first one says 3", "m-00002-of", 24 + 8 + 11 + 4);
 
   f = good_set();
   w = split(-1, -1, "b", 1);
   put_file(&f, "m-00002-of-00003.gguf", &w);
-  must_fail(&f, 1, MYNA_E_FORMAT, "not a split: split.count is missing, expected 3", "m-00002-of");
+  must_fail_at(&f, 1, MYNA_E_FORMAT, "not a split: split.count is missing, expected 3", "m-00002-of", -1);
 
   f = good_set();
   w = split(2, 3, "a", 1);
   put_file(&f, "m-00003-of-00003.gguf", &w);
-  must_fail(&f, 1, MYNA_E_FORMAT, "tensor 'a0' is in an earlier split too", "m-00003-of");
+  must_fail_at(&f, 1, MYNA_E_FORMAT, "tensor 'a0' is in an earlier split too", "m-00003-of", 24 + 25 + 22);
 
   f = good_set(); /* fewer tensors than announced */
   w = split(2, 3, "c", 2);
@@ -289,7 +294,7 @@ static void test_bad_splits(void **state) {
   f = good_set();
   w = split(0, 3, "a", 2);
   put_file(&f, "m-00001-of-00003.gguf", &w);
-  must_fail(&f, 1, MYNA_E_FORMAT, "split.tensors.count is missing", "m-00001-of");
+  must_fail_at(&f, 1, MYNA_E_FORMAT, "split.tensors.count is missing", "m-00001-of", -1);
 
   f = good_set();
   w = split(0, 3, "a", 2);
@@ -304,7 +309,8 @@ static void test_bad_splits(void **state) {
   f = good_set(); /* the name counts from 1 */
   w = split(1, 3, "a", 2);
   put_file(&f, "m-00001-of-00003.gguf", &w);
-  must_fail(&f, 1, MYNA_E_FORMAT, "split 2 of 3, but its name does not end in -00002-of-00003.gguf", "m-00001-of");
+  must_fail_at(&f, 1, MYNA_E_FORMAT, "split 2 of 3, but its name does not end in -00002-of-00003.gguf", "m-00001-of",
+               -1);
 }
 
 /* Names that do not say which split they are; and a set of one. */

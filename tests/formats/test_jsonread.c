@@ -200,7 +200,7 @@ static void test_prefixes(void **state) {
     assert_true(err.offset >= 100 && err.offset <= 100 + (int64_t)n);
     assert_true(err.msg[0] != 0);
   }
-  ASSERT_OK(read_all(doc, sizeof doc - 1, out, sizeof out, NULL));
+  assert_int_equal(read_all(doc, sizeof doc - 1, out, sizeof out, NULL), 0);
 }
 
 static myna__json start(const char *doc, myna_err *err) {
@@ -265,9 +265,30 @@ static void test_walk(void **state) {
   myna__json_free(&j);
 }
 
+/* The first call that meets a fault returns it, and the token of before stays. */
+static void test_fails_at_once(void **state) {
+  static const char *const docs[] = {"[\"a\n\"]", "[1.]",          "[-]",         "[tru]",
+                                     "[\"\\q\"]", "[\"\\ud800\"]", "[\"\\u00\"]", "[}"};
+  for (size_t i = 0; i < MYNA__COUNT(docs); i++) {
+    myna_err err;
+    myna__json j = start(docs[i], &err);
+    assert_int_equal(myna__json_next(&j), MYNA__JSON_ARRAY);
+    assert_int_equal(myna__json_item(&j), MYNA_E_FORMAT);
+    assert_int_equal(j.token, MYNA__JSON_ARRAY);
+    assert_int_equal(err.line, -1);
+    myna__json_free(&j);
+  }
+  myna_err err;
+  myna__json j = start("{\"a\x01\":1}", &err);
+  assert_int_equal(myna__json_next(&j), MYNA__JSON_OBJECT);
+  assert_int_equal(myna__json_key(&j), MYNA_E_FORMAT);
+  assert_int_equal(err.offset, 3);
+  myna__json_free(&j);
+}
+
 /* Strings without escapes point into the document. */
 static void test_borrowed(void **state) {
-  static const char doc[] = "[\"plain\", \"esc\\t\", \"\"]";
+  static const char doc[] = "[\"plain\", \"esc\\t\", \"\", \"\\t\", 1.5]";
   myna_err err;
   myna__json j = start(doc, &err);
   myna__json_next(&j);
@@ -277,6 +298,11 @@ static void test_borrowed(void **state) {
   assert_true(!j.borrowed && j.str.n == 4);
   assert_int_equal(myna__json_item(&j), 1);
   assert_true(j.borrowed && j.str.n == 0);
+  assert_int_equal(myna__json_item(&j), 1);
+  assert_true(!j.borrowed);
+  assert_int_equal(myna__json_item(&j), 1);
+  assert_true(j.borrowed && j.str.n == 3 && j.str.p == doc + sizeof doc - 5);
+  assert_int_equal(myna__json_item(&j), 0);
   myna__json_free(&j);
 }
 
@@ -431,10 +457,13 @@ static void test_suite(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_tokens),   cmocka_unit_test(test_refused),   cmocka_unit_test(test_string_positions),
-      cmocka_unit_test(test_depth),    cmocka_unit_test(test_prefixes),  cmocka_unit_test(test_walk),
-      cmocka_unit_test(test_borrowed), cmocka_unit_test(test_integers),  cmocka_unit_test(test_doubles),
-      cmocka_unit_test(test_bools),    cmocka_unit_test(test_no_memory), cmocka_unit_test(test_suite),
+      cmocka_unit_test(test_tokens),   cmocka_unit_test(test_fails_at_once),
+      cmocka_unit_test(test_refused),  cmocka_unit_test(test_string_positions),
+      cmocka_unit_test(test_depth),    cmocka_unit_test(test_prefixes),
+      cmocka_unit_test(test_walk),     cmocka_unit_test(test_borrowed),
+      cmocka_unit_test(test_integers), cmocka_unit_test(test_doubles),
+      cmocka_unit_test(test_bools),    cmocka_unit_test(test_no_memory),
+      cmocka_unit_test(test_suite),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,7 +60,6 @@ static void test_utf8(void **state) {
         if (want != got)
           fail_msg("%02x %02x %02x %02x, %zu bytes: %d instead of %d", s[0], s[1], s[2], s[3], n, got, want);
         free(exact);
-        if (n == 1 && k > 0) break;
       }
 }
 

@@ -13,7 +13,9 @@ static int read_tok(gw *w, myna__tokdata *t, myna_err *err) {
   open_bytes = gw_finish(w);
   *err = (myna_err){0};
   ASSERT_OK_ERR(myna__gguf_parse(&open_gguf, open_bytes.p, open_bytes.n, "tok", err), err);
-  return myna__tokdata_from_gguf(t, &open_gguf, err);
+  int rc = myna__tokdata_from_gguf(t, &open_gguf, err);
+  assert_true(rc <= 0);
+  return rc;
 }
 
 static void close_tok(myna__tokdata *t) {
@@ -104,11 +106,26 @@ static void test_bpe(void **state) {
   static const struct {
     const char *pre;
     bool add_bos, add_sep, escape;
-  } pres[] = {
-      {"llama-bpe", true, false, false},  {"llama3", true, false, false},      {"tekken", true, false, false},
-      {"chameleon", true, false, false},  {"pixtral", true, false, false},     {"lfm2", true, false, false},
-      {"gpt-2", false, false, false},     {"roberta-bpe", false, true, false}, {"jina-v2-code", false, true, false},
-      {"sarvam-moe", false, false, true}, {"gemma4", true, false, true}};
+  } pres[] = {{"llama3", true, false, false},
+              {"llama-v3", true, false, false},
+              {"llama-bpe", true, false, false},
+              {"falcon3", true, false, false},
+              {"falcon-h1", true, false, false},
+              {"pixtral", true, false, false},
+              {"midm-2.0", true, false, false},
+              {"lfm2", true, false, false},
+              {"jina-v5-nano", true, false, false},
+              {"tekken", true, false, false},
+              {"chameleon", true, false, false},
+              {"jina-v1-en", false, true, false},
+              {"jina-v2-code", false, true, false},
+              {"roberta-bpe", false, true, false},
+              {"sarvam-moe", false, false, true},
+              {"gemma4", true, false, true},
+              {"granite-embed-multi-311m", true, false, true},
+              {"gpt-2", false, false, false},
+              {"falcon", false, false, false},
+              {"llama4", false, false, false}};
   for (size_t i = 0; i < MYNA__COUNT(pres); i++) {
     w = plain_vocab("gpt2");
     gw_str(&w, KEY("pre"), pres[i].pre);
@@ -224,6 +241,11 @@ static void test_ids(void **state) {
   ASSERT_OK_ERR(read_tok(&w, &t, &err), &err);
   assert_int_equal(t.bos, -1);
   close_tok(&t);
+  /* and by a vocabulary that is too small for it */
+  w = vocab("llama", plain, NULL, 2);
+  ASSERT_OK_ERR(read_tok(&w, &t, &err), &err);
+  assert_true(t.unk == 0 && t.bos == 1 && t.eos == -1);
+  close_tok(&t);
 }
 
 /* ---- special tokens by text ---- */
@@ -295,6 +317,113 @@ static void test_texts(void **state) {
   check_eog(&t, (int[]){0, 4, 5, 6, 7, -1});
   assert_true(t.fim_pre == 1 && t.fim_suf == 2 && t.fim_mid == 3 && t.eot == 6);
   close_tok(&t);
+}
+
+/* Every text alone, as CONTROL, as NORMAL, and where keys have given the roles away. Written down a second time on purpose. */
+static void test_each_text(void **state) {
+  enum { TEXT, ENDS, EOT, EOM, PRE_, SUF, MID, PAD, REP, SEP, SHOWN };
+  static const struct {
+    const char *text;
+    int role;
+    bool any_type;
+  } rows[] = {
+      {"<|eot_id|>", EOT, true},
+      {"<|im_end|>", EOT, true},
+      {"<|end|>", EOT, true},
+      {"<end_of_turn>", EOT, true},
+      {"<|end_of_text|>", EOT, true},
+      {"<|endoftext|>", EOT, true},
+      {"<end_of_utterance>", EOT, true},
+      {"<｜end▁of▁sentence｜>", EOT, true},
+      {"<EOT>", EOT, false},
+      {"_<EOT>", EOT, false},
+      {"▁<EOT>", EOT, false},
+      {"[EOT]", EOT, false},
+      {"<|eom_id|>", EOM, true},
+      {"<|return|>", ENDS, true},
+      {"<|call|>", ENDS, true},
+      {"<|calls|>", ENDS, true},
+      {"<|flush|>", ENDS, true},
+      {"<turn|>", ENDS, true},
+      {"<|tool_response>", ENDS, true},
+      {"</s>", ENDS, false},
+      {"<eos>", ENDS, false},
+      {"[EOS]", ENDS, false},
+      {"[e~[", ENDS, false},
+      {"<|fim_prefix|>", PRE_, true},
+      {"<fim-prefix>", PRE_, true},
+      {"<fim_prefix>", PRE_, true},
+      {"<｜fim▁begin｜>", PRE_, true},
+      {"<|code_prefix|>", PRE_, true},
+      {"<|prefix|>", PRE_, true},
+      {"▁<PRE>", PRE_, false},
+      {"<PRE>", PRE_, false},
+      {"<|fim_suffix|>", SUF, true},
+      {"<fim-suffix>", SUF, true},
+      {"<fim_suffix>", SUF, true},
+      {"<｜fim▁hole｜>", SUF, true},
+      {"<|code_suffix|>", SUF, true},
+      {"<|suffix|>", SUF, true},
+      {"▁<SUF>", SUF, false},
+      {"<SUF>", SUF, false},
+      {"<|fim_middle|>", MID, true},
+      {"<fim-middle>", MID, true},
+      {"<fim_middle>", MID, true},
+      {"<｜fim▁end｜>", MID, true},
+      {"<|code_middle|>", MID, true},
+      {"<|middle|>", MID, true},
+      {"▁<MID>", MID, false},
+      {"<MID>", MID, false},
+      {"<|fim_pad|>", PAD, true},
+      {"<fim-pad>", PAD, true},
+      {"<fim_pad>", PAD, true},
+      {"<PAD>", PAD, false},
+      {"[PAD]", PAD, false},
+      {"<|fim_repo|>", REP, true},
+      {"<|repo_name|>", REP, true},
+      {"<fim-repo>", REP, true},
+      {"<REPO>", REP, false},
+      {"<reponame>", REP, false},
+      {"<|file_sep|>", SEP, true},
+      {"<|channel|>", SHOWN, true},
+      {"<|message|>", SHOWN, true},
+      {"<|start|>", SHOWN, true},
+      {"<|constrain|>", SHOWN, true},
+      {"<unk>", TEXT, false},
+      {"<s>", TEXT, false},
+      {"<b>", TEXT, false},
+      {"<|x|>", TEXT, false},
+      {"<|im_end|>>", TEXT, false},
+      {"<|im_start|>", TEXT, false},
+      {"[CLS]", TEXT, false},
+      {"<|reserved_special_token_123456|>", TEXT, false},
+  };
+  for (size_t i = 0; i < MYNA__COUNT(rows); i++)
+    for (int kind = 0; kind < 3; kind++) {
+      bool control = kind > 0, keys = kind == 2;
+      gw w = vocab("gpt2", (const char *[]){"a", rows[i].text}, (int32_t[]){1, control ? 3 : 1}, 2);
+      for (int k = 0; keys && k < 8; k++) {
+        static const char *const names[] = {"eot",     "eom",     "fim_pre", "fim_suf",
+                                            "fim_mid", "fim_pad", "fim_rep", "fim_sep"};
+        char key[64];
+        snprintf(key, sizeof key, KEY("%s_token_id"), names[k]);
+        gw_u32(&w, key, 0);
+      }
+      myna__tokdata t;
+      myna_err err;
+      ASSERT_OK_ERR(read_tok(&w, &t, &err), &err);
+      int role = control || rows[i].any_type ? rows[i].role : TEXT;
+      const int32_t ids[] = {t.eot, t.eom, t.fim_pre, t.fim_suf, t.fim_mid, t.fim_pad, t.fim_rep, t.fim_sep};
+      for (int k = 0; k < 8; k++)
+        if (ids[k] != (keys ? 0 : role == EOT + k ? 1 : -1)) fail_msg("%s: role %d is %d", rows[i].text, k, ids[k]);
+      bool ends = role == ENDS || role == EOT || role == EOM || (!keys && (role == PAD || role == REP || role == SEP));
+      if (t.n_eog != keys + ends) fail_msg("%s: %d ends", rows[i].text, t.n_eog);
+      if (ends) assert_int_equal(t.eog[t.n_eog - 1], 1);
+      assert_int_equal(t.types[1], role == SHOWN             ? MYNA__TOKTYPE_USER
+                                   : role != TEXT || control ? MYNA__TOKTYPE_CONTROL
+                                                             : MYNA__TOKTYPE_NORMAL);
+      close_tok(&t);
+    }
 }
 
 static void test_harmony(void **state) {
@@ -561,12 +690,19 @@ static void test_shared(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_none),      cmocka_unit_test(test_spm),
-      cmocka_unit_test(test_bpe),       cmocka_unit_test(test_unigram_and_wordpiece),
-      cmocka_unit_test(test_ids),       cmocka_unit_test(test_texts),
-      cmocka_unit_test(test_harmony),   cmocka_unit_test(test_hostile),
-      cmocka_unit_test(test_unusual),   cmocka_unit_test(test_hostile_scalars),
-      cmocka_unit_test(test_no_memory), cmocka_unit_test(test_shared),
+      cmocka_unit_test(test_none),
+      cmocka_unit_test(test_spm),
+      cmocka_unit_test(test_bpe),
+      cmocka_unit_test(test_unigram_and_wordpiece),
+      cmocka_unit_test(test_ids),
+      cmocka_unit_test(test_texts),
+      cmocka_unit_test(test_harmony),
+      cmocka_unit_test(test_each_text),
+      cmocka_unit_test(test_hostile),
+      cmocka_unit_test(test_unusual),
+      cmocka_unit_test(test_hostile_scalars),
+      cmocka_unit_test(test_no_memory),
+      cmocka_unit_test(test_shared),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

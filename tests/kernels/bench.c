@@ -1,6 +1,6 @@
 /* bench.c: myna__linear's speed, as shares of what the machine can do in the same minute.
  *
- *   test_kernels_linear --bench [-t TYPE,...] [-s NxK,...|unpack] [-m M,...] [-j THREADS,...] [-l LEVEL] [-r SECONDS] [-p MEGABYTES]
+ *   test_kernels_linear --bench [-t TYPE,...] [-s NxK,...|unpack|mul] [-m M,...] [-j THREADS,...] [-l LEVEL] [-r SECONDS] [-p MEGABYTES]
  *
  * One row per case: GB/s of weight bytes, GMAC/s, and the share of the limit: of the read bandwidth or of the multiply
  * peak of the form, whichever bounds the case. Weights are copies of one matrix filling 384 MB (-p), so that a small batch
@@ -202,6 +202,38 @@ static void run_unpack(myna_dtype t, uint8_t *buf) {
          (double)(MYNA__STRIP * w.row_stride[0]) / best * 1e-9, best / (N_IN / 256) * peak / (myna__cpu() >= MYNA__CPU_AVX512 ? 32 : 16) * 1e9);
 }
 
+/* Multiply alone: one grain x 256 k in L1 times n_col columns: GMAC/s and the share of the peak. */
+static void run_mul(myna_dtype t, int64_t n_col) {
+  const myna__ptype *pt = myna__ptype_of(t, false);
+  if (!pt || n_col > 64) return;
+  static _Alignas(64) uint8_t panel[MYNA__GRAIN * sizeof(myna__panel_f32)], act[64 * 2048];
+  static _Alignas(64) float acc[64 * 48];
+  myna__arows rows = myna__arows_layout(pt->form, 256);
+  rows.row = act;
+  test_rng rng = {7};
+  /* Real data: multiplying zeros takes less power, and so a higher clock. Scales stay 1. */
+  float *f = (float *)(void *)panel;
+  for (size_t i = 0; i < sizeof panel / 4; i++) f[i] = 1.0f;
+  for (size_t i = 0; i < sizeof act / 4; i++) ((float *)(void *)act)[i] = 1.0f;
+  if (pt->form >= MYNA__FORM_Q32) {
+    for (int s = 0; s < MYNA__GRAIN; s++)
+      for (int i = 0; i < 4096; i++) panel[(size_t)s * myna__panel_bytes(pt->form) + (size_t)i] = (uint8_t)(pt->shift == 7 ? test_u64(&rng) : test_u64(&rng) & 15);
+    for (int64_t c = 0; c < n_col; c++)
+      for (int i = 0; i < 256; i++) act[(size_t)c * rows.stride + (size_t)i] = (uint8_t)test_u64(&rng);
+  }
+  myna__mul m = {.type = pt, .panel = panel, .n_strip = MYNA__GRAIN, .n = 256, .act = rows, .n_col = n_col, .acc = acc, .ld_acc = 48};
+  double best = 1e9;
+  int loops = (int)(20000 / n_col);
+  for (int rep = 0; rep < 20; rep++) {
+    double begin = clock_of(1);
+    for (int i = 0; i < loops; i++) myna__kernels()->mul[pt->form](&m);
+    best = MYNA__MIN(best, (clock_of(1) - begin) / loops);
+  }
+  double macs = 16.0 * m.n_strip * 256 * (double)n_col, peak = probe_peak(NULL, pt->form);
+  printf("%-6s mul M %-3lld %8.1f ns, %7.1f GMAC/s, %5.1f %% of peak (%.1f)\n", myna_dtype_name(t), (long long)n_col, best * 1e9,
+         macs / best * 1e-9, 100 * macs / best * 1e-9 / peak, peak);
+}
+
 static void run_type(const options *o, const char *name, uint8_t *buf) {
   int64_t n_out[MAX_LIST], n_in[MAX_LIST], m[MAX_LIST], j[MAX_LIST];
   int shapes = parse_list(o->shapes, n_out, n_in), batches = parse_list(o->batches, m, m), threads = parse_list(o->threads, j, j);
@@ -211,6 +243,7 @@ static void run_type(const options *o, const char *name, uint8_t *buf) {
     return;
   }
   if (strcmp(o->shapes, "unpack") == 0) run_unpack((myna_dtype)t, buf);
+  for (int b = 0; b < batches && strcmp(o->shapes, "mul") == 0; b++) run_mul((myna_dtype)t, m[b]);
   for (int s = 0; s < shapes; s++)
     for (int b = 0; b < batches; b++)
       for (int k = 0; k < threads; k++) run_case(o, (myna_dtype)t, n_out[s], n_in[s], m[b], (int)j[k], buf);

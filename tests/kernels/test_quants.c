@@ -747,7 +747,7 @@ static void test_fields(void **state) {
     memset(b, 0xa2, sizeof b); /* 1.0 and -1.0 */
     b[0] = (uint8_t)e;
     myna__quant_get(MYNA_MXFP4)->to_f32(y, &(myna__wrow){.p = {b}}, 32);
-    assert_true((double)y[0] == ldexp(1, e - 127) && y[31] == -y[0]);
+    assert_true(y[0] == (float)ldexp(1, e - 127) && y[31] == -y[0]);
   }
 }
 

@@ -6,7 +6,7 @@
  *         +----+----------------+
  *
  * The table holds 2 v, so the scale is halved: 2^(e-128), subnormal for e < 2. e = 255 (NaN in the OCP text)
- * is 2^127 as in ggml.
+ * is 2^128 as in ggml.
  * Source: OCP Microscaling Formats 1.0 and ggml's MXFP4, whose bits from_f32 gives. */
 #include "kernels/quants/block32.h"
 #include "kernels/quants/e2m1.h"

@@ -31,12 +31,10 @@ static void quantize_group(int8_t *q, float *d, const float *x, int len) {
     finite = finite && fabsf(x[j]) <= FLT_MAX;
     amax = fabsf(x[j]) > amax ? fabsf(x[j]) : amax;
   }
-  *d = finite ? 0.0f : NAN;
-  memset(q, 0, (size_t)len);
-  if (!finite || amax < 0x1p-119f) return;
-  *d = amax / 127.0f;
-  float inv = 127.0f / amax;
-  for (int j = 0; j < len; j++) q[j] = (int8_t)lrintf(x[j] * inv);
+  bool zero = !finite || amax < 0x1p-119f;
+  float inverse = zero ? 0.0f : 127.0f / amax;
+  *d = !finite ? NAN : zero ? 0.0f : amax / 127.0f;
+  for (int j = 0; j < len; j++) q[j] = zero ? 0 : (int8_t)lrintf(x[j] * inverse);
 }
 
 /* |sum| <= 32 * 128: fits int16. */

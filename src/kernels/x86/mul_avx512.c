@@ -84,99 +84,105 @@ INLINE void dot_codes(__m512i i[R_MAX][C_MAX], const uint8_t *code, size_t panel
   }
 }
 
+/* i[r][c] = minus the offset's share: nsum << shift, nsum at `at` of each row. */
+INLINE void start_codes(__m512i i[R_MAX][C_MAX], const uint8_t *const *row, int64_t at, int shift, int R, int C, bool offset) {
+  UNROLL for (int c = 0; c < C; c++) {
+    __m512i start = _mm512_setzero_si512();
+    if (offset) start = _mm512_slli_epi32(_mm512_set1_epi32(load32(row[c] + at)), (unsigned)shift);
+    UNROLL for (int r = 0; r < R; r++) i[r][c] = start;
+  }
+}
+
 /* Per 32 k: integers, then acc += (float)i * (d_w * d_a) and, with `min`, acc += sum * (m_w * d_a). */
 INLINE void tile_q32(const tile *t, int R, int C, bool offset, bool min) {
-  const myna__mul *m = t->m;
   const myna__panel_q32 *p = (const void *)t->panel;
-  for (int64_t left = m->n, k0 = m->k0; left > 0; left -= MYNA__KBLOCK, k0 += MYNA__KBLOCK, p += m->n_strip) {
-    int groups = (int)MYNA__MIN(left, MYNA__KBLOCK) / 32;
+  const int n_strip = t->m->n_strip, shift = t->m->type->shift;
+  const int64_t ld = t->m->ld_acc, end = t->m->k0 + t->m->n, d_at = (int64_t)t->m->act.d, nsum_at = (int64_t)t->m->act.nsum;
+  float *const acc = t->acc;
+  const uint8_t *row[C_MAX];
+  UNROLL for (int c = 0; c < C; c++) row[c] = t->row[c];
+  for (int64_t k0 = t->m->k0; k0 < end; k0 += MYNA__KBLOCK, p += n_strip) {
+    int groups = (int)MYNA__MIN(end - k0, MYNA__KBLOCK) / 32;
     for (int g = 0; g < groups; g++) {
       __m512i i[R_MAX][C_MAX];
-      int64_t at = k0 / 32 * 4 + 4 * g; /* of this group's d and nsum */
-      if (R * C > 4) KEEP_IN_MEMORY();
+      const int64_t k = k0 + 32 * g, at = k / 32 * 4; /* of this group's d and nsum */
+      start_codes(i, row, nsum_at + at, shift, R, C, offset);
+      dot_codes(i, p->code[8 * g][0], sizeof *p, row, k, 8, R, C);
+      settle(i, R, C);
       UNROLL for (int c = 0; c < C; c++) {
-        __m512i start = _mm512_setzero_si512();
-        if (offset) start = _mm512_slli_epi32(_mm512_set1_epi32(load32(t->row[c] + m->act.nsum + at)), (unsigned)m->type->shift);
-        UNROLL for (int r = 0; r < R; r++) i[r][c] = start;
-      }
-      dot_codes(i, p->code[8 * g][0], sizeof *p, t->row, k0 + 32 * g, 8, R, C);
-      UNROLL for (int c = 0; c < C; c++) {
-        __m512 d = _mm512_set1_ps(load_float(t->row[c] + m->act.d + at));
+        __m512 d = _mm512_set1_ps(load_float(row[c] + d_at + at));
+        __m512 nsum = min ? _mm512_cvtepi32_ps(_mm512_set1_epi32(load32(row[c] + nsum_at + at))) : d;
         UNROLL for (int r = 0; r < R; r++) {
-          float *acc = t->acc + c * m->ld_acc + 16 * r;
-          __m512 v = _mm512_load_ps(acc);
+          __m512 v = _mm512_load_ps(acc + c * ld + 16 * r);
           v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(i[r][c]), _mm512_mul_ps(_mm512_load_ps(p[r].d[g]), d), v);
-          if (min) {
-            __m512 nsum = _mm512_cvtepi32_ps(_mm512_set1_epi32(load32(t->row[c] + m->act.nsum + at)));
-            v = _mm512_fnmadd_ps(nsum, _mm512_mul_ps(_mm512_load_ps(p[r].m[g]), d), v);
-          }
-          _mm512_store_ps(acc, v);
+          if (min) v = _mm512_fnmadd_ps(nsum, _mm512_mul_ps(_mm512_load_ps(p[r].m[g]), d), v);
+          _mm512_store_ps(acc + c * ld + 16 * r, v);
         }
       }
+      BORDER();
     }
   }
 }
 
-/* sums[r][c] in memory: keeps the compiler from holding 24 more registers across the group loop. */
 typedef struct sums {
   __m512i v[R_MAX][C_MAX];
 } sums;
 
-/* One group of 4 * steps k: s += scale * (codes x activations - offset). */
-INLINE void group_q256(sums *s, const tile *t, const myna__panel_q256 *p, int g, int64_t k0, int steps, int R, int C, bool offset) {
-  const myna__mul *m = t->m;
-  __m512i i[R_MAX][C_MAX];
-  if (R * C > 4) KEEP_IN_MEMORY();
-  UNROLL for (int c = 0; c < C; c++) {
-    __m512i start = _mm512_setzero_si512();
-    if (offset) /* only types with 16 groups have one */
-      start = _mm512_slli_epi32(_mm512_set1_epi32(load32(t->row[c] + m->act.nsum + k0 / 16 * 4 + 4 * g)), (unsigned)m->type->shift);
-    UNROLL for (int r = 0; r < R; r++) i[r][c] = start;
-  }
-  dot_codes(i, p->code[steps * g][0], sizeof *p, t->row, k0 + 4 * steps * g, steps, R, C);
-  UNROLL for (int r = 0; r < R; r++) {
-    __m512i scale = _mm512_load_si512(p[r].scale[g]);
-    UNROLL for (int c = 0; c < C; c++) s->v[r][c] = _mm512_add_epi32(s->v[r][c], _mm512_mullo_epi32(i[r][c], scale));
-  }
-}
-
-/* j[r][c] = sum of min * sum of codes over the block; pairs of groups. */
-INLINE void mins_q256(__m512i j[R_MAX][C_MAX], const tile *t, const myna__panel_q256 *p, int64_t k0, int groups, int R, int C) {
-  const myna__mul *m = t->m;
-  size_t at = groups == 8 ? m->act.sum32 + (size_t)k0 / 32 * 2 : m->act.sum + (size_t)k0 / 16 * 2;
+/* j[r][c] = sum of min * sum of codes over the block, in pairs of groups; the sums as int16 at `at`. */
+INLINE void mins_q256(__m512i j[R_MAX][C_MAX], const myna__panel_q256 *p, const uint8_t *const *row, int64_t at, int groups, int R,
+                      int C) {
   UNROLL for (int c = 0; c < C; c++)
     UNROLL for (int r = 0; r < R; r++) j[r][c] = _mm512_setzero_si512();
   UNROLL for (int k = 0; k < groups / 2; k++) {
-    if (R * C > 4) KEEP_IN_MEMORY();
+    __m512i w[R_MAX];
+    UNROLL for (int r = 0; r < R; r++) w[r] = _mm512_load_si512(p[r].min[k]);
     UNROLL for (int c = 0; c < C; c++) {
-      __m512i s = _mm512_set1_epi32(load32(t->row[c] + at + (size_t)(4 * k)));
-      UNROLL for (int r = 0; r < R; r++) j[r][c] = _mm512_dpwssd_epi32(j[r][c], _mm512_load_si512(p[r].min[k]), s);
+      __m512i s = _mm512_set1_epi32(load32(row[c] + at + 4 * k));
+      UNROLL for (int r = 0; r < R; r++) j[r][c] = _mm512_dpwssd_epi32(j[r][c], w[r], s);
     }
   }
+  settle(j, R, C);
 }
 
-/* Per 256 k: integers scaled in int32, then acc += (float)i * (d_w * d_a), acc -= (float)j * (dmin_w * d_a). */
+/* Per 256 k: integers scaled in int32 (s), then acc += (float)s * (d_w * d_a), acc -= (float)j * (dmin_w * d_a). */
 INLINE void tile_q256(const tile *t, int R, int C, int groups, bool offset, bool min) {
-  const myna__mul *m = t->m;
   const myna__panel_q256 *p = (const void *)t->panel;
+  const int n_strip = t->m->n_strip, shift = t->m->type->shift, len = 256 / groups;
+  const int64_t ld = t->m->ld_acc, end = t->m->k0 + t->m->n, d_at = (int64_t)t->m->act.d, nsum_at = (int64_t)t->m->act.nsum;
+  const int64_t sum_at = (int64_t)(groups == 8 ? t->m->act.sum32 : t->m->act.sum);
+  float *const acc = t->acc;
+  const uint8_t *row[C_MAX];
+  UNROLL for (int c = 0; c < C; c++) row[c] = t->row[c];
+  const bool in_memory = R * C > 4; /* few sums stay in registers */
   sums memory, *s = &memory;
-  if (R * C > 4) __asm__("" : "+r"(s) : : "memory"); /* few sums stay in registers */
-  for (int64_t k0 = m->k0; k0 < m->k0 + m->n; k0 += MYNA__KBLOCK, p += m->n_strip) {
+  if (in_memory) __asm__("" : "+r"(s) : : "memory");
+  for (int64_t k0 = t->m->k0; k0 < end; k0 += MYNA__KBLOCK, p += n_strip) {
     UNROLL for (int r = 0; r < R; r++)
       UNROLL for (int c = 0; c < C; c++) s->v[r][c] = _mm512_setzero_si512();
-    for (int g = 0; g < groups; g++) group_q256(s, t, p, g, k0, 64 / groups, R, C, offset);
-    __m512i j[R_MAX][C_MAX];
-    if (min) mins_q256(j, t, p, k0, groups, R, C);
-    UNROLL for (int c = 0; c < C; c++) {
-      __m512 d = _mm512_set1_ps(load_float(t->row[c] + m->act.d + k0 / 256 * 4));
+    for (int g = 0; g < groups; g++) {
+      __m512i i[R_MAX][C_MAX];
+      const int64_t k = k0 + len * g;
+      start_codes(i, row, nsum_at + k / 16 * 4, shift, R, C, offset); /* only types with 16 groups have an offset */
+      dot_codes(i, p->code[len / 4 * g][0], sizeof *p, row, k, len / 4, R, C);
+      if (in_memory) settle(i, R, C);
       UNROLL for (int r = 0; r < R; r++) {
-        float *acc = t->acc + c * m->ld_acc + 16 * r;
-        __m512 v = _mm512_load_ps(acc);
+        __m512i scale = _mm512_load_si512(p[r].scale[g]);
+        UNROLL for (int c = 0; c < C; c++) s->v[r][c] = _mm512_add_epi32(s->v[r][c], _mm512_mullo_epi32(i[r][c], scale));
+      }
+      if (in_memory) BORDER();
+    }
+    __m512i j[R_MAX][C_MAX];
+    if (min) mins_q256(j, p, row, sum_at + k0 / len * 2, groups, R, C);
+    UNROLL for (int c = 0; c < C; c++) {
+      __m512 d = _mm512_set1_ps(load_float(row[c] + d_at + k0 / 256 * 4));
+      UNROLL for (int r = 0; r < R; r++) {
+        __m512 v = _mm512_load_ps(acc + c * ld + 16 * r);
         v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s->v[r][c]), _mm512_mul_ps(_mm512_load_ps(p[r].d), d), v);
         if (min) v = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(j[r][c]), _mm512_mul_ps(_mm512_load_ps(p[r].dmin), d), v);
-        _mm512_store_ps(acc, v);
+        _mm512_store_ps(acc + c * ld + 16 * r, v);
       }
     }
+    BORDER();
   }
 }
 
@@ -186,13 +192,13 @@ INLINE void tile_q256_8_min(const tile *t, int R, int C) { tile_q256(t, R, C, 8,
 INLINE void tile_q256_16_offset(const tile *t, int R, int C) { tile_q256(t, R, C, 16, true, false); }
 INLINE void tile_q256_16_min(const tile *t, int R, int C) { tile_q256(t, R, C, 16, false, true); }
 
-static void mul_f32(const myna__mul *m) { sweep(m, tile_f32); }
-static void mul_bf16(const myna__mul *m) { sweep(m, tile_bf16); }
-static void mul_q32_offset(const myna__mul *m) { sweep(m, tile_q32_offset); }
-static void mul_q32_min(const myna__mul *m) { sweep(m, tile_q32_min); }
-static void mul_q256_8_min(const myna__mul *m) { sweep(m, tile_q256_8_min); }
-static void mul_q256_16_offset(const myna__mul *m) { sweep(m, tile_q256_16_offset); }
-static void mul_q256_16_min(const myna__mul *m) { sweep(m, tile_q256_16_min); }
+static void mul_f32(const myna__mul *m) { sweep(m, C_MAX, tile_f32); }
+static void mul_bf16(const myna__mul *m) { sweep(m, C_MAX, tile_bf16); }
+static void mul_q32_offset(const myna__mul *m) { sweep(m, C_INT, tile_q32_offset); }
+static void mul_q32_min(const myna__mul *m) { sweep(m, C_INT, tile_q32_min); }
+static void mul_q256_8_min(const myna__mul *m) { sweep(m, C_INT, tile_q256_8_min); }
+static void mul_q256_16_offset(const myna__mul *m) { sweep(m, C_INT, tile_q256_16_offset); }
+static void mul_q256_16_min(const myna__mul *m) { sweep(m, C_INT, tile_q256_16_min); }
 
 static void mul_q32(const myna__mul *m) {
   if (m->type->min)

@@ -1,0 +1,202 @@
+/* bench_attn.c: speed of attention over pages and of the row operations.
+ *
+ *   test_kernels_attn --bench [-j THREADS] [-l LEVEL] [-t KV TYPE] [-d HEAD DIM] [-r SECONDS]
+ *   test_kernels_rows --bench [-j THREADS] [-l LEVEL] [-r SECONDS]
+ *
+ * Attention with 32 heads over 8 KV heads: prefill of 512 tokens in GMAC/s (of visible positions only), decode of one token in
+ * GB/s of K and V read; decode walks copies ("layers") of the cache that fill 384 MB, so that it reads DRAM. Medians. One
+ * thread counts its CPU time, which other processes do not disturb much; limits: /work/shared/tools/roofline.c, bench.c. */
+#include "attn_bench.h"
+#include "kernels/kernels.h"
+#include "test.h"
+#include <math.h>
+#include <sys/mman.h>
+#include <time.h>
+
+enum { HEADS = 32, KV_HEADS = 8, MAX_SAMPLES = 400, POOL_BYTES = 384 << 20 };
+
+typedef struct options {
+  int threads;
+  myna_dtype type;
+  int64_t dim;
+  double seconds;
+} options;
+
+static double clock_of(int threads) {
+  struct timespec t;
+  clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int compare(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
+
+/* Median and best of calls of fn(arg, i). */
+static void measure(const options *o, void (*fn)(void *arg, int64_t i), void *arg, double *median, double *best) {
+  static double sample[MAX_SAMPLES];
+  int n = 0;
+  double start = clock_of(2);
+  fn(arg, 0);
+  while (n < MAX_SAMPLES && (n < 5 || clock_of(2) - start < o->seconds)) {
+    double begin = clock_of(o->threads);
+    fn(arg, n + 1);
+    sample[n++] = clock_of(o->threads) - begin;
+  }
+  qsort(sample, (size_t)n, sizeof *sample, compare);
+  *median = sample[n / 2];
+  *best = sample[0];
+}
+
+/* ---- attention ---- */
+
+typedef struct attn_case {
+  myna__attn_args a;
+  const float *k, *v;
+  void *scratch;
+  myna__pool *pool;
+  uint8_t *base;
+  int64_t copies;
+  size_t copy_bytes;
+} attn_case;
+
+static void run_attn(void *arg, int64_t i) {
+  attn_case *c = arg;
+  c->a.kv.pool = c->base + (size_t)(i % c->copies) * c->copy_bytes;
+  myna__attn(&c->a, c->scratch, c->pool);
+}
+
+static void run_write(void *arg, int64_t i) {
+  attn_case *c = arg;
+  c->a.kv.pool = c->base + (size_t)(i % c->copies) * c->copy_bytes;
+  myna__kv_write(&c->a.kv, c->k, KV_HEADS * c->a.kv.dim_k, c->v, KV_HEADS * c->a.kv.dim_k, c->a.seq, c->a.pos, c->a.n_tok, c->pool);
+}
+
+static float *normals(int64_t n) {
+  test_rng rng = {7};
+  float *p = myna__alloc((size_t)n * sizeof *p);
+  for (int64_t i = 0; i < n; i++) p[i] = test_normal(&rng);
+  return p;
+}
+
+static void attn_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t depth, int64_t n_tok, bool write) {
+  int64_t end = depth + n_tok, n_page = (end + MYNA__PAGE - 1) / MYNA__PAGE, width = KV_HEADS * o->dim, all = n_page * MYNA__PAGE;
+  int32_t *ints = myna__alloc((size_t)(n_page + 2 * all) * sizeof *ints), *seq = ints + n_page, *pos = seq + all;
+  size_t page = myna__kv_page_bytes(o->type, KV_HEADS, o->dim, o->dim);
+  attn_case c = {.pool = pool, .base = mem, .copy_bytes = page * (size_t)n_page};
+  c.copies = MYNA__MAX(1, (int64_t)(POOL_BYTES / c.copy_bytes));
+  for (int64_t i = 0; i < n_page; i++) ints[i] = (int32_t)i;
+  for (int64_t i = 0; i < all; i++) seq[i] = 0, pos[i] = (int32_t)i;
+  float *k = normals(all * width), *q = normals(n_tok * HEADS * o->dim), *out = normals(n_tok * HEADS * o->dim);
+  c.k = k + depth * width, c.v = c.k;
+  c.a = (myna__attn_args){.kv = {.pool = mem, .page_stride = (int64_t)page, .type = o->type, .n_kv_head = KV_HEADS, .dim_k = o->dim, .dim_v = o->dim,
+                                 .n_page = n_page, .table = ints, .table_len = n_page},
+                          .q = q, .ldq = HEADS * o->dim, .out = out, .ldo = HEADS * o->dim, .seq = seq + depth, .pos = pos + depth, .n_tok = n_tok,
+                          .n_head = HEADS, .scale = 1.0f / sqrtf((float)o->dim)};
+  myna__kv_write(&c.a.kv, k, width, k, width, seq, pos, all, pool);
+  for (int64_t i = 1; i < c.copies && !write; i++) memcpy(mem + (size_t)i * c.copy_bytes, mem, c.copy_bytes);
+  size_t scratch = myna__attn_scratch(&c.a, n_tok, o->threads);
+  c.scratch = myna__alloc(scratch);
+  double median, best, positions = 0, bytes = (double)c.copy_bytes * (double)end / (double)all;
+  measure(o, write ? run_write : run_attn, &c, &median, &best);
+  for (int64_t t = 0; t < n_tok; t++) positions += (double)(depth + t + 1);
+  printf("%-12s %-4s dim %-3lld j %d  %s %3lld @ %-5lld %9.1f us (best %9.1f)", myna__cpu_name(myna__cpu()), myna_dtype_name(o->type), (long long)o->dim, o->threads,
+         write ? "write  " : n_tok > 1 ? "prefill" : "decode ", (long long)n_tok, (long long)depth, median * 1e6, best * 1e6);
+  if (write) printf("  %.2f ns per value\n", median * 1e9 / (double)(2 * n_tok * width));
+  else printf(" %8.1f GMAC/s %6.1f GB/s\n", positions * HEADS * 2 * (double)o->dim / median * 1e-9, bytes / median * 1e-9);
+  fflush(stdout);
+  myna__free(c.scratch, scratch);
+  myna__free(k, (size_t)(all * width) * 4);
+  myna__free(q, (size_t)(n_tok * HEADS * o->dim) * 4);
+  myna__free(out, (size_t)(n_tok * HEADS * o->dim) * 4);
+  myna__free(ints, (size_t)(n_page + 2 * all) * sizeof *ints);
+}
+
+/* Options come in pairs; 0 on an unknown one. */
+static int parse(options *o, int argc, char **argv) {
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const char *v = argv[i + 1];
+    switch (argv[i][1]) {
+    case 'j': o->threads = atoi(v); break;
+    case 'd': o->dim = atoll(v); break;
+    case 'r': o->seconds = atof(v); break;
+    case 't': o->type = (myna_dtype)myna_dtype_from_name(v); break;
+    case 'l':
+      if (myna__cpu_from_name(v) >= 0) myna__cpu_force((myna__cpu_level)myna__cpu_from_name(v));
+      break;
+    default: fprintf(stderr, "unknown option %s\n", argv[i]); return 0;
+    }
+  }
+  return 1;
+}
+
+int bench_attn(int argc, char **argv) {
+  options o = {.threads = 0, .type = MYNA_BF16, .seconds = 0.5};
+  if (!parse(&o, argc, argv)) return 2;
+  size_t size = (size_t)POOL_BYTES + (512u << 20);
+  uint8_t *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mem == MAP_FAILED) return 1;
+  madvise(mem, size, MADV_HUGEPAGE);
+  for (options r = o, *p = &r; p; p = NULL)
+    for (int64_t dim = o.dim ? o.dim : 64; dim <= (o.dim ? o.dim : 128); dim *= 2)
+      for (int j = o.threads ? o.threads : 1; j <= (o.threads ? o.threads : 2); j++) {
+        myna__pool *pool = NULL;
+        if (j > 1 && myna__pool_new(&pool, j, true, NULL) < 0) return 1;
+        r.dim = dim;
+        r.threads = j;
+        attn_row(&r, mem, pool, 0, 512, false);
+        attn_row(&r, mem, pool, 4096, 512, false);
+        attn_row(&r, mem, pool, 2048, 1, false);
+        attn_row(&r, mem, pool, 16384, 1, false);
+        attn_row(&r, mem, pool, 0, 512, true);
+        myna__pool_free(pool);
+      }
+  munmap(mem, size);
+  return 0;
+}
+
+/* ---- rows ---- */
+
+typedef struct rows_case {
+  float *x, *y, *w;
+  int32_t *pos;
+  myna__pool *pool;
+  int what;
+} rows_case;
+
+enum { TOKENS = 512, WIDTH = 2048, ROPE_DIM = 64 };
+static const char *const row_names[] = {"rms_norm", "layer_norm", "softmax", "gated silu", "rope neox", "rope interleaved", "rope 1 token", "unary exp"};
+
+static void run_row(void *arg, int64_t i) {
+  rows_case *c = arg;
+  myna__rope_args r = {.y = c->y, .ldy = WIDTH, .x = c->x, .ldx = WIDTH, .pos = c->pos, .n_tok = c->what == 6 ? 1 : TOKENS, .n_head = WIDTH / ROPE_DIM, .dim = ROPE_DIM,
+                       .n_rot = ROPE_DIM, .interleaved = c->what == 5, .base = 500000, .freq_scale = 1};
+  switch (c->what) {
+  case 0: myna__rms_norm(c->y, WIDTH, c->x, WIDTH, c->w, 1e-5f, TOKENS, WIDTH, c->pool); break;
+  case 1: myna__layer_norm(c->y, WIDTH, c->x, WIDTH, c->w, c->w, 1e-5f, TOKENS, WIDTH, c->pool); break;
+  case 2: myna__softmax(c->y, WIDTH, c->x, WIDTH, 1, TOKENS, WIDTH, c->pool); break;
+  case 3: myna__gated(c->y, WIDTH, c->x, WIDTH, c->y, WIDTH, MYNA__GATE_SILU, TOKENS, WIDTH, c->pool); break;
+  case 7: myna__unary(MYNA__FN_EXP, c->y, c->x, TOKENS * WIDTH); break;
+  default: myna__rope(&r, c->pool); break;
+  }
+}
+
+int bench_rows(int argc, char **argv) {
+  options o = {.threads = 1, .seconds = 0.3};
+  if (!parse(&o, argc, argv)) return 2;
+  rows_case c = {.x = normals(TOKENS * WIDTH), .y = normals(TOKENS * WIDTH), .w = normals(WIDTH), .pos = myna__alloc(TOKENS * 4)};
+  for (int i = 0; i < TOKENS; i++) c.pos[i] = 1000 + i;
+  if (o.threads > 1 && myna__pool_new(&c.pool, o.threads, true, NULL) < 0) return 1;
+  for (c.what = 0; c.what < (int)(sizeof row_names / sizeof *row_names); c.what++) {
+    double median, best, n = c.what == 6 ? WIDTH : (double)TOKENS * WIDTH;
+    measure(&o, run_row, &c, &median, &best);
+    printf("%-12s j %d %-17s %9.1f us (best %9.1f)  %.3f ns per value\n", myna__cpu_name(myna__cpu()), o.threads, row_names[c.what], median * 1e6, best * 1e6, median * 1e9 / n);
+  }
+  myna__pool_free(c.pool);
+  myna__free(c.x, TOKENS * WIDTH * 4);
+  myna__free(c.y, TOKENS * WIDTH * 4);
+  myna__free(c.w, WIDTH * 4);
+  myna__free(c.pos, TOKENS * 4);
+  return 0;
+}
