@@ -206,6 +206,7 @@ typedef struct myna_engine_stats {
   const char *kv_type, *cpu_level;
   myna_memory memory;
 } myna_engine_stats;
+/* Counters since the engine started, and what it runs with. Thread-safe. */
 MYNA_API void myna_engine_get_stats(const myna_engine *e, myna_engine_stats *out);
 
 /* ---- session: a batch of one ---- */

@@ -88,9 +88,13 @@ MYNA_API myna_array *myna_state(myna_ctx *c, const char *name, myna_dtype t, con
 
 /* ---- looking at arrays ---- */
 
+/* Number of dimensions; 0 for NULL. */
 MYNA_API int myna_ndim(const myna_array *a);
-MYNA_API int64_t myna_dim(const myna_array *a, int axis); /* negative axis counts from the end; 0 out of range */
-MYNA_API int64_t myna_size(const myna_array *a);          /* elements; 0 for NULL */
+/* Length of an axis; a negative axis counts from the end; 0 when out of range or NULL; negative for a symbol. */
+MYNA_API int64_t myna_dim(const myna_array *a, int axis);
+/* Elements; 0 for NULL. */
+MYNA_API int64_t myna_size(const myna_array *a);
+/* Storage type; F32 for NULL. */
 MYNA_API myna_dtype myna_type(const myna_array *a);
 /* Evaluates n arrays. Returns the first failure of building or running. NULL entries are an error. */
 MYNA_API int myna_eval(myna_ctx *c, myna_array *const *arrays, int n, myna_err *err);

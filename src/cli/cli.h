@@ -17,18 +17,20 @@ typedef struct list {
 /* Every option of every command; flags.inc says which command takes which. */
 typedef struct options {
   /* model and engine */
-  const char *model, *cache_k, *cache_v, *mem_weights, *numa;
-  int64_t ctx, threads, batch, ubatch, parallel, seed, mem_limit;
-  bool no_mmap, mlock, pin, exact, fast;
+  const char *model, *cache_k, *cache_v, *mem_weights, *cpu;
+  int64_t ctx, threads, batch, ubatch, mem_limit;
+  bool no_mmap, mlock, pin, exact;
+  bool bare_model; /* the model stood without --model */
   /* text in and out */
-  const char *prompt, *file, *system;
-  bool raw, echo, json, quiet, verbose, no_bos, parse_special, ids_only, no_color;
+  const char *prompt, *file;
+  bool from_stdin, escape, no_escape, raw, echo, verbose_prompt, no_bos, parse_special;
+  bool json, quiet, verbose, no_perf, help;
   /* generation */
-  int64_t n_predict, keep;
-  bool context_shift, no_context_shift, ignore_eos;
+  int64_t n_predict, keep, seed;
+  bool context_shift, ignore_eos;
   list stop;
   double temp, dynatemp_range, dynatemp_exp, top_p, min_p, typical, top_n_sigma, xtc_probability, xtc_threshold;
-  int64_t top_k, min_keep, repeat_last_n, mirostat, n_probs;
+  int64_t top_k, min_keep, repeat_last_n, mirostat;
   double repeat_penalty, frequency_penalty, presence_penalty, dry_multiplier, dry_base, mirostat_lr, mirostat_ent;
   int64_t dry_allowed_length, dry_penalty_last_n;
   list dry_breakers, logit_bias;
@@ -39,13 +41,10 @@ typedef struct options {
   const char *output;
   bool no_warmup;
   /* perplexity, logits, inspect */
-  int64_t chunks, stride;
+  int64_t chunks;
   const char *tokens, *out;
   bool plan, tensors, meta, memory;
-  /* what was given */
-  uint64_t seen[4]; /* bit per row of flags.inc */
-  const char *args[8]; /* positional */
-  int n_args;
+  uint64_t seen[4]; /* bit per row of flags.inc: it stood on the command line */
 } options;
 
 typedef struct command {
@@ -55,21 +54,28 @@ typedef struct command {
 extern const command commands[]; /* ends with name NULL */
 const command *find_command(const char *name);
 
-/* flags.c: fills o with defaults, environment, then argv[from..]. Returns 0, or an exit status after telling what is wrong. */
+/* ---- flags.c ---- */
+
+/* Fills o with defaults, environment, then argv[from..]. Returns 0, or an exit status after telling what is wrong. Stops at --help. */
 int parse_flags(options *o, const char *cmd, int argc, char **argv, int from);
+/* The flag stood on the command line (not: came from the environment). */
 bool given(const options *o, const char *long_name);
+/* Of a command, or of all with NULL. */
 void print_help(FILE *f, const char *cmd);
 
-/* util.c */
-extern volatile sig_atomic_t interrupted; /* set by Ctrl-C */
+/* ---- util.c: messages, signals, progress ---- */
+
+extern volatile sig_atomic_t interrupted; /* the signal that asked to stop, 0 so far */
 void install_signals(void);
-int fail(const myna_err *err); /* prints "myna: ..." and returns EXIT_FAIL */
-int usage(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* prints and returns EXIT_USAGE */
-void note(const options *o, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* to stderr unless quiet */
-/* A whole file or standard input ("-"); the caller frees it. NULL after telling why. */
-char *read_text(const char *path, size_t *n);
-void json_string(FILE *f, const char *s, size_t n);
-/* Progress on a terminal: "label  42 % [####....]  12.3 s". done == total ends the line. Quiet in a pipe. */
+int fail(const myna_err *err);                                                   /* prints "myna: ..." and returns EXIT_FAIL */
+int failed(const char *fmt, ...) __attribute__((format(printf, 1, 2)));          /* the same with a text of our own */
+int usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));           /* prints and returns EXIT_USAGE */
+void note(const options *o, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* "myna: ..." to stderr unless quiet */
+/* Keeps the first reason why standard output cannot be written; false always. */
+bool output_failed(void);
+/* fflush, then 0, or EXIT_FAIL after telling why; a closed pipe needs no words. */
+int finish_output(void);
+/* Progress on a terminal: "label [####....]  42 %  12.3 s, 17.0 s left". Quiet in a pipe. */
 typedef struct progress {
   const char *label;
   double start, shown;
@@ -77,18 +83,44 @@ typedef struct progress {
 } progress;
 progress progress_start(const options *o, const char *label);
 void progress_show(progress *p, double done, double total, const char *extra);
-void progress_end(progress *p);
-double now(void);
-/* Closest of `names` to `word` within a small edit distance, or NULL. */
-const char *closest(const char *word, const char *const *names, int n);
+void progress_end(progress *p); /* clears the line */
+double now(void); /* seconds of a steady clock */
+int columns(FILE *f); /* width of the terminal, 100 elsewhere */
 
-/* model.c: opens --model, or the model that ships; on a wrong path suggests near names. */
+/* ---- text.c: text in and out ---- */
+
+/* A whole file or standard input ("-") with a NUL behind it; the caller frees it. NULL after telling why. */
+char *read_text(const char *path, size_t *n);
+/* --prompt, --file or standard input as the flags say; "" when none was given. The caller frees it. NULL after telling why. */
+char *input_text(const options *o, size_t *n);
+/* \n \r \t \' \" \\ \xHH in place; returns the new length. Others stay as they are. */
+size_t unescape(char *s);
+/* A JSON string; bytes that are not UTF-8 become U+FFFD. */
+void json_string(FILE *f, const char *s, size_t n);
+bool is_utf8(const char *s, size_t n);
+/* Replaces control characters in place: text of strangers' files must not drive the terminal. Returns s. */
+char *printable(char *s);
+const char *human_bytes(int64_t n, char buf[32]);
+/* Closest of `names` to `word`: few edits, or one begins with the other; NULL when nothing is near. */
+const char *closest(const char *word, const char *const *names, int n);
+/* Ids of a text; the caller frees. NULL after telling why. */
+int32_t *tokenize_all(const myna_model *m, const char *text, size_t n, const myna_tokenize_options *to, int64_t *count);
+
+/* ---- model.c, engine.c, sampling.c ---- */
+
+/* Opens --model, or the model that ships; on a wrong path suggests near names. */
 int open_model(const options *o, bool header_only, myna_model **out);
 int engine_options(const options *o, myna_engine_options *e);
+/* After myna_engine_new or myna_session_new failed: tells err and what would fit. Returns EXIT_FAIL. */
+int engine_failed(myna_model *m, const myna_engine_options *e, const myna_err *err);
+int64_t physical_memory(void);
+/* Largest context that `memory` bytes hold, given the plan `mem` of a context of n_ctx; at most n_max. */
+int64_t context_that_fits(const myna_memory *mem, int64_t n_ctx, int64_t memory, int64_t n_max);
+/* The one line at the end of long work. */
+void print_timings(const options *o, double load_s, const myna_timings *t, const char *end);
+/* "load_s":...,"memory_bytes":... without braces. */
+void json_timings(double load_s, const myna_timings *t);
 int sampling_options(const options *o, myna_sampling *s);
-/* Ids of --prompt or --file; the caller frees. */
-int32_t *tokenize_all(const myna_model *m, const char *text, size_t n, const myna_tokenize_options *to, int64_t *count);
-const char *human_bytes(int64_t n, char buf[32]);
 
 int cmd_run(options *o);
 int cmd_bench(options *o);

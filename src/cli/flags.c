@@ -1,4 +1,4 @@
-/* flags.c: the flags of all commands from one table: parsing, environment, help, suggestions. */
+/* flags.c: the flags of all commands from one table (flags.inc): parsing, environment, help, suggestions. */
 #include "cli.h"
 #include <ctype.h>
 #include <errno.h>
@@ -7,24 +7,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum kind { STR, I64, F64, BOOL, LIST, MANY } kind;
+typedef enum kind { STR, I64, F64, BOOL, LIST, MANY, NOTHING, REFUSAL, HEADING } kind;
 
 typedef struct flag {
-  const char *commands;
+  const char *commands; /* space separated; NULL for a heading */
   kind kind;
-  size_t offset;
-  const char *names, *arg, *help;
+  size_t offset;              /* of the field in options */
+  const char *names, *arg, *help; /* names: comma separated */
 } flag;
 
 static const flag flags[] = {
+#define SECTION(title) {NULL, HEADING, 0, "", NULL, title},
 #define FLAG(commands, kind, field, names, arg, help) {commands, kind, offsetof(options, field), names, arg, help},
+#define IGNORED(commands, names, arg, why) {commands, NOTHING, 0, names, arg, why},
+#define REFUSED(commands, names, why) {commands, REFUSAL, 0, names, NULL, why},
 #include "flags.inc"
+#undef SECTION
 #undef FLAG
+#undef IGNORED
+#undef REFUSED
 };
-enum { N_FLAGS = sizeof flags / sizeof *flags };
-_Static_assert(N_FLAGS <= 256, "options.seen holds 256 bits");
+enum { N_FLAGS = sizeof flags / sizeof *flags, MAX_NAMES = 8 * N_FLAGS };
+_Static_assert(N_FLAGS <= 64 * sizeof((options *)0)->seen / sizeof *((options *)0)->seen, "options.seen holds a bit per row");
 
-/* True when word stands in a list with separators. */
+/* True when word[0..n) stands in a list with separators. */
 static bool has_word(const char *words, const char *word, size_t n, char sep) {
   for (const char *p = words; *p;) {
     const char *end = strchr(p, sep);
@@ -35,7 +41,7 @@ static bool has_word(const char *words, const char *word, size_t n, char sep) {
   return false;
 }
 
-static bool of_command(const flag *f, const char *cmd) { return has_word(f->commands, cmd, strlen(cmd), ' '); }
+static bool of_command(const flag *f, const char *cmd) { return f->commands && has_word(f->commands, cmd, strlen(cmd), ' '); }
 
 static int find(const char *cmd, const char *name, size_t n) {
   for (int i = 0; i < N_FLAGS; i++)
@@ -50,38 +56,43 @@ static void own_name(const flag *f, char out[48]) {
   snprintf(out, 48, "%.*s", (int)n, p ? p : "");
 }
 
+static bool seen(const options *o, int i) { return o->seen[i / 64] >> (i % 64) & 1; }
+
 bool given(const options *o, const char *long_name) {
   char name[48];
   for (int i = 0; i < N_FLAGS; i++) {
     own_name(&flags[i], name);
-    if (strcmp(name, long_name) == 0 && o->seen[i / 64] >> (i % 64) & 1) return true;
+    if (strcmp(name, long_name) == 0 && seen(o, i)) return true;
   }
   return false;
 }
 
-/* Whole numbers with an optional K, M or G (powers of 1024). */
+/* ---- values ---- */
+
+/* Whole numbers, or any with K, M or G behind (powers of 1024): 4096, -1, 4K, 1.5G, 8GiB. */
 static bool parse_int(const char *s, int64_t *out) {
   char *end;
   errno = 0;
   long long v = strtoll(s, &end, 10);
+  double x = (double)v;
+  bool whole = end != s && *end != '.';
+  if (!whole) x = strtod(s, &end);
   if (end == s || errno) return false;
   const char *units = "KMG", *u = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
-  if (u) {
-    end++;
-    if (*end == 'i') end++;
-    if (*end == 'B' || *end == 'b') end++;
-    int shift = 10 * (int)(u - units + 1);
-    if (v > INT64_MAX >> shift || v < 0) return false;
-    v <<= shift;
-  }
-  *out = v;
-  return *end == 0;
+  if (!u) return *out = v, whole && *end == 0;
+  end++;
+  if (*end == 'i') end++;
+  if (*end == 'B' || *end == 'b') end++;
+  x *= (double)(1ll << 10 * (int)(u - units + 1));
+  if (*end || !(x >= 0 && x < 9e18)) return false;
+  *out = (int64_t)x;
+  return true;
 }
 
 static bool parse_float(const char *s, double *out) {
   char *end;
   *out = strtod(s, &end);
-  return end != s && *end == 0 && !isnan(*out);
+  return end != s && *end == 0 && isfinite(*out);
 }
 
 static int add_item(list *l, const char *item, const char *name) {
@@ -93,53 +104,68 @@ static int add_item(list *l, const char *item, const char *name) {
 /* Values of a LIST live in one copy that is never freed: they are needed until exit. */
 static int add_list(list *l, const char *value, const char *name) {
   char *copy = strdup(value), *save = NULL;
-  for (char *p = strtok_r(copy, ",", &save); p; p = strtok_r(NULL, ",", &save))
+  for (char *p = copy ? strtok_r(copy, ",", &save) : NULL; p; p = strtok_r(NULL, ",", &save))
     if (add_item(l, p, name)) return EXIT_USAGE;
-  return 0;
+  return l->n ? 0 : usage("%s wants numbers, not \"%s\"", name, value);
+}
+
+static bool parse_bool(const char *s, bool *out) {
+  static const char no[] = "0 false off no", yes[] = "1 true on yes";
+  *out = has_word(yes, s, strlen(s), ' ');
+  return *out || has_word(no, s, strlen(s), ' ');
 }
 
 static int set(options *o, int i, const char *name, const char *value) {
   const flag *f = &flags[i];
   void *at = (char *)o + f->offset;
-  bool first = !(o->seen[i / 64] >> (i % 64) & 1);
+  bool first = !seen(o, i);
   o->seen[i / 64] |= 1ull << (i % 64);
+  if (first && (f->kind == LIST || f->kind == MANY)) ((list *)at)->n = 0; /* the command line replaces the environment */
   switch (f->kind) {
-    case BOOL: *(bool *)at = !value || (strcmp(value, "0") != 0 && strcmp(value, "false") != 0); return 0;
+    case BOOL:
+      if (!value) return *(bool *)at = true, 0;
+      return parse_bool(value, at) ? 0 : usage("%s wants 1 or 0, not \"%s\"", name, value);
     case STR: *(const char **)at = value; return 0;
     case I64: return parse_int(value, at) ? 0 : usage("%s wants a whole number, not \"%s\"", name, value);
     case F64: return parse_float(value, at) ? 0 : usage("%s wants a number, not \"%s\"", name, value);
-    case LIST:
-      if (first) ((list *)at)->n = 0;
-      return add_list(at, value, name);
+    case LIST: return add_list(at, value, name);
     case MANY: return add_item(at, value, name);
+    case REFUSAL: return usage("%s: %s", name, f->help);
+    case NOTHING:
+    case HEADING: return 0;
   }
   return 0;
 }
 
+/* ---- command line ---- */
+
 static int unknown(const char *cmd, const char *arg, size_t n) {
-  const char *names[4 * N_FLAGS];
+  const char *names[MAX_NAMES];
   int count = 0;
   char word[64], *save = NULL;
   snprintf(word, sizeof word, "%.*s", (int)n, arg);
   for (int i = 0; i < N_FLAGS; i++) {
     if (!of_command(&flags[i], cmd)) continue;
     char *copy = strdup(flags[i].names); /* the process ends soon */
-    for (char *p = strtok_r(copy, ",", &save); p && count < 4 * N_FLAGS; p = strtok_r(NULL, ",", &save)) names[count++] = p;
+    for (char *p = copy ? strtok_r(copy, ",", &save) : NULL; p && count < MAX_NAMES; p = strtok_r(NULL, ",", &save)) names[count++] = p;
   }
+  for (int i = 0; i < N_FLAGS; i++)
+    if (flags[i].commands && has_word(flags[i].names, word, strlen(word), ',')) return usage("%s is no flag of %s but of: %s", word, cmd, flags[i].commands);
   const char *near = closest(word, names, count);
-  return near ? usage("unknown flag %s for %s; did you mean %s?", word, cmd, near) : usage("unknown flag %s for %s; see myna %s --help", word, cmd, cmd);
+  if (near) return usage("unknown flag %s; did you mean %s?", word, near);
+  return usage("unknown flag %s; myna %s --help lists them", word, cmd);
 }
 
 static int from_environment(options *o, const char *cmd) {
   for (int i = 0; i < N_FLAGS; i++) {
     char name[48], env[64] = "MYNA_";
     own_name(&flags[i], name);
-    if (!name[0] || !of_command(&flags[i], cmd)) continue;
+    if (!name[0] || !of_command(&flags[i], cmd) || flags[i].kind >= NOTHING || strcmp(name, "help") == 0) continue;
     for (size_t k = 0; name[k]; k++) env[5 + k] = name[k] == '-' ? '_' : (char)toupper((unsigned char)name[k]), env[6 + k] = 0;
     const char *value = getenv(env);
     if (value && *value && set(o, i, env, value)) return EXIT_USAGE;
   }
-  memset(o->seen, 0, sizeof o->seen); /* a list on the command line replaces one of the environment */
+  memset(o->seen, 0, sizeof o->seen); /* from here on it means: on the command line */
   return 0;
 }
 
@@ -149,52 +175,124 @@ static void defaults(options *o) {
                  .mirostat_lr = 0.1, .mirostat_ent = 5, .repeats = 5, .chunks = -1};
 }
 
-int parse_flags(options *o, const char *cmd, int argc, char **argv, int from) {
-  defaults(o);
-  if (from_environment(o, cmd)) return EXIT_USAGE;
-  bool only_args = false;
-  for (int i = from; i < argc; i++) {
-    const char *a = argv[i], *eq = strncmp(a, "--", 2) == 0 ? strchr(a, '=') : NULL;
-    if (only_args || a[0] != '-' || !a[1]) {
-      if (o->n_args == (int)(sizeof o->args / sizeof *o->args)) return usage("too many arguments: %s", a);
-      o->args[o->n_args++] = a;
-      continue;
-    }
-    if (strcmp(a, "--") == 0) {
-      only_args = true;
-      continue;
-    }
-    size_t n = eq ? (size_t)(eq - a) : strlen(a);
-    int f = find(cmd, a, n);
-    if (f < 0) return unknown(cmd, a, n);
-    const char *value = eq ? eq + 1 : NULL;
-    if (flags[f].kind == BOOL && eq) return usage("%.*s takes no value", (int)n, a);
-    if (flags[f].kind != BOOL && !eq) {
-      if (i + 1 == argc) return usage("%s wants a value (%s)", a, flags[f].arg);
-      value = argv[++i];
-    }
-    char name[64];
-    snprintf(name, sizeof name, "%.*s", (int)n, a);
-    if (set(o, f, name, value)) return EXIT_USAGE;
+/* Flags with an optional value take the next word only when it is one of these. */
+static bool is_switch(const char *s) { return s && has_word("on off auto 0 1 true false", s, strlen(s), ' '); }
+
+/* argv[*i] is a flag; takes its value too and leaves *i at the last word used. */
+static int take_flag(options *o, const char *cmd, int argc, char **argv, int *i) {
+  char name[64];
+  const char *a = argv[*i], *eq = strncmp(a, "--", 2) == 0 ? strchr(a, '=') : NULL;
+  size_t n = eq ? (size_t)(eq - a) : strlen(a);
+  int f = find(cmd, a, n);
+  if (f < 0) return unknown(cmd, a, n);
+  const char *value = eq ? eq + 1 : NULL, *arg = flags[f].arg, *next = *i + 1 < argc ? argv[*i + 1] : NULL;
+  snprintf(name, sizeof name, "%.*s", (int)n, a);
+  if (arg && !eq && arg[0] == '[') {
+    if (is_switch(next)) ++*i;
+  } else if (arg && !eq) {
+    if (!next) return usage("%s wants a value: %s", name, arg);
+    value = argv[++*i];
+  } else if (!arg && eq && flags[f].kind != BOOL) {
+    if (flags[f].kind == NOTHING) return usage("%s takes no value", name);
   }
+  return set(o, f, name, value);
+}
+
+/* Words without a flag: the model unless --model was given, then the prompt where the command takes one. */
+static int place_args(options *o, const char *cmd, const char **args, int n) {
+  int at = 0;
+  if (at < n && !given(o, "model")) {
+    o->model = args[at++];
+    o->bare_model = true;
+  }
+  if (at < n && find(cmd, "--prompt", 8) >= 0 && !given(o, "prompt") && !given(o, "file")) {
+    o->prompt = args[at++];
+    o->file = NULL;
+  }
+  if (at < n) return usage("unexpected argument: %s", args[at]);
+  if (given(o, "prompt") && given(o, "file")) return usage("give --prompt or --file, not both");
+  if (given(o, "prompt")) o->file = NULL; /* one of the environment yields */
+  else if (given(o, "file")) o->prompt = NULL;
   return 0;
 }
 
+int parse_flags(options *o, const char *cmd, int argc, char **argv, int from) {
+  const char *args[3];
+  int n = 0;
+  bool only_args = false;
+  defaults(o);
+  if (from_environment(o, cmd)) return EXIT_USAGE;
+  for (int i = from; i < argc; i++) {
+    if (!only_args && strcmp(argv[i], "--") == 0) {
+      only_args = true;
+    } else if (only_args || argv[i][0] != '-' || !argv[i][1]) {
+      if (n == 3) return usage("unexpected argument: %s", argv[i]);
+      args[n++] = argv[i];
+    } else if (take_flag(o, cmd, argc, argv, &i)) {
+      return EXIT_USAGE;
+    }
+    if (o->help) return 0;
+  }
+  return place_args(o, cmd, args, n);
+}
+
+/* ---- help ---- */
+
+/* Words of text from column `at` on, wrapped at `width` and indented by `indent`. */
+static void print_wrapped(FILE *f, const char *text, int at, int indent, int width) {
+  if (at < indent) at += fprintf(f, "%*s", indent - at, "");
+  for (const char *p = text; *p;) {
+    int len = (int)strcspn(p, " ,"); /* lists of names may break behind a comma */
+    len += p[len] == ',';
+    bool space = p > text && p[-1] == ' ';
+    if (at + space + len > width && at > indent) {
+      fprintf(f, "\n%*s", indent, "");
+      at = indent;
+    } else if (space) {
+      at += fprintf(f, " ");
+    }
+    at += fprintf(f, "%.*s", len, p);
+    p += len + (p[len] == ' ');
+  }
+  fprintf(f, "\n");
+}
+
+static void print_flag(FILE *f, const flag *g, int width) {
+  enum { INDENT = 30 };
+  char left[512];
+  size_t at = 0;
+  for (const char *p = g->names; *p; p++) at += (size_t)snprintf(left + at, sizeof left - at, *p == ',' ? ", " : "%c", *p);
+  if (g->arg) snprintf(left + at, sizeof left - at, " %s", g->arg);
+  fprintf(f, "  ");
+  if ((int)strlen(left) + 4 <= INDENT) {
+    fprintf(f, "%s", left);
+    print_wrapped(f, g->help, (int)strlen(left) + 2, INDENT, width);
+  } else {
+    print_wrapped(f, left, 2, 4, width);
+    print_wrapped(f, g->help, 0, INDENT, width);
+  }
+}
+
 void print_help(FILE *f, const char *cmd) {
+  int width = columns(f);
+  const char *title = NULL;
   if (!cmd) {
-    fprintf(f, "myna %s: one engine for local language models\n\nusage: myna COMMAND [flags]\n\n", MYNA_VERSION);
+    fprintf(f, "myna %s: one engine for local language models\n\nusage: myna COMMAND [MODEL] [flags]\n\n", MYNA_VERSION);
     for (const command *c = commands; c->name; c++) fprintf(f, "  %-11s %s\n", c->name, c->help);
-    fprintf(f, "\nmyna COMMAND --help lists the flags of a command. Each flag has an environment variable: --ctx-size is MYNA_CTX_SIZE.\n"
-               "MYNA_CPU forces a level: ref, avx2, avx512, avx512bf16 ...\n");
+    fprintf(f, "\n  myna run -p \"Once upon a time\"\n  myna inspect model.gguf\n\n"
+               "myna COMMAND --help lists the flags of a command. Each has an environment variable: --ctx-size is MYNA_CTX_SIZE.\n"
+               "Results go to standard output, all else to standard error. Status: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C.\n");
     return;
   }
   const command *c = find_command(cmd);
-  fprintf(f, "usage: myna %s %s\n\n%s\n\n", c->name, c->args, c->help);
+  fprintf(f, "usage: myna %s %s\n\n", c->name, c->args);
+  print_wrapped(f, c->help, 0, 0, width);
   for (int i = 0; i < N_FLAGS; i++) {
+    if (flags[i].kind == HEADING) title = flags[i].help;
     if (!of_command(&flags[i], cmd)) continue;
-    char left[160];
-    snprintf(left, sizeof left, "%s %s", flags[i].names, flags[i].arg ? flags[i].arg : "");
-    if (strlen(left) > 34) fprintf(f, "  %s\n  %-34s  %s\n", left, "", flags[i].help);
-    else fprintf(f, "  %-34s  %s\n", left, flags[i].help);
+    if (title) fprintf(f, "\n%s\n", title);
+    title = NULL;
+    print_flag(f, &flags[i], width);
   }
+  fprintf(f, "\nEach flag above \"Accepted without effect\" has an environment variable: --ctx-size is MYNA_CTX_SIZE.\n");
 }

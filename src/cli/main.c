@@ -1,14 +1,15 @@
-/* main.c: picks the subcommand. Results go to stdout, everything else to stderr; status 0 success, 1 failure, 2 wrong usage. */
+/* main.c: picks the subcommand. Results go to stdout, everything else to stderr; status 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C. */
 #include "cli.h"
+#include <stdlib.h>
 #include <string.h>
 
 const command commands[] = {
-    {"run", "[-m MODEL] [-p TEXT | -f FILE]", "generate text; without a model, the small one that ships", cmd_run},
-    {"bench", "[-m MODEL] [-p 512 -n 128 -d 0 -B 1]", "measure speed: prompt, generation, at depth, several sequences", cmd_bench},
-    {"perplexity", "[-m MODEL] -f FILE", "how well the model predicts a text (windows as llama.cpp's)", cmd_perplexity},
-    {"tokenize", "[-m MODEL] -p TEXT | -f FILE", "text to token ids", cmd_tokenize},
-    {"inspect", "[MODEL]", "metadata, tensors, memory plan, compiled plan of a file", cmd_inspect},
-    {"logits", "[-m MODEL] --tokens 1,2,3 -o OUT.npy", "raw logits of given tokens as float32 .npy", cmd_logits},
+    {"run", "[MODEL] [-p TEXT | -f FILE] [flags]", "complete a text; without a model, the small one that ships", cmd_run},
+    {"bench", "[MODEL] [-p 512] [-n 128] [-d 0] [-B 1] [flags]", "measure speed: prompt, generation, at depth, several sequences", cmd_bench},
+    {"perplexity", "[MODEL] -f FILE [flags]", "how well a model predicts a text (windows as llama.cpp's)", cmd_perplexity},
+    {"tokenize", "[MODEL] -p TEXT | -f FILE [flags]", "text to token ids", cmd_tokenize},
+    {"inspect", "[MODEL] [flags]", "metadata, tensors, memory plan, compiled plan of a file", cmd_inspect},
+    {"logits", "[MODEL] --tokens 1,2,3 -o OUT.npy [flags]", "raw logits of given tokens as float32 .npy", cmd_logits},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -23,34 +24,72 @@ static int unknown(const char *name) {
   int n = 0;
   for (const command *c = commands; c->name; c++) names[n++] = c->name;
   const char *near = closest(name, names, n);
-  return near ? usage("there is no command %s; did you mean %s?", name, near) : usage("there is no command %s; see myna --help", name);
+  if (near) return usage("there is no command %s; did you mean %s?", name, near);
+  if (name[0] == '-') return usage("a command comes before the flags: myna run %s ...; see myna --help", name);
+  return usage("there is no command %s; see myna --help", name);
 }
 
-static bool wants_help(int argc, char **argv) {
-  for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-    if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return true;
-  return false;
+#if defined __clang__
+#define COMPILER "clang " __clang_version__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+#if defined __x86_64__
+#define MACHINE "x86-64"
+#elif defined __aarch64__
+#define MACHINE "arm64"
+#else
+#define MACHINE "other machine"
+#endif
+
+static int print_version(void) {
+  myna_err err = {0};
+  const char *level = myna_cpu_level(&err);
+  printf("myna %s\n%s, built with %s\n", MYNA_VERSION, MACHINE, COMPILER);
+  if (!level) return fail(&err);
+  printf("CPU level in use: %s\n", level);
+  return finish_output();
 }
 
-int main(int argc, char **argv) {
+/* The level counts when the library first looks at the processor, so it is set before anything else. */
+static int set_cpu(const options *o) {
+  myna_err err = {0};
+  if (!o->cpu) return 0;
+  if (setenv("MYNA_CPU", o->cpu, 1) == 0 && myna_cpu_level(&err)) return 0;
+  fail(&err);
+  return EXIT_USAGE;
+}
+
+static int run_command(const command *c, int argc, char **argv) {
   static options o;
-  if (argc < 2 || strcmp(argv[1], "help") == 0 || argv[1][0] == '-') {
-    if (argc >= 2 && strcmp(argv[1], "--version") == 0) return printf("myna %s\n", MYNA_VERSION) < 0;
-    bool asked = argc >= 2 && (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
-    if (argc >= 2 && !asked) return usage("%s is no command; see myna --help", argv[1]);
-    print_help(asked ? stdout : stderr, NULL);
-    return asked ? 0 : EXIT_USAGE;
-  }
-  const command *c = find_command(argv[1]);
-  if (!c) return unknown(argv[1]);
-  if (wants_help(argc, argv)) {
-    print_help(stdout, c->name);
-    return 0;
-  }
   int rc = parse_flags(&o, c->name, argc, argv, 2);
+  if (rc) return rc;
+  if (o.help) {
+    print_help(stdout, c->name);
+    return finish_output();
+  }
+  rc = set_cpu(&o);
   if (rc) return rc;
   install_signals();
   rc = c->run(&o);
-  if (fflush(stdout) != 0 && rc == 0) rc = EXIT_FAIL;
-  return rc;
+  int out = finish_output();
+  return interrupted ? 128 + interrupted : rc ? rc : out;
+}
+
+static bool is_one_of(const char *word, const char *a, const char *b, const char *c) { return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0; }
+
+int main(int argc, char **argv) {
+  if (argc < 2) {
+    print_help(stderr, NULL);
+    return EXIT_USAGE;
+  }
+  if (is_one_of(argv[1], "--version", "-V", "version")) return print_version();
+  if (is_one_of(argv[1], "--help", "-h", "help")) {
+    const command *about = argc > 2 ? find_command(argv[2]) : NULL;
+    if (argc > 2 && !about) return unknown(argv[2]);
+    print_help(stdout, about ? about->name : NULL);
+    return finish_output();
+  }
+  const command *c = find_command(argv[1]);
+  return c ? run_command(c, argc, argv) : unknown(argv[1]);
 }

@@ -1,19 +1,21 @@
-/* util.c: messages, progress, files, signals: what every subcommand needs. */
+/* util.c: messages, signals, progress: what every subcommand needs. */
 #define _GNU_SOURCE
 #include "cli.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
+
+/* ---- signals ---- */
 
 volatile sig_atomic_t interrupted;
 
 static void on_interrupt(int sig) {
-  (void)sig;
-  if (interrupted) _exit(130); /* the second Ctrl-C does not wait */
-  interrupted = 1;
+  if (interrupted) _exit(128 + sig); /* the second Ctrl-C does not wait */
+  interrupted = sig;
 }
 
 /* Only async-signal-safe calls. */
@@ -44,24 +46,38 @@ static void on_bus(int sig, siginfo_t *info, void *context) {
 }
 
 void install_signals(void) {
+  /* No SA_RESTART: a read of standard input must end too. SIGPIPE keeps its default, which is to end quietly. */
   struct sigaction a = {.sa_handler = on_interrupt}, bus = {.sa_sigaction = on_bus, .sa_flags = SA_SIGINFO};
   sigaction(SIGINT, &a, NULL);
   sigaction(SIGTERM, &a, NULL);
   sigaction(SIGBUS, &bus, NULL);
 }
 
+/* ---- messages ---- */
+
+static void say(const char *fmt, va_list ap) {
+  char text[2048];
+  vsnprintf(text, sizeof text, fmt, ap);
+  fprintf(stderr, "myna: %s\n", printable(text));
+}
+
 int fail(const myna_err *err) {
   char text[1024];
-  fprintf(stderr, "myna: %s\n", myna_error_format(err, text, sizeof text));
+  return failed("%s", myna_error_format(err, text, sizeof text));
+}
+
+int failed(const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  say(fmt, ap);
+  va_end(ap);
   return EXIT_FAIL;
 }
 
 int usage(const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
-  fprintf(stderr, "myna: ");
-  vfprintf(stderr, fmt, ap);
-  fprintf(stderr, "\n");
+  say(fmt, ap);
   va_end(ap);
   return EXIT_USAGE;
 }
@@ -70,9 +86,27 @@ void note(const options *o, const char *fmt, ...) {
   va_list ap;
   if (o->quiet) return;
   va_start(ap, fmt);
-  vfprintf(stderr, fmt, ap);
+  say(fmt, ap);
   va_end(ap);
 }
+
+/* ---- standard output ---- */
+
+static int output_errno;
+
+bool output_failed(void) {
+  if (!output_errno) output_errno = errno;
+  return false;
+}
+
+int finish_output(void) {
+  if (fflush(stdout) != 0 || ferror(stdout)) output_failed();
+  if (!output_errno) return 0;
+  if (output_errno != EPIPE) failed("standard output: %s", strerror(output_errno));
+  return EXIT_FAIL;
+}
+
+/* ---- progress ---- */
 
 double now(void) {
   struct timespec ts;
@@ -80,45 +114,10 @@ double now(void) {
   return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
 }
 
-char *read_text(const char *path, size_t *n) {
-  FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
-  if (!f) {
-    fprintf(stderr, "myna: %s: %s\n", path, strerror(errno));
-    return NULL;
-  }
-  size_t cap = 1 << 16;
-  char *data = malloc(cap);
-  *n = 0;
-  while (data) {
-    size_t got = fread(data + *n, 1, cap - *n - 1, f);
-    *n += got;
-    if (got == 0) break;
-    if (*n + 1 < cap) continue;
-    char *grown = realloc(data, cap *= 2);
-    if (!grown) free(data);
-    data = grown;
-  }
-  bool bad = ferror(f);
-  if (f != stdin) fclose(f);
-  if (!data || bad) {
-    fprintf(stderr, "myna: %s: %s\n", path, data ? strerror(errno) : "out of memory");
-    free(data);
-    return NULL;
-  }
-  data[*n] = 0;
-  return data;
-}
-
-void json_string(FILE *f, const char *s, size_t n) {
-  fputc('"', f);
-  for (size_t i = 0; i < n; i++) {
-    unsigned char c = (unsigned char)s[i];
-    const char *plain = "\"\\\n\r\t", *escaped = "\"\\nrt", *at = c ? strchr(plain, c) : NULL;
-    if (at) fprintf(f, "\\%c", escaped[at - plain]);
-    else if (c < 0x20) fprintf(f, "\\u%04x", c);
-    else fputc(c, f);
-  }
-  fputc('"', f);
+int columns(FILE *f) {
+  struct winsize w;
+  if (ioctl(fileno(f), TIOCGWINSZ, &w) != 0 || w.ws_col == 0) return 100;
+  return w.ws_col < 60 ? 60 : w.ws_col > 140 ? 140 : w.ws_col;
 }
 
 progress progress_start(const options *o, const char *label) {
@@ -126,49 +125,21 @@ progress progress_start(const options *o, const char *label) {
 }
 
 void progress_show(progress *p, double done, double total, const char *extra) {
+  enum { WIDTH = 20 };
+  char bar[WIDTH + 1], line[256];
   double t = now();
-  if (!p->on || (t - p->shown < 0.1 && done < total)) return;
+  /* Work that ends within a moment needs no bar. */
+  if (!p->on || t - p->start < 0.3 || (t - p->shown < 0.1 && done < total)) return;
   p->shown = t;
   p->open = true;
-  int width = 30, full = total > 0 ? (int)(done / total * width) : 0;
-  char bar[31];
-  for (int i = 0; i < width; i++) bar[i] = i < full ? '#' : '.';
-  bar[30] = 0;
-  double left = done > 0 ? (t - p->start) * (total - done) / done : 0;
-  fprintf(stderr, "\r%s [%s] %3.0f %%  %.1f s, %.1f s left  %s\033[K", p->label, bar, total > 0 ? 100 * done / total : 0, t - p->start, left, extra ? extra : "");
+  double part = total > 0 ? done / total : 0;
+  for (int i = 0; i < WIDTH; i++) bar[i] = i < (int)(part * WIDTH) ? '#' : '.';
+  bar[WIDTH] = 0;
+  snprintf(line, sizeof line, "%s [%s] %3.0f %%  %.1f s, %.1f s left  %s", p->label, bar, 100 * part, t - p->start, part > 0 ? (t - p->start) * (1 - part) / part : 0, extra ? extra : "");
+  fprintf(stderr, "\r%.*s\033[K", columns(stderr) - 1, line); /* a line that wraps could not be cleared */
 }
 
 void progress_end(progress *p) {
   if (p->open) fprintf(stderr, "\r\033[K");
   p->open = false;
-}
-
-/* Edits (insert, delete, replace, swap) between two short words; 99 when they are long. */
-static int distance(const char *a, const char *b) {
-  int n = (int)strlen(a), m = (int)strlen(b);
-  if (n > 60 || m > 60) return 99;
-  int d[62][62];
-  for (int i = 0; i <= n; i++)
-    for (int j = 0; j <= m; j++) {
-      if (i == 0 || j == 0) {
-        d[i][j] = i + j;
-        continue;
-      }
-      int best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-      if (d[i - 1][j] + 1 < best) best = d[i - 1][j] + 1;
-      if (d[i][j - 1] + 1 < best) best = d[i][j - 1] + 1;
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best) best = d[i - 2][j - 2] + 1;
-      d[i][j] = best;
-    }
-  return d[n][m];
-}
-
-const char *closest(const char *word, const char *const *names, int n) {
-  const char *best = NULL;
-  int at_most = (int)strlen(word) / 3 + 1, best_d = at_most + 1;
-  for (int i = 0; i < n; i++) {
-    int d = distance(word, names[i]);
-    if (d < best_d) best_d = d, best = names[i];
-  }
-  return best;
 }

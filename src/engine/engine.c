@@ -86,6 +86,9 @@ static int check_request(const myna_engine *e, const myna_request *r, myna_err *
   if (r->n_tokens > ctx) return myna__err(err, MYNA_E_LIMIT, "the prompt has %lld tokens, the context holds %lld", (long long)r->n_tokens, (long long)ctx);
   for (int64_t i = 0; i < r->n_tokens; i++)
     if (r->tokens[i] < 0 || r->tokens[i] >= vocab) return myna__err(err, MYNA_E_ARG, "prompt token %lld is %d, the vocabulary has %lld", (long long)i, r->tokens[i], (long long)vocab);
+  if (r->n_forced < 0 || (r->n_forced > 0 && !r->forced)) return myna__err(err, MYNA_E_ARG, "n_forced is %lld%s", (long long)r->n_forced, r->n_forced < 0 ? "" : ", forced is NULL");
+  if (r->n_stop < 0 || (r->n_stop > 0 && !r->stop)) return myna__err(err, MYNA_E_ARG, "n_stop is %d%s", r->n_stop, r->n_stop < 0 ? "" : ", stop is NULL");
+  if (r->max_tokens < -1) return myna__err(err, MYNA_E_ARG, "max_tokens is %lld", (long long)r->max_tokens);
   for (int64_t i = 0; i < r->n_forced; i++)
     if (r->forced[i] < 0 || r->forced[i] >= vocab) return myna__err(err, MYNA_E_ARG, "forced token %lld is %d, the vocabulary has %lld", (long long)i, r->forced[i], (long long)vocab);
   if (r->n_probs < 0 || r->n_probs > 20) return myna__err(err, MYNA_E_ARG, "n_probs is %d, 0 to 20 are possible", r->n_probs);

@@ -40,7 +40,8 @@ typedef struct myna__job {
   myna__stops stops;
   atomic_bool cancelled;
   double t_submit, t_start, t_prompt, t_first, t_end;
-  int64_t n_cached;
+  int64_t n_cached;      /* found computed at the first start */
+  int64_t n_told;        /* rows of logits posted */
 } myna__job;
 
 typedef struct myna__event_node {

@@ -104,18 +104,22 @@ static int32_t lookup(const myna__kv *kv, uint64_t before, const int32_t *tokens
   return best;
 }
 
-/* Puts a page that holds tokens[0..n) after `before` into the index, unless equal content is there already. */
+/* Puts a page that holds tokens[0..n) after `before` into the index, unless equal content is there already. What is there is as good as
+ * used now: the caller ticks the clock once per sequence, so that its deepest pages are evicted before those that they need. */
 static void index_page(myna__kv *kv, int32_t id, uint64_t before, int64_t depth, const int32_t *tokens, int n) {
   page *p = &kv->pages[id];
+  p->stamp = kv->clock;
   if (p->indexed && p->before == before && p->n >= n && common(p->tokens, tokens, n) == n) return;
   if (p->indexed) unindex(kv, id);
   int shared;
   int32_t same = lookup(kv, before, tokens, n, &shared);
-  if (same != NONE && shared == n) return;
+  if (same != NONE && shared == n) {
+    kv->pages[same].stamp = kv->clock;
+    return;
+  }
   p->before = before;
   p->depth = depth;
   p->n = (int16_t)n;
-  p->stamp = ++kv->clock;
   memcpy(p->tokens, tokens, (size_t)n * sizeof *tokens);
   p->indexed = true;
   int32_t *at = bucket_of(kv, before);
@@ -239,6 +243,7 @@ int myna__kv_reserve(myna__kv *kv, int seq, int64_t from, int64_t to, myna_err *
 /* Indexes the pages of positions [0, n); the partly filled last one only when `partial`. */
 static void index_all(myna__kv *kv, const int32_t *t, const int32_t *tokens, int64_t n, bool partial) {
   uint64_t hash = kv->opt.key;
+  kv->clock++;
   for (int64_t i = 0; i * PAGE < n; i++) {
     int64_t count = MYNA__MIN(PAGE, n - i * PAGE);
     if (t[i] != NONE && (count == PAGE || partial)) index_page(kv, t[i], hash, i, tokens + i * PAGE, (int)count);
@@ -275,6 +280,8 @@ int myna__kv_fork(myna__kv *kv, int seq_from, int seq_to, int64_t n, myna_err *e
   }
   return 0;
 }
+
+int64_t myna__kv_available(const myna__kv *kv) { return pages_available(kv); }
 
 void myna__kv_get_stats(const myna__kv *kv, myna__kv_stats *s) {
   *s = (myna__kv_stats){.total = kv->opt.n_pages};

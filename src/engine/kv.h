@@ -36,6 +36,9 @@ void myna__kv_release(myna__kv *kv, int seq, const int32_t *tokens, int64_t n, b
 /* seq_to (empty) shares all pages of seq_from up to n positions (parallel sampling); writes copy. */
 int myna__kv_fork(myna__kv *kv, int seq_from, int seq_to, int64_t n, myna_err *err);
 
+/* Pages that reserve could hand out now: free, or cached and unreferenced. */
+int64_t myna__kv_available(const myna__kv *kv);
+
 typedef struct myna__kv_stats { int64_t total, used, shared, cached; } myna__kv_stats;
 void myna__kv_get_stats(const myna__kv *kv, myna__kv_stats *s);
 

@@ -169,6 +169,38 @@ static int bind_one(myna_model *m, const myna__weight_spec *s, int layer, myna_e
   return 0;
 }
 
+static const myna__weight_spec *spec_of(const myna_model *m, myna__role role) {
+  const myna__weight_spec *s = m->family->weights;
+  while (s->gguf && s->role != role) s++;
+  return s->gguf ? s : NULL;
+}
+
+static bool has(const myna_model *m, int layer, myna__role role) { return m->bound[(int64_t)(layer + 1) * MYNA__ROLE_COUNT + role].present; }
+
+/* A weight that is optional for the family but not beside the others of this layer. */
+static int need(const myna_model *m, int layer, myna__role role, myna_err *err) {
+  const myna__weight_spec *s = spec_of(m, role);
+  char name[64];
+  if (!s || has(m, layer, role)) return 0;
+  snprintf(name, sizeof name, s->gguf, layer);
+  return myna__err_at(err, MYNA_E_FORMAT, m->path, -1, "tensor %s is missing", name);
+}
+
+/* Families name both forms of a block as optional (dense or experts, fused or not): each layer must have one of them whole. */
+static int check_layer(const myna_model *m, int i, myna_err *err) {
+  static const myna__role experts[] = {MYNA__W_FFN_ROUTER, MYNA__W_FFN_GATE_EXPS, MYNA__W_FFN_UP_EXPS, MYNA__W_FFN_DOWN_EXPS};
+  static const myna__role dense[] = {MYNA__W_FFN_UP, MYNA__W_FFN_DOWN};
+  static const myna__role qkv[] = {MYNA__W_ATTN_Q, MYNA__W_ATTN_K, MYNA__W_ATTN_V};
+  if (m->cfg.n_expert > 0 && spec_of(m, MYNA__W_FFN_ROUTER)) {
+    for (size_t k = 0; k < MYNA__COUNT(experts); k++) TRY(need(m, i, experts[k], err));
+  } else {
+    for (size_t k = 0; k < MYNA__COUNT(dense); k++) TRY(need(m, i, dense[k], err));
+    TRY(need(m, i, MYNA__W_FFN_GATE, err)); /* phi3, fused, has no such row */
+  }
+  for (size_t k = 0; k < MYNA__COUNT(qkv) && !has(m, i, MYNA__W_ATTN_QKV); k++) TRY(need(m, i, qkv[k], err));
+  return 0;
+}
+
 /* The vocabulary's size when no key says it: rows of the embedding. */
 static void fill_vocab(myna_model *m) {
   const myna__gguf_tensor *t = myna__gguf_tensor_find(&m->gguf, "token_embd.weight");
@@ -184,6 +216,7 @@ static int bind_weights(myna_model *m, myna_err *err) {
     bool per_layer = strstr(s->gguf, "%d") != NULL;
     for (int i = per_layer ? 0 : -1; i < (per_layer ? m->cfg.n_layer : 0); i++) TRY(bind_one(m, s, i, err));
   }
+  for (int i = 0; i < m->cfg.n_layer; i++) TRY(check_layer(m, i, err));
   return 0;
 }
 

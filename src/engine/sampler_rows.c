@@ -99,9 +99,22 @@ static void min_p(myna__sampler *p, int at) {
 
 static bool top_p_on(const myna__sampler *p) { return p->s.top_p < 1; }
 
+/* Drops what cannot be in the nucleus: all below (1 - top_p) / n together weigh less than what may be missing (half of it, for rounding). */
+static void drop_tail(myna__sampler *p) {
+  float floor = (1 - p->s.top_p) / (2 * (float)p->n);
+  int64_t kept = 0;
+  for (int64_t i = 0; i < p->n; i++) kept += p->list[i].p >= floor;
+  if (kept < p->s.min_keep || kept == 0) return;
+  kept = 0;
+  for (int64_t i = 0; i < p->n; i++)
+    if (p->list[i].p >= floor) p->list[kept++] = p->list[i];
+  p->n = kept;
+}
+
 /* The shortest list of the most likely whose probabilities reach top_p. Sorts only as far as it looks. */
 static void top_p(myna__sampler *p, int at) {
   myna__list_softmax(p);
+  drop_tail(p);
   double sum = 0;
   int64_t done = 0;
   for (int64_t k = 256;; k *= 8) {

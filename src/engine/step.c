@@ -7,12 +7,16 @@
 
 /* ---- the end of a job ---- */
 
-static void unlink_job(myna_engine *e, myna__job *j) {
-  pthread_mutex_lock(&e->lock);
+static void unlink_locked(myna_engine *e, myna__job *j) {
   myna__job **at = &e->running;
   while (*at != j) at = &(*at)->next;
   *at = j->next;
   e->stats.n_running--;
+}
+
+static void unlink_job(myna_engine *e, myna__job *j) {
+  pthread_mutex_lock(&e->lock);
+  unlink_locked(e, j);
   pthread_mutex_unlock(&e->lock);
 }
 
@@ -55,6 +59,12 @@ static void finish(myna_engine *e, myna__job *j, myna_finish why, const myna_err
   myna__job_free(j);
 }
 
+static void count(myna_engine *e, int64_t *counter, int64_t n) {
+  pthread_mutex_lock(&e->lock);
+  *counter += n;
+  pthread_mutex_unlock(&e->lock);
+}
+
 /* ---- admission ---- */
 
 static int free_seq(const myna_engine *e) {
@@ -74,7 +84,18 @@ static void reuse_prefix(myna_engine *e, myna__job *j) {
   if (n <= 0) return;
   for (int g = 0; g < e->lm->n_groups; g++) myna__kv_adopt(e->kv[g], j->seq, j->tokens, n);
   j->n_done = j->n_commit = n;
-  j->n_cached = n;
+}
+
+/* A queued job starts when nothing runs, or when what it still has to compute fits beside the others: so one that was preempted does not come back
+ * only to be preempted again. */
+static bool fits(const myna_engine *e, const myna__job *j) {
+  if (!e->running) return true;
+  int64_t need = j->n / MYNA__PAGE + 1;
+  for (int g = 0; g < e->lm->n_groups; g++) {
+    int64_t have = myna__kv_probe(e->kv[g], j->tokens, j->n, j->n - 1) / MYNA__PAGE; /* these are shared, or must be kept */
+    if (myna__kv_available(e->kv[g]) < need - have + (have > 0)) return false;
+  }
+  return true;
 }
 
 /* Moves queued jobs to running while sequences are free. */
@@ -83,6 +104,7 @@ static void admit(myna_engine *e) {
     int seq = free_seq(e);
     pthread_mutex_lock(&e->lock);
     myna__job *j = seq >= 0 ? e->queue : NULL;
+    if (j && !fits(e, j)) j = NULL;
     if (j) {
       e->queue = j->next;
       e->stats.n_queued--;
@@ -97,9 +119,11 @@ static void admit(myna_engine *e) {
     j->state = MYNA__JOB_RUNNING;
     j->seq = seq;
     e->seq_used[seq] = true;
-    if (j->t_start == 0) j->t_start = myna__now();
+    bool again = j->t_start > 0;
+    if (!again) j->t_start = myna__now();
     reuse_prefix(e, j);
-    e->stats.tokens_reused += j->n_cached;
+    if (!again) j->n_cached = j->n_done;
+    count(e, &e->stats.tokens_reused, j->n_done);
   }
 }
 
@@ -134,10 +158,10 @@ static bool preempt(myna_engine *e, const myna__job *keep) {
     if (j->id > keep->id && j->seq >= 0 && j->chunk == 0 && (!victim || j->id > victim->id)) victim = j;
   if (!victim) return false;
   give_back(e, victim);
-  unlink_job(e, victim);
   victim->n_done = victim->n_commit = 0;
   victim->state = MYNA__JOB_QUEUED;
-  pthread_mutex_lock(&e->lock);
+  pthread_mutex_lock(&e->lock); /* in one go, so that cancel always finds it */
+  unlink_locked(e, victim);
   victim->next = e->queue;
   e->queue = victim;
   e->stats.n_queued++;
@@ -220,16 +244,14 @@ static void shift_context(myna_engine *e, myna__job *j) {
   memmove(j->tokens + keep, j->tokens + keep + drop, (size_t)(j->n - keep - drop) * sizeof *j->tokens);
   j->n -= drop;
   j->n_done = j->n_commit = 0;
-  int64_t cached = j->n_cached;
   reuse_prefix(e, j);
-  j->n_cached = cached;
 }
 
 /* Takes one sampled token into the job. Returns why it ends, or MYNA_FINISH_NONE. */
 static myna_finish accept(myna_engine *e, myna__job *j, int32_t id, const float *logits) {
   bool forced = j->n_gen < j->req.n_forced;
   if (j->t_first == 0) j->t_first = myna__now();
-  if (!forced && e->tok && !j->req.sampling.ignore_eos && myna__token_is_eog(e->tok, id)) return MYNA_FINISH_STOP;
+  if (!forced && e->tok && myna__token_is_eog(e->tok, id)) return MYNA_FINISH_STOP;
   j->n_gen++;
   myna__sampler_accept(j->sampler, id, true);
   e->text.len = 0;
@@ -250,11 +272,14 @@ static myna_finish accept(myna_engine *e, myna__job *j, int32_t id, const float 
   return MYNA_FINISH_NONE;
 }
 
+/* Rows that were told before the job was preempted are not told again. */
 static void post_logits(myna_engine *e, myna__job *j, const float *logits) {
-  int64_t v = e->model->cfg.n_vocab;
-  myna_event ev = {.id = j->id, .kind = MYNA_EVENT_LOGITS, .user = j->req.user, .token = -1, .logits = logits + j->first_out * v, .n_vocab = v};
-  ev.first_row = j->n_done;
-  ev.n_rows = j->n_out;
+  int64_t v = e->model->cfg.n_vocab, told = MYNA__MAX(j->n_told - j->n_done, 0);
+  if (told >= j->n_out) return;
+  myna_event ev = {.id = j->id, .kind = MYNA_EVENT_LOGITS, .user = j->req.user, .token = -1, .logits = logits + (j->first_out + told) * v, .n_vocab = v};
+  ev.first_row = j->n_done + told;
+  ev.n_rows = j->n_out - told;
+  j->n_told = j->n_done + j->n_out;
   myna__engine_post(e, &ev);
 }
 
@@ -274,7 +299,7 @@ static void after(myna_engine *e, myna__job *j, const float *logits) {
   if (j->req.want_logits) post_logits(e, j, logits);
   j->n_done += j->chunk;
   bool prompt = j->n_gen == 0;
-  (prompt ? &e->stats.n_prompt_tokens : &e->stats.n_gen_tokens)[0] += j->chunk;
+  count(e, prompt ? &e->stats.n_prompt_tokens : &e->stats.n_gen_tokens, j->chunk);
   if (prompt && j->n - j->n_done > 0) progress(e, j);
   j->chunk = 0;
   commit(e, j, false);

@@ -20,6 +20,9 @@ myna_array *myna__scalar_like(myna_ctx *c, const myna_array *a, double value);
 /* The gradient of something of shape and type `to` that was broadcast to g's shape: sums and casts. */
 myna_array *myna__unbroadcast(myna_ctx *c, myna_array *g, const myna__spec *to);
 
+/* Gradients of a fused node through its composition: what grad does for ops without a vjp. */
+int myna__grad_composed(myna_ctx *c, const myna__node *n, myna_array *const *cot, const bool *want, myna_array **grads);
+
 /* a with a[start : start + step * update.shape : step] = update. */
 myna_array *myna__slice_put(myna_ctx *c, myna_array *a, myna_array *update, const int64_t *start, const int64_t *step);
 /* cumsum from the end when `reverse`. */

@@ -243,6 +243,7 @@ myna_array *myna_view(myna_ctx *c, myna_dtype t, const int64_t *shape, int n_dim
 static myna_array *placeholder(myna_ctx *c, const char *op, const char *name, myna_dtype t, const int64_t *shape, int n_dims, bool state) {
   myna__spec s;
   if (!myna__check_shape(c, op, t, shape, n_dims, true, &s)) return NULL;
+  if (myna__dtype_is_packed(t)) return myna__fail(c, MYNA_E_DTYPE, op, "packed type %s", myna_dtype_name(t));
   myna_array *a = leaf(c, op, &s, NULL, 0);
   if (!a) return NULL;
   snprintf(a->name, sizeof a->name, "%s", name);

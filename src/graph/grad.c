@@ -2,7 +2,7 @@
  *
  * A node's gradient is its op's vjp; a fused op without one is differentiated through its composition. Packed
  * weights and effects have no gradient: asking for one is an error that names the tensor. */
-#include "graph/graph.h"
+#include "graph/build.h"
 #include <stdlib.h>
 
 typedef struct tape {
@@ -65,6 +65,10 @@ static int mark_needs(tape *t) {
     myna__node *n = t->nodes[k];
     bool need = false;
     for (int i = 0; i < n->n_in; i++) need |= n->in[i] && get(&t->needs, &n->in[i]->id) == 1;
+    if (need && n->op->flags & MYNA__OP_EFFECT) { /* here, because the bytes of a state are no floats that need a gradient */
+      myna__fail(t->c, MYNA_E_UNSUPPORTED, "grad", "%s changes state %s: it has no gradient", n->op->name, n->in[0]->name);
+      return MYNA_E_UNSUPPORTED;
+    }
     for (int i = 0; i < n->n_out && need; i++)
       if (n->out[i]) TRY(put(t, &t->needs, &n->out[i]->id, 1));
   }
@@ -92,7 +96,7 @@ static int backward(myna_ctx *c, myna_array *const *outs, myna_array *const *cot
                     myna_array *const *wrt, int n_wrt, myna_array **grads);
 
 /* Gradient of a fused op: that of its composition. */
-static int through_composition(myna_ctx *c, const myna__node *n, myna_array *const *cot, const bool *want, myna_array **grads) {
+int myna__grad_composed(myna_ctx *c, const myna__node *n, myna_array *const *cot, const bool *want, myna_array **grads) {
   myna_array *outs[MYNA__MAX_OUT] = {0}, *wrt[MYNA__MAX_IN], *got[MYNA__MAX_IN] = {0};
   int index[MYNA__MAX_IN], m = 0;
   TRY(n->op->compose(c, n, outs));
@@ -121,12 +125,8 @@ static int node_backward(tape *t, const myna__node *n) {
     any_want |= want[i];
   }
   if (!any || !any_want || n->op->flags & MYNA__OP_NOGRAD) return 0;
-  if (n->op->flags & MYNA__OP_EFFECT) {
-    myna__fail(t->c, MYNA_E_UNSUPPORTED, "grad", "%s changes state %s: it has no gradient", n->op->name, n->in[0]->name);
-    return MYNA_E_UNSUPPORTED;
-  }
   if (n->op->vjp) TRY(n->op->vjp(t->c, n, cot, want, grads));
-  else if (n->op->compose) TRY(through_composition(t->c, n, cot, want, grads));
+  else if (n->op->compose) TRY(myna__grad_composed(t->c, n, cot, want, grads));
   else {
     myna__fail(t->c, MYNA_E_UNSUPPORTED, "grad", "%s has no gradient", n->op->name);
     return MYNA_E_UNSUPPORTED;

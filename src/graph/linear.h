@@ -24,6 +24,8 @@ static inline int myna__linear_n_in(const myna__linear_params *p) { return 3 + 2
 myna__weight myna__linear_weight(const myna__tensor *t);
 /* A weight as an F32 array that any op takes: itself, or dequantized. */
 myna_array *myna__linear_floats(myna_ctx *c, myna_array *w);
+/* Ids for myna_take: negative ones, which the kernels answer with zeros, become n, out of its range too. */
+myna_array *myna__linear_ids(myna_ctx *c, myna_array *ids, int64_t n);
 /* The gate of a public activation. */
 myna__gate myna__gate_of(myna_act a);
 

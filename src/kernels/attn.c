@@ -1,6 +1,6 @@
 /* attn.c: cache pages and attention over them: layout, writes, and how rows and segments are spread over the pool.
  *
- * A block is some consecutive tokens of one sequence; with one KV head and its group of query heads it makes up to 16 rows that
+ * A block is some consecutive tokens of one sequence; with one KV head and its group of query heads it makes up to 48 rows that
  * share every page. Few tokens: a unit is (block, head, segment), the last unit of a block and head merges the segments. Many
  * tokens: a unit is (block, head) and walks its segments. Either way a row's segments are merged in ascending order by the same
  * function, so the bits are the same (docs/NUMERICS.md). */
@@ -39,16 +39,6 @@ static int64_t page_at(const myna__kv_view *kv, int64_t seq, int64_t pos) {
 
 /* ---- writes and reads ---- */
 
-static void put(uint8_t *base, int64_t at, int kind, float x) {
-  uint16_t h;
-  if (kinds[kind].type == MYNA_F32) {
-    memcpy(base + at * 4, &x, 4);
-    return;
-  }
-  h = kinds[kind].type == MYNA_BF16 ? myna__f32_to_bf16(x) : myna__f32_to_f16(x);
-  memcpy(base + at * 2, &h, 2);
-}
-
 static float get(const uint8_t *base, int64_t at, int kind) {
   float x;
   uint16_t h;
@@ -58,6 +48,65 @@ static float get(const uint8_t *base, int64_t at, int kind) {
   }
   memcpy(&h, base + at * 2, 2);
   return kinds[kind].type == MYNA_BF16 ? myna__bf16_to_f32(h) : myna__f16_to_f32(h);
+}
+
+/* The 16-bit form of n floats. BF16 without calls and branches, so that it vectorizes: nearest even, NaN stays NaN. */
+static void narrow(uint16_t *h, const float *x, int64_t n, int kind) {
+  if (kinds[kind].type == MYNA_F16) {
+    for (int64_t i = 0; i < n; i++) h[i] = myna__f32_to_f16(x[i]);
+    return;
+  }
+  for (int64_t i = 0; i < n; i++) {
+    uint32_t u;
+    memcpy(&u, &x[i], 4);
+    uint32_t even = u + 0x7fff + ((u >> 16) & 1), nan = u | 0x400000;
+    h[i] = (uint16_t)(((u & 0x7fffffff) > 0x7f800000 ? nan : even) >> 16);
+  }
+}
+
+static void scatter16(uint8_t *to, int64_t stride, const uint16_t *h, int64_t n) {
+  for (int64_t i = 0; i < n; i++) memcpy(to + i * stride, &h[i], 2);
+}
+static void scatter32(uint8_t *to, int64_t stride, const void *x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) memcpy(to + i * stride, (const uint8_t *)x + 4 * i, 4);
+}
+
+enum { CHUNK = 256 };
+
+/* K of one head at position p of the page: dimensions (F32, F16) or pairs of them (BF16) lie 16 positions apart. */
+static void write_k(uint8_t *base, const float *x, int64_t dim, int64_t p, int kind) {
+  bool pairs = kinds[kind].pairs;
+  int bytes = kinds[kind].bytes;
+  for (int64_t d = 0; d < dim; d += CHUNK) {
+    uint8_t *to = base + myna__k_at(dim, p, d, pairs) * bytes;
+    int64_t n = MYNA__MIN(CHUNK, dim - d);
+    uint16_t h[CHUNK];
+    if (bytes == 4) {
+      scatter32(to, 64, x + d, n);
+      continue;
+    }
+    narrow(h, x + d, n, kind);
+    if (n % 2) h[n] = 0; /* the padding of an odd dim is multiplied, too */
+    if (pairs) scatter32(to, 64, h, (n + 1) / 2);
+    else scatter16(to, 32, h, n);
+  }
+}
+
+/* V of one head: a row of its own, or (BF16) every other value of the pair's row. */
+static void write_v(uint8_t *base, const float *x, int64_t dim, int64_t p, int kind) {
+  bool pairs = kinds[kind].pairs;
+  int bytes = kinds[kind].bytes;
+  for (int64_t d = 0; d < dim; d += CHUNK) {
+    uint8_t *to = base + myna__v_at(dim, p, d, pairs) * bytes;
+    int64_t n = MYNA__MIN(CHUNK, dim - d);
+    uint16_t h[CHUNK];
+    if (bytes == 4) {
+      memcpy(to, x + d, (size_t)n * 4);
+      continue;
+    }
+    narrow(h, x + d, n, kind);
+    scatter16(to, pairs ? 4 : 2, h, n);
+  }
 }
 
 typedef struct write_job {
@@ -71,13 +120,11 @@ typedef struct write_job {
 static void write_token(const write_job *j, int64_t t) {
   const myna__kv_view *kv = j->kv;
   int64_t page = page_at(kv, j->seq[t], j->pos[t]), p = j->pos[t] % MYNA__PAGE;
-  bool pairs = kinds[j->kind].pairs;
   if (page < 0) return;
   for (int64_t h = 0; h < kv->n_kv_head; h++) {
-    uint8_t *base = head_of(kv, page, h, j->kind), *values = base + myna__page_k(kv->dim_k) * kinds[j->kind].bytes;
-    const float *k = j->k + t * j->ldk + h * kv->dim_k, *v = j->v + t * j->ldv + h * kv->dim_v;
-    for (int64_t d = 0; d < kv->dim_k; d++) put(base, myna__k_at(kv->dim_k, p, d, pairs), j->kind, k[d]);
-    for (int64_t d = 0; d < kv->dim_v; d++) put(values, myna__v_at(kv->dim_v, p, d, pairs), j->kind, v[d]);
+    uint8_t *base = head_of(kv, page, h, j->kind);
+    write_k(base, j->k + t * j->ldk + h * kv->dim_k, kv->dim_k, p, j->kind);
+    write_v(base + myna__page_k(kv->dim_k) * kinds[j->kind].bytes, j->v + t * j->ldv + h * kv->dim_v, kv->dim_v, p, j->kind);
   }
 }
 
@@ -109,7 +156,7 @@ void myna__kv_read(const myna__kv_view *kv, int32_t page, float *k, float *v) {
 
 /* ---- attention ---- */
 
-enum { ROWS = 16, FEW = 8 /* tokens up to which segments are units */ };
+enum { ROWS = 48, FEW = 8 /* tokens up to which segments are units */ };
 
 typedef struct block { /* consecutive tokens of one sequence */
   int32_t first, n;
@@ -141,8 +188,8 @@ static layout plan(const myna__attn_args *a, int64_t max_tok, int n_threads) {
   at += up64((size_t)max_tok * sizeof(block));
   l.counters = at;
   at += up64((size_t)(FEW * a->kv.n_kv_head) * sizeof(atomic_int));
-  /* per worker: rows, o of a segment, M and L of the rows */
-  l.worker_bytes = up64((size_t)l.max_rows * (sizeof(myna__attn_row) + (size_t)a->kv.dim_v * 4 + 8));
+  /* per worker: prepared queries, o of a segment, rows, M and L of the rows */
+  l.worker_bytes = up64((size_t)l.max_rows * ((size_t)myna__query_bytes(a->kv.dim_k) + sizeof(myna__attn_row) + (size_t)a->kv.dim_v * 4 + 8));
   l.workers = at;
   at += l.worker_bytes * (size_t)n_threads;
   l.row_bytes = (size_t)(a->kv.dim_v + 2) * 4; /* m, l, o */
@@ -158,7 +205,7 @@ static int64_t make_blocks(const myna__attn_args *a, block *b, int64_t per_block
   int64_t n = 0;
   for (int64_t t = 0; t < a->n_tok; n++) {
     int64_t e = t + 1;
-    while (e < a->n_tok && e - t < per_block && a->seq[e] == a->seq[t] && a->pos[e] == a->pos[e - 1] + 1) e++;
+    while (e < a->n_tok && e - t < per_block && a->seq[e] == a->seq[t] && a->pos[e] == (int64_t)a->pos[e - 1] + 1) e++;
     b[n] = (block){(int32_t)t, (int32_t)(e - t)};
     t = e;
   }
@@ -201,17 +248,31 @@ static float *row_out(const attn_job *j, const block *b, int64_t kv_head, int i)
 }
 
 typedef struct work { /* a worker's memory */
-  myna__attn_row *row;
+  uint8_t *query;
   float *o, *M, *L;
+  myna__attn_row *row;
 } work;
 
 static work work_of(const attn_job *j, int worker) {
-  uint8_t *p = j->scratch + j->l.workers + j->l.worker_bytes * (size_t)worker;
-  work w = {.row = (myna__attn_row *)(void *)p};
-  w.o = (float *)(void *)(p + (size_t)j->l.max_rows * sizeof(myna__attn_row));
-  w.M = w.o + j->l.max_rows * j->a->kv.dim_v;
+  const myna__kv_view *kv = &j->a->kv;
+  work w = {.query = j->scratch + j->l.workers + j->l.worker_bytes * (size_t)worker};
+  w.row = (myna__attn_row *)(void *)(w.query + j->l.max_rows * myna__query_bytes(kv->dim_k));
+  w.o = (float *)(void *)(w.row + j->l.max_rows);
+  w.M = w.o + j->l.max_rows * kv->dim_v;
   w.L = w.M + j->l.max_rows;
   return w;
+}
+
+/* The queries of (block, head). */
+static void prepare(const attn_job *j, const block *b, int64_t kv_head, work *w) {
+  const myna__attn_args *a = j->a;
+  for (int i = 0; i < rows_of(j, b); i++) {
+    const float *q = a->q + row_token(j, b, i) * a->ldq + row_head(j, kv_head, i) * a->kv.dim_k;
+    w->row[i] = (myna__attn_row){.q = q, .o = w->o + i * a->kv.dim_v};
+    if (!j->t->attn_query[j->kind]) continue;
+    w->row[i].q = w->query + i * myna__query_bytes(a->kv.dim_k);
+    j->t->attn_query[j->kind](w->query + i * myna__query_bytes(a->kv.dim_k), q, a->kv.dim_k, a->scale);
+  }
 }
 
 /* One segment of all rows of (block, head): fills w->row[].m, .l (lanes) and o. */
@@ -220,16 +281,17 @@ static void segment(const attn_job *j, const block *b, int64_t kv_head, int64_t 
   const myna__kv_view *kv = &a->kv;
   int n = rows_of(j, b);
   for (int i = 0; i < n; i++) {
-    w->row[i] = (myna__attn_row){.q = a->q + row_token(j, b, i) * a->ldq + row_head(j, kv_head, i) * kv->dim_k, .o = w->o + i * kv->dim_v, .m = -INFINITY};
+    w->row[i].m = -INFINITY;
+    memset(w->row[i].l, 0, sizeof w->row[i].l);
     memset(w->row[i].o, 0, (size_t)kv->dim_v * sizeof(float));
   }
   int64_t last = a->pos[b->first + b->n - 1], from = MYNA__MAX(first_visible(a, a->pos[b->first]), seg * MYNA__SEGMENT);
   int64_t to = MYNA__MIN(last + 1, (seg + 1) * MYNA__SEGMENT);
   for (int64_t p = from / MYNA__PAGE * MYNA__PAGE; p < to; p += MYNA__PAGE) {
-    int64_t page = page_at(kv, a->seq[b->first], p);
+    int64_t page = page_at(kv, a->seq[b->first], p), next = p + MYNA__PAGE < to ? page_at(kv, a->seq[b->first], p + MYNA__PAGE) : -1;
     if (page < 0) continue;
     const uint8_t *base = head_of(kv, page, kv_head, j->kind);
-    myna__attn_page x = {.k = base, .v = base + myna__page_k(kv->dim_k) * kinds[j->kind].bytes, .dim_k = kv->dim_k, .dim_v = kv->dim_v, .scale = a->scale,
+    myna__attn_page x = {.k = base, .next = next < 0 ? NULL : head_of(kv, next, kv_head, j->kind), .v = base + myna__page_k(kv->dim_k) * kinds[j->kind].bytes, .dim_k = kv->dim_k, .dim_v = kv->dim_v, .scale = a->scale,
                          .softcap = a->softcap, .row = w->row, .n_row = n};
     for (int i = 0; i < n; i++) {
       int64_t pos = a->pos[row_token(j, b, i)];
@@ -252,9 +314,11 @@ static void zero_rows(const attn_job *j, const block *b, int64_t kv_head) {
   for (int i = 0; i < rows_of(j, b); i++) memset(row_out(j, b, kv_head, i), 0, (size_t)j->a->kv.dim_v * sizeof(float));
 }
 
+/* Segments [s0, s1) that the block sees; none for no sequence or positions outside the table. */
 static void segments_of(const attn_job *j, const block *b, int64_t *s0, int64_t *s1) {
+  int64_t last = (int64_t)j->a->pos[b->first] + b->n - 1;
   *s0 = first_visible(j->a, j->a->pos[b->first]) / MYNA__SEGMENT;
-  *s1 = MYNA__MIN(j->a->pos[b->first + b->n - 1] / MYNA__SEGMENT + 1, j->l.n_seg);
+  *s1 = j->a->seq[b->first] < 0 || last < 0 ? 0 : MYNA__MIN(last / MYNA__SEGMENT + 1, j->l.n_seg);
 }
 
 /* Many tokens: all segments of one (block, head). */
@@ -265,8 +329,9 @@ static void unit_whole(void *arg, int64_t unit, int worker) {
   int n = rows_of(j, b);
   work w = work_of(j, worker);
   zero_rows(j, b, kv_head);
-  if (j->a->seq[b->first] < 0) return;
   segments_of(j, b, &s0, &s1);
+  if (s0 >= s1) return;
+  prepare(j, b, kv_head, &w);
   for (int i = 0; i < n; i++) w.M[i] = -INFINITY, w.L[i] = 0;
   for (int64_t s = s0; s < s1; s++) {
     segment(j, b, kv_head, s, &w);
@@ -286,13 +351,11 @@ static void unit_segment(void *arg, int64_t unit, int worker) {
   int64_t heads = j->a->kv.n_kv_head, seg = unit / (j->n_block * heads), bh = unit % (j->n_block * heads), kv_head = bh % heads, s0, s1, dim = j->a->kv.dim_v;
   const block *b = (const block *)(void *)(j->scratch + j->l.blocks) + bh / heads;
   int n = rows_of(j, b);
-  if (j->a->seq[b->first] < 0) {
-    if (seg == 0) zero_rows(j, b, kv_head);
-    return;
-  }
   segments_of(j, b, &s0, &s1);
+  if (s0 >= s1 && seg == 0) zero_rows(j, b, kv_head);
   if (seg >= s1 - s0) return;
   work w = work_of(j, worker);
+  prepare(j, b, kv_head, &w);
   segment(j, b, kv_head, s0 + seg, &w);
   for (int i = 0; i < n; i++) {
     float *p = partial(j, row_token(j, b, i), row_head(j, kv_head, i), seg);

@@ -24,9 +24,12 @@ static inline int64_t myna__k_at(int64_t dim, int64_t pos, int64_t d, bool pairs
 }
 static inline int64_t myna__v_at(int64_t dim, int64_t pos, int64_t d, bool pairs) { return pairs ? (pos / 2 * dim + d) * 2 + pos % 2 : pos * dim + d; }
 
+/* Bytes of a prepared query (attn_query in kernels.inc): never more than its floats, rounded up to a vector. */
+static inline int64_t myna__query_bytes(int64_t dim_k) { return (dim_k * 4 + 63) / 64 * 64; }
+
 /* Running softmax of one query row over one segment. */
 typedef struct myna__attn_row {
-  const float *q; /* [dim_k] */
+  const void *q;  /* [dim_k] floats, or what the level's attn_query made of them */
   float *o;       /* [dim_v] sum of p * v */
   float m;        /* maximum so far, -inf at the start */
   float l[16];    /* sum of p by position mod 16 */
@@ -35,6 +38,7 @@ typedef struct myna__attn_row {
 
 typedef struct myna__attn_page {
   const uint8_t *k, *v; /* of one head */
+  const uint8_t *next;  /* k of the page that comes next, to be prefetched; or NULL */
   int64_t dim_k, dim_v;
   float scale, softcap;
   myna__attn_row *row; /* [n_row] */

@@ -270,7 +270,9 @@ static void multiply_strips(const linear *l, int i, const strip *s, int n, int64
   const myna__weight *w = l->a->w[i];
   const myna__ptype *t = l->type[i];
   size_t bytes = myna__panel_bytes(t->form);
-  myna__unpack_fn *unpack = t->form == MYNA__FORM_F32 ? l->kt->unpack_f32[t->type] : l->kt->unpack[t->type];
+  const bool f32 = t->form == MYNA__FORM_F32;
+  myna__unpack_fn *unpack = f32 ? l->kt->unpack_f32[t->type] : l->kt->unpack[t->type];
+  myna__mul_fn *mul = f32 ? l->kt->mul_f32[t->type] : l->kt->mul[t->type];
   myna__mul m = {.type = t, .panel = panel, .n_strip = n, .act = l->act[t->form], .n_col = n_col, .acc = acc, .ld_acc = GRAIN_ROWS};
   m.act.row += (size_t)row0 * m.act.stride;
   const uint8_t *next = s[n - 1].rows.p[0] + MYNA__STRIP * w->row_stride[0];
@@ -285,7 +287,7 @@ static void multiply_strips(const linear *l, int i, const strip *s, int n, int64
       else
         unpack_short(unpack, to, t, &s[j], k, (int)m.n);
     }
-    l->kt->mul[t->form](&m);
+    mul(&m);
   }
 }
 

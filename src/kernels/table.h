@@ -12,10 +12,13 @@
 typedef struct myna__ktable {
   myna__unpack_fn *unpack[MYNA_DTYPE_COUNT];     /* to the form of its row in panels.inc */
   myna__unpack_fn *unpack_f32[MYNA_DTYPE_COUNT]; /* to the F32 form, every weight type */
+  myna__mul_fn *mul[MYNA_DTYPE_COUNT];
+  myna__mul_fn *mul_f32[MYNA_DTYPE_COUNT];
   myna__direct_fn *direct[MYNA_DTYPE_COUNT];     /* NULL where a level has none */
   myna__direct_fn *direct_f32[MYNA_DTYPE_COUNT];
-  myna__mul_fn *mul[MYNA__FORM_COUNT];
   void (*attn_page[MYNA__KV_KINDS])(const myna__attn_page *p);
+  /* Prepares a query for attn_page: scaled and in the level's own form, myna__query_bytes. NULL: floats, not scaled. */
+  void (*attn_query[MYNA__KV_KINDS])(void *to, const float *q, int64_t dim_k, float scale);
 #define KERNEL(name, ret, params) ret(*name) params;
 #include "kernels/kernels.inc"
 } myna__ktable;

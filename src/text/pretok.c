@@ -74,6 +74,7 @@ static bool has_name(const char *names, const char *name, size_t n) {
 
 static const struct row *find_row(const char *name) {
   if (!*name) name = "default";
+  if (strchr(name, ' ')) return NULL;
   for (size_t i = 0; i < MYNA__COUNT(rows); i++)
     if (has_name(rows[i].names, name, strlen(name))) return &rows[i];
   return NULL;

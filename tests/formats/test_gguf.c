@@ -386,11 +386,14 @@ static void test_accepted(void **state) {
       V3(0, 3) "s'a' 4:0 1:0 s'b' 4:0 1:0 s'c' 4:0 1:0", /* the least bytes that three keys can have */
       V3(0, 1) "s'k' 4:9 4:9 8:2 4:8 8:1 s'x' 4:0 8:3 z:3",
       V3(0, 1) "s'k' 4:9 4:9 8:0",
+      V3(0, 1) "s'k' 4:9 4:8 8:3 8:0 8:0 8:0",
+      V3(0, 1) "s'k' 4:9 4:9 8:2 4:0 8:0 4:8 8:0",
       V3(0, 1) "s'k' 4:9 4:10 8:0",
       V3(0, 2) "s'split.count' 4:2 2:1 s'split.no' 4:2 2:0",
       V3(0, 1) "s'split.count' 4:2 2:0",
       V3(1, 0) "8:64 r:64:61 4:1 8:8 4:0 8:0 p:32 z:32",
       V3(1, 0) "8:2 1:0xc3 1:0xa9 4:1 8:8 4:0 8:0 p:32 z:32",
+      V3(1, 0) "8:9 'ab' 1:0xe2 1:0x82 1:0xac 1:0xf0 1:0x9f 1:0x98 1:0x80 4:1 8:8 4:0 8:0 p:32 z:32",
       V3(1, 0) T("t", "4:1 8:33", 24, 0) "p:32 z:33",                            /* last one not padded */
       V3(1, 0) T("t", "4:1 8:33", 24, 0) "p:32 z:64",                            /* padded */
       V3(1, 0) T("t", "4:1 8:33", 24, 0) "p:32 z:165",                           /* and something behind */
@@ -509,8 +512,9 @@ static void test_elements(void **state) {
     const char *key;
     uint64_t i;
     double v;
-  } doubles[] = {{"a.f32", 0, 0.5}, {"a.f32", 1, 2},  {"a.f64", 0, 0.25}, {"a.f64", 1, 8},
-                 {"a.i32", 0, -1},  {"f32", 9, -1.5}, {"f64", 0, 1.25},   {"a.u64", 1, 18446744073709551615.0}};
+  } doubles[] = {{"a.f32", 0, 0.5},   {"a.u8", 1, 255}, {"u8", 0, 200},     {"a.i64", 1, -6},
+                 {"a.u16", 1, 65535}, {"a.f32", 1, 2},  {"a.f64", 0, 0.25}, {"a.f64", 1, 8},
+                 {"a.i32", 0, -1},    {"f32", 9, -1.5}, {"f64", 0, 1.25},   {"a.u64", 1, 18446744073709551615.0}};
   for (size_t i = 0; i < MYNA__COUNT(doubles); i++) {
     double v = 77;
     assert_int_equal(myna__gguf_at_f64(&g, doubles[i].key, doubles[i].i, &v, NULL), 1);

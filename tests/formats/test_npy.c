@@ -86,9 +86,10 @@ static int parse(const uint8_t *p, size_t n, myna_err *err) {
   myna__npy a;
   int rc = myna__npy_parse(&a, copy, n, "test.npy", err);
   assert_true(rc <= 0);
-  if (rc == 0)
+  if (rc == 0) {
+    assert_ptr_equal((const uint8_t *)a.data + 4 * a.n, copy + n);
     myna__npy_close(&a);
-  else
+  } else
     assert_true(a.data == NULL && a.file.path == NULL);
   free(copy);
   return rc;
@@ -129,7 +130,7 @@ static void test_refused(void **state) {
       {DICT("<f4", "False", "(4294967296, 4294967296)"), 0, "the shape's size overflows", 0},
       {DICT("<f4", "False", "(4611686018427387904,)"), 0, "the shape's size overflows", 0},
       {DICT("<f4", "False", "(2305843009213693952,)"), 0, "the shape's size overflows", 0},
-      {DICT("<f4", "False", "(3,)"), 11, "does not have the size of the shape", -1},
+      {DICT("<f4", "False", "(3,)"), 11, "does not have the size of the shape", 58},
       {DICT("<f4", "False", "(3,)"), 13, "does not have the size of the shape", -1},
       {DICT("<f4", "False", "(3,)") "x", 12, "bytes after the header's dict", -1},
       {"{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (1,)}", 4, "repeated", 17},
@@ -176,6 +177,13 @@ static void test_accepted(void **state) {
   b.p[0] = 'x';
   err.code = 0;
   ASSERT_FAILS(parse(b.p, b.n, &err), MYNA_E_FORMAT, &err, "not a .npy file");
+  char path[64];
+  test_tmpfile(path, b.p, b.n);
+  myna__npy a;
+  err.code = 0;
+  ASSERT_FAILS(myna__npy_open(&a, path, &err), MYNA_E_FORMAT, &err, "not a .npy file");
+  assert_true(strcmp(err.file, path) == 0 && a.file.data == NULL);
+  unlink(path);
   free(b.p);
 }
 
@@ -197,10 +205,12 @@ static void test_pieces(void **state) {
   ASSERT_OK(myna__npy_begin(&w, path, MYNA_F32, 1, (int64_t[]){3}, &err));
   ASSERT_OK(myna__npy_append(&w, (float[]){1}, 4, &err));
   ASSERT_FAILS(myna__npy_end(&w, &err), MYNA_E_ARG, &err, "8 bytes are missing");
+  assert_true(err.offset == -1 && strcmp(err.file, path) == 0);
   assert_int_equal(access(path, F_OK), -1);
   err.code = 0;
   ASSERT_OK(myna__npy_begin(&w, path, MYNA_F32, 1, (int64_t[]){1}, &err));
   ASSERT_FAILS(myna__npy_append(&w, (float[]){1, 2}, 8, &err), MYNA_E_ARG, &err, "8 bytes where 4 are left");
+  assert_int_equal(err.offset, -1);
   assert_int_equal(access(path, F_OK), -1);
   assert_int_equal(myna__npy_append(&w, (float[]){1}, 4, NULL), MYNA_E_ARG);
   assert_int_equal(myna__npy_end(&w, NULL), MYNA_E_ARG);
@@ -226,8 +236,10 @@ static void test_cannot_write(void **state) {
              {MYNA_F32, 1, {-1}}, {MYNA_I32, 2, {INT64_MAX, 2}},  {MYNA_I32, 1, {INT64_MAX / 2}}};
   for (size_t i = 0; i < MYNA__COUNT(bad); i++) {
     err.code = 0;
+    /* place: the file as a whole */
     ASSERT_FAILS(myna__npy_write("/tmp/never.npy", bad[i].type, bad[i].n_dims, bad[i].shape, &x, &err), MYNA_E_ARG,
                  &err, "only float32 and int32");
+    assert_int_equal(err.offset, -1);
   }
   if (access("/dev/full", W_OK) != 0) skip();
   static float many[100000];

@@ -263,6 +263,7 @@ static void test_length(void **state) {
     gw_bytes b = assemble(cases[i].bytes, &at);
     myna_err err = {0};
     ASSERT_FAILS(parse(b.p, b.n, &err), MYNA_E_FORMAT, &err, cases[i].message);
+    assert_int_equal(err.offset, i == 1 ? 8 : i == 6 ? 9 : 0);
     free(b.p);
   }
 }

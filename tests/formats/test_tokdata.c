@@ -51,6 +51,9 @@ static void test_none(void **state) {
     gw_str(&w, "tokenizer.chat_template", "hello");
     ASSERT_OK(read_tok(&w, &t, &err));
     assert_int_equal(t.model, MYNA__TOK_NONE);
+    assert_true(t.eom == -1 && t.fim_pre == -1 && t.fim_suf == -1 && t.fim_mid == -1 && t.fim_pad == -1 &&
+                t.fim_rep == -1);
+    assert_true(t.eot == -1 && t.sep == -1 && t.cls == -1 && t.mask == -1 && t.tokens == NULL);
     assert_true(t.n_tokens == 0 && t.bos == -1 && t.eos == -1 && t.unk == -1 && t.pad == -1 && t.fim_sep == -1 &&
                 t.n_eog == 0);
     assert_true(myna__str_eq(t.chat_template, "hello"));

@@ -1,6 +1,6 @@
 /* bench.c: myna__linear's speed, as shares of what the machine can do in the same minute.
  *
- *   test_kernels_linear --bench [-t TYPE,...] [-s NxK,...|unpack|mul] [-m M,...] [-j THREADS,...] [-l LEVEL] [-r SECONDS] [-p MEGABYTES]
+ *   test_kernels_linear --bench [-t TYPE,...] [-s NxK,...|unpack|mul|act] [-m M,...] [-j THREADS,...] [-l LEVEL] [-r SECONDS] [-p MEGABYTES]
  *
  * One row per case: GB/s of weight bytes, GMAC/s, and the share of the limit: of the read bandwidth or of the multiply
  * peak of the form, whichever bounds the case. Weights are copies of one matrix filling 384 MB (-p), so that a small batch
@@ -222,16 +222,37 @@ static void run_mul(myna_dtype t, int64_t n_col) {
       for (int i = 0; i < 256; i++) act[(size_t)c * rows.stride + (size_t)i] = (uint8_t)test_u64(&rng);
   }
   myna__mul m = {.type = pt, .panel = panel, .n_strip = MYNA__GRAIN, .n = 256, .act = rows, .n_col = n_col, .acc = acc, .ld_acc = 48};
+  myna__mul_fn *fn = pt->form == MYNA__FORM_F32 ? myna__kernels()->mul_f32[t] : myna__kernels()->mul[t];
   double best = 1e9;
   int loops = (int)(20000 / n_col);
   for (int rep = 0; rep < 20; rep++) {
     double begin = clock_of(1);
-    for (int i = 0; i < loops; i++) myna__kernels()->mul[pt->form](&m);
+    for (int i = 0; i < loops; i++) fn(&m);
     best = MYNA__MIN(best, (clock_of(1) - begin) / loops);
   }
   double macs = 16.0 * m.n_strip * 256 * (double)n_col, peak = probe_peak(NULL, pt->form);
   printf("%-6s mul M %-3lld %8.1f ns, %7.1f GMAC/s, %5.1f %% of peak (%.1f)\n", myna_dtype_name(t), (long long)n_col, best * 1e9,
          macs / best * 1e-9, 100 * macs / best * 1e-9 / peak, peak);
+}
+
+/* Activation rows alone: ns per row of 2048. */
+static void run_act(myna_dtype t) {
+  enum { N = 2048, LOOPS = 1000 };
+  const myna__ptype *pt = myna__ptype_of(t, false);
+  if (!pt || pt->form == MYNA__FORM_F32) return;
+  const myna__ktable *kt = myna__kernels();
+  void (*fn)(uint8_t *, const float *, int64_t) = pt->form == MYNA__FORM_BF16 ? kt->quant_bf16 : pt->form == MYNA__FORM_Q32 ? kt->quant_q32 : kt->quant_q256;
+  static float x[N];
+  static _Alignas(64) uint8_t row[4 * N];
+  test_rng rng = {7};
+  for (int i = 0; i < N; i++) x[i] = test_normal(&rng);
+  double best = 1e9;
+  for (int rep = 0; rep < 20; rep++) {
+    double begin = clock_of(1);
+    for (int i = 0; i < LOOPS; i++) fn(row, x, N);
+    best = MYNA__MIN(best, (clock_of(1) - begin) / LOOPS);
+  }
+  printf("%-6s act %6.1f ns per row of %d\n", myna_dtype_name(t), best * 1e9, N);
 }
 
 static void run_type(const options *o, const char *name, uint8_t *buf) {
@@ -242,6 +263,7 @@ static void run_type(const options *o, const char *name, uint8_t *buf) {
     fprintf(stderr, "no type %s\n", name);
     return;
   }
+  if (strcmp(o->shapes, "act") == 0) run_act((myna_dtype)t);
   if (strcmp(o->shapes, "unpack") == 0) run_unpack((myna_dtype)t, buf);
   for (int b = 0; b < batches && strcmp(o->shapes, "mul") == 0; b++) run_mul((myna_dtype)t, m[b]);
   for (int s = 0; s < shapes; s++)

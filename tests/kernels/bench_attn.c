@@ -1,10 +1,10 @@
 /* bench_attn.c: speed of attention over pages and of the row operations.
  *
- *   test_kernels_attn --bench [-j THREADS] [-l LEVEL] [-t KV TYPE] [-d HEAD DIM] [-r SECONDS]
+ *   test_kernels_attn --bench [-j THREADS] [-l LEVEL] [-t KV TYPE] [-d HEAD DIM] [-r SECONDS] [-p MEGABYTES]
  *   test_kernels_rows --bench [-j THREADS] [-l LEVEL] [-r SECONDS]
  *
  * Attention with 32 heads over 8 KV heads: prefill of 512 tokens in GMAC/s (of visible positions only), decode of one token in
- * GB/s of K and V read; decode walks copies ("layers") of the cache that fill 384 MB, so that it reads DRAM. Medians. One
+ * GB/s of K and V read; decode walks copies ("layers") of the cache that fill 384 MB (-p), so that it reads DRAM. Medians. One
  * thread counts its CPU time, which other processes do not disturb much; limits: /work/shared/tools/roofline.c, bench.c. */
 #include "attn_bench.h"
 #include "kernels/kernels.h"
@@ -13,12 +13,12 @@
 #include <sys/mman.h>
 #include <time.h>
 
-enum { HEADS = 32, KV_HEADS = 8, MAX_SAMPLES = 400, POOL_BYTES = 384 << 20 };
+enum { HEADS = 32, KV_HEADS = 8, MAX_SAMPLES = 400 };
 
 typedef struct options {
   int threads;
   myna_dtype type;
-  int64_t dim;
+  int64_t dim, megabytes;
   double seconds;
 } options;
 
@@ -85,7 +85,7 @@ static void attn_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t d
   int32_t *ints = myna__alloc((size_t)(n_page + 2 * all) * sizeof *ints), *seq = ints + n_page, *pos = seq + all;
   size_t page = myna__kv_page_bytes(o->type, KV_HEADS, o->dim, o->dim);
   attn_case c = {.pool = pool, .base = mem, .copy_bytes = page * (size_t)n_page};
-  c.copies = MYNA__MAX(1, (int64_t)(POOL_BYTES / c.copy_bytes));
+  c.copies = MYNA__MAX(1, (int64_t)(((size_t)o->megabytes << 20) / c.copy_bytes));
   for (int64_t i = 0; i < n_page; i++) ints[i] = (int32_t)i;
   for (int64_t i = 0; i < all; i++) seq[i] = 0, pos[i] = (int32_t)i;
   float *k = normals(all * width), *q = normals(n_tok * HEADS * o->dim), *out = normals(n_tok * HEADS * o->dim);
@@ -121,6 +121,7 @@ static int parse(options *o, int argc, char **argv) {
     case 'j': o->threads = atoi(v); break;
     case 'd': o->dim = atoll(v); break;
     case 'r': o->seconds = atof(v); break;
+    case 'p': o->megabytes = atoll(v); break;
     case 't': o->type = (myna_dtype)myna_dtype_from_name(v); break;
     case 'l':
       if (myna__cpu_from_name(v) >= 0) myna__cpu_force((myna__cpu_level)myna__cpu_from_name(v));
@@ -132,9 +133,9 @@ static int parse(options *o, int argc, char **argv) {
 }
 
 int bench_attn(int argc, char **argv) {
-  options o = {.threads = 0, .type = MYNA_BF16, .seconds = 0.5};
+  options o = {.threads = 0, .type = MYNA_BF16, .seconds = 0.5, .megabytes = 384};
   if (!parse(&o, argc, argv)) return 2;
-  size_t size = (size_t)POOL_BYTES + (512u << 20);
+  size_t size = ((size_t)o.megabytes << 20) + (512u << 20);
   uint8_t *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mem == MAP_FAILED) return 1;
   madvise(mem, size, MADV_HUGEPAGE);

@@ -19,7 +19,7 @@ static void run_embed(const myna__run *r) {
 }
 
 static int compose_embed(myna_ctx *c, const myna__node *n, myna_array **out) {
-  out[0] = myna_take(c, myna__linear_floats(c, n->in[0]), n->in[1], 0);
+  out[0] = myna_take(c, myna__linear_floats(c, n->in[0]), myna__linear_ids(c, n->in[1], n->in[0]->spec.dims[0]), 0);
   return c->err.code;
 }
 
@@ -56,6 +56,11 @@ const myna__op myna__op_dequantize = {.name = "dequantize", .flags = MYNA__OP_WE
 myna_array *myna_dequantize(myna_ctx *c, myna_array *w) { return myna__apply1(c, &myna__op_dequantize, &w, 1, NULL, 0); }
 
 myna_array *myna__linear_floats(myna_ctx *c, myna_array *w) {
-  bool plain = w->spec.type == MYNA_F32 && !(w->weight && !w->data);
+  bool plain = (w->spec.type == MYNA_F32 || w->spec.type == MYNA_F64) && !(w->weight && !w->data);
   return plain ? w : myna_dequantize(c, w);
+}
+
+myna_array *myna__linear_ids(myna_ctx *c, myna_array *ids, int64_t n) {
+  myna_array *zero = myna_full(c, MYNA_I32, NULL, 0, 0), *out = myna_full(c, MYNA_I32, NULL, 0, (double)n);
+  return myna_where(c, myna_lt(c, ids, zero), out, ids);
 }

@@ -50,7 +50,7 @@ static size_t scratch(const myna__run *r, int n_threads) {
 /* Gathers each slot's matrix: the oracle, and the gradient. */
 static int compose(myna_ctx *c, const myna__node *n, myna_array **out) {
   const myna__linear_params *p = n->params;
-  myna_array *x = n->in[0], *ids = n->in[1 + p->n_w];
+  myna_array *x = n->in[0], *ids = myna__linear_ids(c, n->in[1 + p->n_w], n->in[1]->spec.dims[0]);
   x = myna_expand_dims(c, x, -1);                    /* [n_tok, (k,) n_in, 1] */
   if (myna_ndim(x) == 3) x = myna_expand_dims(c, x, 1); /* [n_tok, 1, n_in, 1] */
   for (int i = 0; i < p->n_w; i++) {

@@ -1,5 +1,6 @@
 /* reshape.c: reshape, expand_dims, squeeze: views where strides allow it, else of a contiguous copy. */
 #include "graph/build.h"
+#include <stdio.h>
 
 /* ---- reshape ---- */
 
@@ -9,10 +10,11 @@ typedef struct reshape_params {
 } reshape_params;
 
 static int refuse(const myna__spec *a, const reshape_params *p, myna_err *err) {
-  myna__spec to = {.type = a->type, .n_dims = p->n_dims};
-  char ta[128], tb[128];
-  memcpy(to.dims, p->dims, sizeof to.dims);
-  return myna__err(err, MYNA_E_SHAPE, "%s to %s", myna__spec_text(a, ta, sizeof ta), myna__spec_text(&to, tb, sizeof tb));
+  char ta[128], to[128] = "";
+  size_t at = 0;
+  for (int d = 0; d < p->n_dims && at < sizeof to; d++)
+    at += (size_t)snprintf(to + at, sizeof to - at, "%s%lld", d ? "," : "", (long long)p->dims[d]);
+  return myna__err(err, MYNA_E_SHAPE, "%s to [%s]", myna__spec_text(a, ta, sizeof ta), to);
 }
 
 static int reshape_shape(const myna__node *n, myna__spec *out, myna_err *err) {

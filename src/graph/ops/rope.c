@@ -1,6 +1,6 @@
 /* rope.c: rotary position embedding (Su et al. 2021) with linear and YaRN scaling and per-pair factors.
  * The gradient is the inverse rotation with the same magnitude. */
-#include "graph/graph.h"
+#include "graph/build.h"
 #include <math.h>
 
 static int shape(const myna__node *n, myna__spec *out, myna_err *err) {
@@ -39,6 +39,7 @@ static void run(const myna__run *r) {
 
 static int vjp(myna_ctx *c, const myna__node *n, myna_array *const *cot, const bool *want, myna_array **grads) {
   myna_rope_options o = *(const myna_rope_options *)n->params;
+  if (want[2]) return myna__grad_composed(c, n, cot, want, grads);
   o.inverse = !o.inverse;
   if (want[0]) grads[0] = myna_rope(c, cot[0], n->in[1], n->in[2], &o);
   return c->err.code;

@@ -66,6 +66,8 @@ MYNA__FN void myna__page_values(const myna__attn_page *p, const float *w, int lo
       myna__v16 w0 = myna__v16_set(w[2 * j]), w1 = myna__v16_set(w[2 * j + 1]), v0, v1;
       for (int i = 0; i < n; i++) {
         myna__load_pairs(v + (j * p->dim_v + d + 16 * i) * 2, &v0, &v1);
+        if (2 * j < lo) v0 = myna__v16_set(0); /* a value that is not seen may be anything, also NaN */
+        if (2 * j + 1 >= hi) v1 = myna__v16_set(0);
         acc[i] = myna__v16_fma(w1, v1, myna__v16_fma(w0, v0, acc[i]));
       }
     }
@@ -91,17 +93,18 @@ MYNA__FN void myna__page_values_tail(const myna__attn_page *p, const float *w, i
     }
 }
 
-MYNA__FN void myna__attn_row_inline(const myna__attn_page *p, myna__attn_row *r, myna_dtype type) {
-  myna__v16 s[4];
-  float w[64], max = -INFINITY;
-  if (r->lo >= r->hi) return;
-  myna__page_scores(p, r->q, s, type);
-  memcpy(w, s, sizeof w);
+/* Scores w[64] of a row become weights; m, l and o of the row follow. */
+MYNA__FN void myna__page_softmax(const myna__attn_page *p, myna__attn_row *r, float *w) {
+  float max = -INFINITY;
   for (int j = 0; j < 64; j++) w[j] *= p->scale;
   if (p->softcap != 0.0f)
     for (int j = 0; j < 64; j++) w[j] = p->softcap * myna__tanh(w[j] / p->softcap);
   for (int j = 0; j < 64; j++) w[j] = j >= r->lo && j < r->hi ? w[j] : -INFINITY;
-  for (int j = 0; j < 64; j++) max = w[j] > max ? w[j] : max;
+  float lane[16];
+  for (int j = 0; j < 16; j++) lane[j] = -INFINITY;
+  for (int g = 0; g < 4; g++)
+    for (int j = 0; j < 16; j++) lane[j] = w[16 * g + j] > lane[j] ? w[16 * g + j] : lane[j];
+  for (int j = 0; j < 16; j++) max = lane[j] > max ? lane[j] : max;
   if (max > r->m) { /* also true at the start, when o and l are zero */
     float f = myna__exp(r->m - max);
     for (int64_t d = 0; d < p->dim_v; d++) r->o[d] *= f;
@@ -112,6 +115,15 @@ MYNA__FN void myna__attn_row_inline(const myna__attn_page *p, myna__attn_row *r,
   for (int j = 0; j < 64; j++) w[j] = myna__exp(w[j] - m);
   for (int g = 0; g < 4; g++)
     for (int j = 0; j < 16; j++) r->l[j] += w[16 * g + j];
+}
+
+MYNA__FN void myna__attn_row_inline(const myna__attn_page *p, myna__attn_row *r, myna_dtype type) {
+  myna__v16 s[4];
+  float w[64];
+  if (r->lo >= r->hi) return;
+  myna__page_scores(p, r->q, s, type);
+  memcpy(w, s, sizeof w);
+  myna__page_softmax(p, r, w);
   int64_t d = 0;
   for (; d + 64 <= p->dim_v; d += 64) myna__page_values(p, w, r->lo, r->hi, r->o, d, 4, type);
   for (; d + 16 <= p->dim_v; d += 16) myna__page_values(p, w, r->lo, r->hi, r->o, d, 1, type);

@@ -277,8 +277,9 @@ void myna__fill_panel_ref(myna__ktable *t) {
   t->unpack[MYNA_Q4_K] = unpack_q4_k;
   t->unpack[MYNA_Q5_K] = unpack_q5_k;
   t->unpack[MYNA_Q6_K] = unpack_q6_k;
-  t->mul[MYNA__FORM_F32] = mul_f32;
-  t->mul[MYNA__FORM_BF16] = mul_bf16;
-  t->mul[MYNA__FORM_Q32] = mul_q32;
-  t->mul[MYNA__FORM_Q256] = mul_q256;
+  for (int i = 0; i < MYNA_DTYPE_COUNT; i++) {
+    const myna__ptype *p = myna__ptype_of((myna_dtype)i, false);
+    t->mul_f32[i] = mul_f32;
+    if (p) t->mul[i] = p->form == MYNA__FORM_BF16 ? mul_bf16 : p->form == MYNA__FORM_Q32 ? mul_q32 : mul_q256;
+  }
 }

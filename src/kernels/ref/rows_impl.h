@@ -37,12 +37,16 @@ MYNA__FN void myna__layer_row_inline(float *y, const float *x, const float *w, c
 }
 
 MYNA__FN void myna__softmax_row_inline(float *y, const float *x, float scale, int64_t n) {
-  float max = -INFINITY, lane[16] = {0};
-  for (int64_t k = 0; k < n; k++) max = x[k] * scale > max ? x[k] * scale : max;
-  if (max == -INFINITY) max = 0.0f; /* nothing seen: zeros over zero */
-  for (int64_t k = 0; k < n; k++) y[k] = myna__exp(x[k] * scale - max);
+  float max = -INFINITY, lane[16];
   int64_t k = 0;
+  for (int j = 0; j < 16; j++) lane[j] = -INFINITY;
   for (; k + 16 <= n; k += 16)
+    for (int j = 0; j < 16; j++) lane[j] = x[k + j] * scale > lane[j] ? x[k + j] * scale : lane[j];
+  for (; k < n; k++) max = x[k] * scale > max ? x[k] * scale : max;
+  for (int j = 0; j < 16; j++) max = lane[j] > max ? lane[j] : max, lane[j] = 0;
+  if (max == -INFINITY) max = 0.0f; /* nothing seen: zeros over zero */
+  for (k = 0; k < n; k++) y[k] = myna__exp(x[k] * scale - max);
+  for (k = 0; k + 16 <= n; k += 16)
     for (int j = 0; j < 16; j++) lane[j] += y[k + j];
   for (int j = 0; k + j < n; j++) lane[j] += y[k + j];
   float r = 1.0f / myna__tree16(lane);

@@ -1,6 +1,8 @@
-/* linear_avx2.c: linear's row kernels compiled for AVX2 and FMA. */
+/* linear_avx2.c: linear's row kernels and activation rows for AVX2 and FMA. */
 #include "kernels/ref/linear_rows.h"
-#include "kernels/table.h"
+#include "kernels/x86/isa_avx2.h"
+/* after the vocabulary */
+#include "kernels/x86/act_impl.h"
 
 static void rms_row(float *y, const float *x, const float *w, float eps, int64_t n) {
   myna__rms_row_inline(y, x, w, eps, n);
@@ -14,4 +16,7 @@ void myna__fill_linear_avx2(myna__ktable *t) {
   t->rms_row = rms_row;
   t->epilogue = epilogue;
   t->gate = gate;
+  t->quant_bf16 = quant_bf16;
+  t->quant_q32 = quant_q32;
+  t->quant_q256 = quant_q256;
 }

@@ -1,0 +1,120 @@
+/* attn_avx512bf16.c: attention over BF16 pages with VDPBF16PS: two dimensions or two positions per lane and instruction.
+ *
+ * Queries (scaled) and weights are rounded to bf16; l sums the rounded weights, so that they still add up to one. The rounding
+ * of the sums is the instruction's; this level's bits differ from the others'. Small tiles, which wait for memory, fetch the next
+ * page while they work on this one: 1.45 times the bandwidth in decode. */
+#include "kernels/ref/math.h"
+#include "kernels/x86/attn_avx512.h"
+
+/* q * scale as bf16 pairs. */
+static void query_bf16(void *to, const float *q, int64_t dim, float scale) {
+  uint16_t *h = to;
+  int64_t d = 0;
+  for (; d < dim; d += 16) {
+    __mmask16 m = dim - d >= 16 ? 0xffff : (__mmask16)((1u << (dim - d)) - 1);
+    __m512 x = _mm512_mul_ps(_mm512_maskz_loadu_ps(m, q + d), _mm512_set1_ps(scale));
+    _mm256_storeu_si256((void *)(h + d), (__m256i)_mm512_cvtneps_pbh(x)); /* the padding of the row takes what is past dim */
+  }
+}
+
+INLINE __m512bh load_bf(const uint16_t *p) { return (__m512bh)_mm512_loadu_si512(p); }
+
+INLINE void scores_bf16(attn_tile *t, int R) {
+  int64_t half = (t->p->dim_k + 1) / 2;
+  const uint16_t *k[4] = {(const void *)t->p->k};
+  const uint8_t *q[A_ROWS], *next = t->p->next ? t->p->next : t->p->k;
+  __m512 acc[A_ROWS][4];
+  UNROLL for (int g = 1; g < 4; g++) k[g] = k[0] + g * half * 32;
+  UNROLL for (int r = 0; r < R; r++) {
+    q[r] = t->row[r].q;
+    UNROLL for (int g = 0; g < 4; g++) acc[r][g] = _mm512_setzero_ps();
+  }
+  for (int64_t d = 0; d < half; d++) {
+    __m512bh v[4];
+    UNROLL for (int g = 0; g < 4; g++) v[g] = load_bf(k[g] + d * 32);
+    if (R < A_ROWS) UNROLL for (int g = 0; g < 4; g++) _mm_prefetch((const char *)next + (d * 4 + g) * 64, _MM_HINT_T0);
+    UNROLL for (int r = 0; r < R; r++) {
+      __m512bh x = (__m512bh)_mm512_set1_epi32(load32(q[r] + 4 * d));
+      UNROLL for (int g = 0; g < 4; g++) acc[r][g] = _mm512_dpbf16_ps(acc[r][g], v[g], x);
+    }
+  }
+  UNROLL for (int r = 0; r < R; r++)
+    UNROLL for (int g = 0; g < 4; g++) _mm512_store_ps(t->s[r] + 16 * g, acc[r][g]);
+}
+
+/* e^x for x <= 0, relative error 4e-6 (bf16 keeps 2e-3): 2^floor(t) times a polynomial of t - floor(t). -inf gives 0. */
+INLINE __m512 exp_low(__m512 x) {
+  __m512 t = _mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), f = _mm512_reduce_ps(t, 1);
+  __m512 y = _mm512_set1_ps(1.3534167e-2f);
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(5.2011464e-2f));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(2.4144275e-1f));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(6.9300383e-1f));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.0000026f));
+  return _mm512_scalef_ps(y, t);
+}
+
+static __attribute__((noinline)) void cap_scores(float *s, float cap) {
+  for (int j = 0; j < 64; j++) s[j] = cap * myna__tanh(s[j] / cap);
+}
+
+static __attribute__((noinline)) void rescale(myna__attn_row *r, float max, int64_t dim) {
+  float f = myna__exp(r->m - max);
+  for (int64_t d = 0; d < dim; d++) r->o[d] *= f;
+  for (int j = 0; j < 16; j++) r->l[j] *= f;
+  r->m = max;
+}
+
+INLINE void softmax_bf16(attn_tile *t, int r) {
+  myna__attn_row *row = &t->row[r];
+  float *s = t->s[r];
+  if (t->p->softcap != 0.0f) cap_scores(s, t->p->softcap);
+  __m512 x[4], max = _mm512_set1_ps(-INFINITY);
+  UNROLL for (int g = 0; g < 4; g++) x[g] = _mm512_load_ps(s + 16 * g);
+  if (row->lo > 0 || row->hi < 64) {
+    uint64_t seen = (~(uint64_t)0 << row->lo) & (~(uint64_t)0 >> (64 - row->hi));
+    UNROLL for (int g = 0; g < 4; g++) x[g] = _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), (__mmask16)(seen >> (16 * g)), x[g]);
+  }
+  UNROLL for (int g = 0; g < 4; g++) max = _mm512_max_ps(x[g], max); /* the second operand if one is NaN */
+  float top = _mm512_reduce_max_ps(max);
+  if (top > row->m) rescale(row, top, t->p->dim_v);
+  __m512 m = _mm512_set1_ps(row->m == -INFINITY ? 0.0f : row->m), l = _mm512_loadu_ps(row->l);
+  UNROLL for (int g = 0; g < 4; g += 2) {
+    __m512bh w = _mm512_cvtne2ps_pbh(exp_low(_mm512_sub_ps(x[g + 1], m)), exp_low(_mm512_sub_ps(x[g], m)));
+    l = _mm512_dpbf16_ps(l, w, (__m512bh)_mm512_set1_epi32(0x3f803f80)); /* ones */
+    _mm512_store_si512((char *)s + 32 * g, (__m512i)w);
+  }
+  _mm512_storeu_ps(row->l, l);
+}
+
+/* The pair of positions 2j, 2j + 1; seen: which of the two. */
+INLINE void values_pair(__m512 acc[A_ROWS][4], const attn_tile *t, const uint16_t *v, int64_t j, int first, int R, int n, __mmask16 mask, uint32_t seen) {
+  __m512i x[4];
+  int64_t ahead = t->p->next ? t->p->next - t->p->k : 0;
+  v += j * t->p->dim_v * 2;
+  if (R < A_ROWS) UNROLL for (int i = 0; i < n; i++) _mm_prefetch((const char *)v + ahead + 64 * i, _MM_HINT_T0);
+  UNROLL for (int i = 0; i < n; i++) x[i] = i == n - 1 && n == 1 ? _mm512_maskz_loadu_epi32(mask, v) : _mm512_loadu_si512(v + 32 * i);
+  if (seen != ~0u) UNROLL for (int i = 0; i < n; i++) x[i] = _mm512_and_si512(x[i], _mm512_set1_epi32((int)seen));
+  UNROLL for (int r = 0; r < R; r++) {
+    __m512bh w = (__m512bh)_mm512_set1_epi32(load32((const uint8_t *)t->s[first + r] + 4 * j));
+    UNROLL for (int i = 0; i < n; i++) acc[r][i] = _mm512_dpbf16_ps(acc[r][i], (__m512bh)x[i], w);
+  }
+}
+
+INLINE void values_bf16(const attn_tile *t, int first, int R, int64_t d, int n, __mmask16 mask) {
+  const uint16_t *v = (const uint16_t *)(const void *)t->p->v + d * 2;
+  int lo = t->row[first].lo, hi = t->row[first].hi, to = hi / 2, j = (lo + 1) / 2;
+  uint32_t low = 0x0000ffffu, high = 0xffff0000u;
+  __m512 acc[A_ROWS][4];
+  load_o(acc, t, first, R, d, n, mask);
+  if (lo % 2) values_pair(acc, t, v, lo / 2, first, R, n, mask, high);
+  for (; j < to; j++) values_pair(acc, t, v, j, first, R, n, mask, ~0u);
+  if (hi % 2) values_pair(acc, t, v, to, first, R, n, mask, low);
+  store_o(acc, t, first, R, d, n, mask);
+}
+
+static void page_bf16(const myna__attn_page *p) { attn_page(p, scores_bf16, softmax_bf16, values_bf16); }
+
+void myna__fill_attn_avx512bf16(myna__ktable *t) {
+  t->attn_page[MYNA__KV_BF16] = page_bf16;
+  t->attn_query[MYNA__KV_BF16] = query_bf16;
+}

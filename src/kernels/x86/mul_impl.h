@@ -1,0 +1,281 @@
+/* mul_impl.h: panels times columns, one source for every x86 level (vocabulary: isa_*.h).
+ *
+ * A tile is V vectors of rows x C columns; V x C accumulators stay in registers through the k loop:
+ *   per step: V loads of codes, C broadcasts of activations, V*C multiply-adds.
+ * Float tiles of AVX-512 are 3 x 8: 24 accumulators + 3 codes + 1 broadcast of 32 registers. Integer tiles are 3 x 4:
+ * they leave the registers once per group of 32 (or 16), and the phases of short tiles overlap in the out-of-order
+ * window (3 x 8 lost 4 % in L1 and 10 % in whole matrices). Scaled sums and float accumulators live in L1.
+ * Functions named tile_* are inlined with constant V, C and flags; check with objdump that the k loops hold no moves of
+ * accumulators. */
+#ifndef MYNA__MUL_IMPL_H
+#define MYNA__MUL_IMPL_H
+
+/* Borders that the compiler does not move loads, stores or tile arithmetic across; no instructions. Without them it
+ * keeps copies of sums and accumulators across groups, mixes the phases of a tile and spills its registers. What a
+ * tile needs from memory again and again must be in locals. */
+#define BORDER() __asm__ volatile("" : : : "memory")
+
+/* All of i is computed here, not later. */
+INLINE void settle(vi i[V_MAX][C_MAX], int V, int C) {
+  UNROLL for (int c = 0; c < C; c++)
+    UNROLL for (int v = 0; v < V; v++) __asm__ volatile("" : "+v"(i[v][c]));
+  BORDER();
+}
+
+/* What a tile needs, with addresses of its columns. */
+typedef struct tile {
+  const myna__mul *m;
+  const uint8_t *panel;      /* of the first strip; the next block's is m->n_strip panels further */
+  const uint8_t *row[C_MAX]; /* activation rows */
+  float *acc;                /* acc[c * ld + LANES * v] */
+} tile;
+
+/* Vector v of a tile within a panel: strip v / PARTS, part v % PARTS; `size` bytes per vector element row. */
+#define PART(v) ((v) / PARTS)
+#define LANE0(v) ((v) % PARTS * LANES)
+
+INLINE void load_acc(vf acc[V_MAX][C_MAX], const tile *t, int V, int C) {
+  UNROLL for (int c = 0; c < C; c++)
+    UNROLL for (int v = 0; v < V; v++) acc[v][c] = vf_load(t->acc + c * t->m->ld_acc + LANES * v);
+}
+INLINE void store_acc(vf acc[V_MAX][C_MAX], const tile *t, int V, int C) {
+  UNROLL for (int c = 0; c < C; c++)
+    UNROLL for (int v = 0; v < V; v++) vf_store(t->acc + c * t->m->ld_acc + LANES * v, acc[v][c]);
+}
+
+/* ---- F32 ---- */
+
+INLINE void tile_f32(const tile *t, int V, int C) {
+  const myna__panel_f32 *p = (const void *)t->panel;
+  vf acc[V_MAX][C_MAX];
+  const uint8_t *x[C_MAX];
+  load_acc(acc, t, V, C);
+  UNROLL for (int c = 0; c < C; c++) x[c] = t->row[c] + 4 * t->m->k0;
+  for (int64_t left = t->m->n; left > 0; left -= MYNA__KBLOCK, p += t->m->n_strip) {
+    int64_t n = MYNA__MIN(left, MYNA__KBLOCK);
+    for (int64_t k = 0; k < n; k++) {
+      vf w[V_MAX];
+      UNROLL for (int v = 0; v < V; v++) w[v] = vf_load(&p[PART(v)].w[k][LANE0(v)]);
+      UNROLL for (int c = 0; c < C; c++) {
+        vf a = vf_set(load_float(x[c] + 4 * k));
+        UNROLL for (int v = 0; v < V; v++) acc[v][c] = vf_fma(w[v], a, acc[v][c]);
+      }
+    }
+    UNROLL for (int c = 0; c < C; c++) x[c] += 4 * MYNA__KBLOCK;
+  }
+  store_acc(acc, t, V, C);
+}
+
+/* ---- BF16: pairs (k, k+1) in a dword ---- */
+
+INLINE void tile_bf16(const tile *t, int V, int C) {
+  const myna__panel_bf16 *p = (const void *)t->panel;
+  vf acc[V_MAX][C_MAX];
+  const uint8_t *x[C_MAX];
+  load_acc(acc, t, V, C);
+  UNROLL for (int c = 0; c < C; c++) x[c] = t->row[c] + 2 * t->m->k0;
+  for (int64_t left = t->m->n; left > 0; left -= MYNA__KBLOCK, p += t->m->n_strip) {
+    int64_t pairs = (MYNA__MIN(left, MYNA__KBLOCK) + 1) / 2;
+    for (int64_t k = 0; k < pairs; k++) {
+      vf even[V_MAX], odd[V_MAX];
+      UNROLL for (int v = 0; v < V; v++) widen_bf16_pair(&even[v], &odd[v], vi_load(p[PART(v)].w[k][LANE0(v)]));
+      UNROLL for (int c = 0; c < C; c++) {
+        vf xe, xo;
+        widen_bf16_pair(&xe, &xo, vi_set32(load32(x[c] + 4 * k)));
+        UNROLL for (int v = 0; v < V; v++) acc[v][c] = vf_fma(even[v], xe, acc[v][c]);
+        UNROLL for (int v = 0; v < V; v++) acc[v][c] = vf_fma(odd[v], xo, acc[v][c]);
+      }
+    }
+    UNROLL for (int c = 0; c < C; c++) x[c] += 2 * MYNA__KBLOCK;
+  }
+  store_acc(acc, t, V, C);
+}
+
+/* ---- integer forms ---- */
+
+/* i[v][c] = minus the offset's share: nsum << shift, nsum at `at` of each row. */
+INLINE void start_codes(vi i[V_MAX][C_MAX], const uint8_t *const *row, int64_t at, int shift, int V, int C, bool offset) {
+  UNROLL for (int c = 0; c < C; c++) {
+    vi start = offset ? vi_sll32(vi_set32(load32(row[c] + at)), shift) : vi_zero();
+    UNROLL for (int v = 0; v < V; v++) i[v][c] = start;
+  }
+}
+
+/* Per 32 k: integers, then acc += (float)i * (d_w * d_a) and, with `min`, acc += sum * (m_w * d_a). */
+INLINE void tile_q32(const tile *t, int V, int C, int shift, bool min, dot_mode mode) {
+  const myna__panel_q32 *p = (const void *)t->panel;
+  const int n_strip = t->m->n_strip;
+  const int64_t ld = t->m->ld_acc, end = t->m->k0 + t->m->n, d_at = (int64_t)t->m->act.d, nsum_at = (int64_t)t->m->act.nsum;
+  const bool offset = shift && dot_needs_offset(mode);
+  float *const acc = t->acc;
+  const uint8_t *row[C_MAX];
+  UNROLL for (int c = 0; c < C; c++) row[c] = t->row[c];
+  for (int64_t k0 = t->m->k0; k0 < end; k0 += MYNA__KBLOCK, p += n_strip) {
+    int groups = (int)MYNA__MIN(end - k0, MYNA__KBLOCK) / 32;
+    for (int g = 0; g < groups; g++) {
+      vi i[V_MAX][C_MAX];
+      const int64_t k = k0 + 32 * g, at = k / 32 * 4; /* of this group's d and nsum */
+      start_codes(i, row, nsum_at + at, shift, V, C, offset);
+      dot_codes(i, p->code[8 * g][0], sizeof *p, row, k, 8, V, C, mode);
+      settle(i, V, C);
+      UNROLL for (int c = 0; c < C; c++) {
+        vf d = vf_set(load_float(row[c] + d_at + at));
+        vf nsum = min ? vi_to_f32(vi_set32(load32(row[c] + nsum_at + at))) : d;
+        UNROLL for (int v = 0; v < V; v++) {
+          vf s = vf_load(acc + c * ld + LANES * v);
+          s = vf_fma(vi_to_f32(i[v][c]), vf_mul(vf_load(&p[PART(v)].d[g][LANE0(v)]), d), s);
+          if (min) s = vf_fnma(nsum, vf_mul(vf_load(&p[PART(v)].m[g][LANE0(v)]), d), s);
+          vf_store(acc + c * ld + LANES * v, s);
+        }
+      }
+      BORDER();
+    }
+  }
+}
+
+typedef struct sums {
+  vi v[V_MAX][C_MAX];
+} sums;
+
+/* j[v][c] = sum of min * sum of codes over the block, in pairs of groups; the sums as int16 at `at`. */
+INLINE void mins_q256(vi j[V_MAX][C_MAX], const myna__panel_q256 *p, const uint8_t *const *row, int64_t at, int groups, int V, int C) {
+  UNROLL for (int c = 0; c < C; c++)
+    UNROLL for (int v = 0; v < V; v++) j[v][c] = vi_zero();
+  UNROLL for (int k = 0; k < groups / 2; k++) {
+    vi w[V_MAX];
+    UNROLL for (int v = 0; v < V; v++) w[v] = vi_load(p[PART(v)].min[k][LANE0(v)]);
+    UNROLL for (int c = 0; c < C; c++) {
+      vi s = vi_set32(load32(row[c] + at + 4 * k));
+      UNROLL for (int v = 0; v < V; v++) j[v][c] = vi_dot_pairs16(j[v][c], w[v], s);
+    }
+  }
+  settle(j, V, C);
+}
+
+/* Per 256 k: integers scaled in int32 (s), then acc += (float)s * (d_w * d_a), acc -= (float)j * (dmin_w * d_a). */
+INLINE void tile_q256(const tile *t, int V, int C, int groups, int shift, bool min, dot_mode mode) {
+  const myna__panel_q256 *p = (const void *)t->panel;
+  const int n_strip = t->m->n_strip, len = 256 / groups;
+  const int64_t ld = t->m->ld_acc, end = t->m->k0 + t->m->n, d_at = (int64_t)t->m->act.d, nsum_at = (int64_t)t->m->act.nsum;
+  const int64_t sum_at = (int64_t)(groups == 8 ? t->m->act.sum32 : t->m->act.sum);
+  float *const acc = t->acc;
+  const uint8_t *row[C_MAX];
+  UNROLL for (int c = 0; c < C; c++) row[c] = t->row[c];
+  const bool in_memory = V * C > 4; /* few sums stay in registers */
+  sums memory, *s = &memory;
+  if (in_memory) __asm__("" : "+r"(s) : : "memory");
+  for (int64_t k0 = t->m->k0; k0 < end; k0 += MYNA__KBLOCK, p += n_strip) {
+    UNROLL for (int v = 0; v < V; v++)
+      UNROLL for (int c = 0; c < C; c++) s->v[v][c] = vi_zero();
+    for (int g = 0; g < groups; g++) {
+      vi i[V_MAX][C_MAX];
+      const int64_t k = k0 + len * g;
+      start_codes(i, row, nsum_at + k / 16 * 4, shift, V, C, shift > 0); /* only types with 16 groups have an offset */
+      dot_codes(i, p->code[len / 4 * g][0], sizeof *p, row, k, len / 4, V, C, mode);
+      if (in_memory) settle(i, V, C);
+      UNROLL for (int v = 0; v < V; v++) {
+        vi scale = vi_load(&p[PART(v)].scale[g][LANE0(v)]);
+        UNROLL for (int c = 0; c < C; c++) s->v[v][c] = vi_add32(s->v[v][c], vi_mul32(i[v][c], scale));
+      }
+      if (in_memory) BORDER();
+    }
+    vi j[V_MAX][C_MAX];
+    if (min) mins_q256(j, p, row, sum_at + k0 / len * 2, groups, V, C);
+    UNROLL for (int c = 0; c < C; c++) {
+      vf d = vf_set(load_float(row[c] + d_at + k0 / 256 * 4));
+      UNROLL for (int v = 0; v < V; v++) {
+        vf y = vf_load(acc + c * ld + LANES * v);
+        y = vf_fma(vi_to_f32(s->v[v][c]), vf_mul(vf_load(&p[PART(v)].d[LANE0(v)]), d), y);
+        if (min) y = vf_fnma(vi_to_f32(j[v][c]), vf_mul(vf_load(&p[PART(v)].dmin[LANE0(v)]), d), y);
+        vf_store(acc + c * ld + LANES * v, y);
+      }
+    }
+    BORDER();
+  }
+}
+
+/* ---- all columns of all strips ---- */
+
+typedef void tile_fn(const tile *t, int V, int C);
+
+/* `top`: columns of the widest tile. */
+INLINE void columns(const myna__mul *m, int strip, int V, int top, tile_fn *f) {
+  tile t = {.m = m, .panel = m->panel + (size_t)strip * myna__panel_bytes(m->type->form)};
+  int64_t left = m->n_col;
+  const uint8_t *row = m->act.row;
+  t.acc = m->acc + strip * MYNA__STRIP;
+  while (left > 0) {
+    int n = (int)MYNA__MIN(left, top);
+    if (n > C_HALF && n < top) n = C_HALF;
+    for (int c = 0; c < n; c++) t.row[c] = row + (size_t)c * m->act.stride;
+    switch (n) {
+    case 1: f(&t, V, 1); break;
+    case 2: f(&t, V, 2); break;
+    case 3: f(&t, V, 3); break;
+    case 4:
+      if (top >= 4) f(&t, V, 4);
+      break;
+    case 5:
+      if (C_HALF >= 5 && top > 4) f(&t, V, 5);
+      break;
+    default:
+      if (top > 4) f(&t, V, top);
+      break;
+    }
+    left -= n;
+    row += (size_t)n * m->act.stride;
+    t.acc += n * m->ld_acc;
+  }
+}
+
+INLINE void sweep(const myna__mul *m, int top, tile_fn *f) {
+  if (m->n_strip * PARTS == V_MAX && m->n_strip > 1) {
+    columns(m, 0, V_MAX, top, f);
+    return;
+  }
+  for (int s = 0; s < m->n_strip; s++) columns(m, s, PARTS, top, f);
+}
+
+/* ---- by type ---- */
+
+INLINE void tile_q4_0(const tile *t, int V, int C) { tile_q32(t, V, C, 3, false, DOT_4BIT); }
+INLINE void tile_q5_0(const tile *t, int V, int C) { tile_q32(t, V, C, 4, false, DOT_6BIT); }
+INLINE void tile_q8_0(const tile *t, int V, int C) { tile_q32(t, V, C, 7, false, DOT_8BIT); }
+INLINE void tile_q4_1(const tile *t, int V, int C) { tile_q32(t, V, C, 0, true, DOT_4BIT); }
+INLINE void tile_q5_1(const tile *t, int V, int C) { tile_q32(t, V, C, 0, true, DOT_6BIT); }
+INLINE void tile_q2_k(const tile *t, int V, int C) { tile_q256(t, V, C, 16, 0, true, DOT_4BIT); }
+INLINE void tile_q3_k(const tile *t, int V, int C) { tile_q256(t, V, C, 16, 2, false, DOT_4BIT); }
+INLINE void tile_q4_k(const tile *t, int V, int C) { tile_q256(t, V, C, 8, 0, true, DOT_4BIT); }
+INLINE void tile_q5_k(const tile *t, int V, int C) { tile_q256(t, V, C, 8, 0, true, DOT_6BIT); }
+INLINE void tile_q6_k(const tile *t, int V, int C) { tile_q256(t, V, C, 16, 5, false, DOT_6BIT); }
+
+static void mul_f32(const myna__mul *m) { sweep(m, C_MAX, tile_f32); }
+static void mul_bf16(const myna__mul *m) { sweep(m, C_PAIR, tile_bf16); }
+static void mul_q4_0(const myna__mul *m) { sweep(m, C_INT, tile_q4_0); }
+static void mul_q5_0(const myna__mul *m) { sweep(m, C_INT, tile_q5_0); }
+static void mul_q8_0(const myna__mul *m) { sweep(m, C_INT, tile_q8_0); }
+static void mul_q4_1(const myna__mul *m) { sweep(m, C_INT, tile_q4_1); }
+static void mul_q5_1(const myna__mul *m) { sweep(m, C_INT, tile_q5_1); }
+static void mul_q2_k(const myna__mul *m) { sweep(m, C_INT, tile_q2_k); }
+static void mul_q3_k(const myna__mul *m) { sweep(m, C_INT, tile_q3_k); }
+static void mul_q4_k(const myna__mul *m) { sweep(m, C_INT, tile_q4_k); }
+static void mul_q5_k(const myna__mul *m) { sweep(m, C_INT, tile_q5_k); }
+static void mul_q6_k(const myna__mul *m) { sweep(m, C_INT, tile_q6_k); }
+
+INLINE void fill_mul(myna__ktable *t) {
+  for (int i = 0; i < MYNA_DTYPE_COUNT; i++) t->mul_f32[i] = mul_f32;
+  t->mul[MYNA_BF16] = mul_bf16;
+  t->mul[MYNA_Q4_0] = mul_q4_0;
+  t->mul[MYNA_Q4_1] = mul_q4_1;
+  t->mul[MYNA_Q5_0] = mul_q5_0;
+  t->mul[MYNA_Q5_1] = mul_q5_1;
+  t->mul[MYNA_Q8_0] = mul_q8_0;
+  t->mul[MYNA_MLX4] = mul_q4_1;
+  t->mul[MYNA_Q2_K] = mul_q2_k;
+  t->mul[MYNA_Q3_K] = mul_q3_k;
+  t->mul[MYNA_Q4_K] = mul_q4_k;
+  t->mul[MYNA_Q5_K] = mul_q5_k;
+  t->mul[MYNA_Q6_K] = mul_q6_k;
+}
+
+#endif

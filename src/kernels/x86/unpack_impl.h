@@ -1,0 +1,303 @@
+/* unpack_impl.h: 16 rows x 256 k of every common storage type into panels, one source for every x86 level.
+ *
+ * Building blocks (isa_*.h): piece16() and piece32() read bytes at one offset of all rows and return dword i of every row
+ * in vector i. Types whose codes lie as ggml lays them need no more than shifts and masks after that, because 4 packed
+ * bytes of a row are 4 consecutive k in the low bits and 4 in the high bits. Nothing beyond a block's bytes is read. */
+#ifndef MYNA__UNPACK_IMPL_H
+#define MYNA__UNPACK_IMPL_H
+
+#include "kernels/quants/blocks.h"
+
+#define EACH_PART for (int part = 0; part < PARTS; part++)
+
+/* The cache lines of part i of `parts` of what a block of a strip has in plane 0, `bytes` per row. A few at a time,
+ * spread over the work: in one burst they would fill the miss queue and stall the loads behind them. */
+INLINE void prefetch_part(const uint8_t *next, int bytes, int i, int parts) {
+  int size = MYNA__STRIP * bytes / parts;
+  const char *p = (const char *)next + i * size;
+  UNROLL for (int j = 0; j < size; j += 64) _mm_prefetch(p + j, _MM_HINT_T0);
+}
+
+INLINE vi low_nibbles(vi v) { return vi_and(v, vi_set8(15)); }
+INLINE vi high_nibbles(vi v) { return low_nibbles(vi_srl32(v, 4)); }
+/* Low 4 bits of each byte from a, the bits of `keep` above them from b. */
+INLINE vi nibble_and_bits(vi a, vi b, int keep) { return vi_and(vi_select(vi_set8(15), a, b), vi_set8(keep | 15)); }
+
+/* 16-bit values at `at` of every row of a plane: small scalar copies, which run beside the vector work. */
+INLINE void gather16(uint16_t h[MYNA__STRIP], const myna__rows *rows, int plane, int64_t at) {
+  UNROLL for (int r = 0; r < MYNA__STRIP; r++) memcpy(&h[r], row_at(rows, plane, r, at), 2);
+}
+INLINE void store_f16s(float *to, const myna__rows *rows, int64_t at) {
+  _Alignas(32) uint16_t h[MYNA__STRIP];
+  gather16(h, rows, 0, at);
+  EACH_PART vf_store(to + LANES * part, vf_load_f16(h + LANES * part));
+}
+
+/* ---- Q32 forms ---- */
+
+static void unpack_q4_0(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+  myna__panel_q32 *p = panel;
+  int64_t at = k0 / 32 * MYNA__BYTES_Q4_0;
+  for (int g = 0; g < n / 32; g++, at += MYNA__BYTES_Q4_0) {
+    prefetch_part(next, 8 * MYNA__BYTES_Q4_0, g, 8);
+    EACH_PART {
+      vi q[4];
+      piece16(q, rows, 0, part, at + 2);
+      UNROLL for (int i = 0; i < 4; i++) {
+        vi_store(p->code[8 * g + i][LANES * part], low_nibbles(q[i]));
+        vi_store(p->code[8 * g + 4 + i][LANES * part], high_nibbles(q[i]));
+      }
+    }
+    store_f16s(p->d[g], rows, at);
+  }
+}
+
+static void unpack_q8_0(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+  myna__panel_q32 *p = panel;
+  int64_t at = k0 / 32 * MYNA__BYTES_Q8_0;
+  for (int g = 0; g < n / 32; g++, at += MYNA__BYTES_Q8_0) {
+    prefetch_part(next, 8 * MYNA__BYTES_Q8_0, g, 8);
+    EACH_PART {
+      vi q[8];
+      piece32(q, rows, 0, part, at + 2);
+      UNROLL for (int i = 0; i < 8; i++) vi_store(p->code[8 * g + i][LANES * part], vi_xor(q[i], vi_set8(-128)));
+    }
+    store_f16s(p->d[g], rows, at);
+  }
+}
+
+/* ---- Q256 forms ---- */
+
+INLINE vi byte_of(vi v, int i) { return vi_pick_bytes(v, 0x80808000u | (uint32_t)i); }
+/* Bytes i and i + 1 as a pair of int16. */
+INLINE vi byte_pair(vi v, int i) { return vi_pick_bytes(v, 0x80008000u | (uint32_t)i | (uint32_t)(i + 1) << 16); }
+
+/* The 16 bytes that start Q4_K and Q5_K blocks: d, dmin, 8 scales and mins of 6 bits (see quants/kquant.h). */
+INLINE void header_k6(myna__panel_q256 *p, const myna__rows *rows, int part, int64_t at) {
+  vi h[4], scale[2], min[2], m63 = vi_set8(63), m48 = vi_set8(48);
+  piece16(h, rows, 0, part, at);
+  vf_store(p->d + LANES * part, low_f16(h[0]));
+  vf_store(p->dmin + LANES * part, low_f16(vi_srl32(h[0], 16)));
+  scale[0] = vi_and(h[1], m63);
+  min[0] = vi_and(h[2], m63);
+  scale[1] = vi_or(low_nibbles(h[3]), vi_and(vi_srl32(h[1], 2), m48));
+  min[1] = vi_or(high_nibbles(h[3]), vi_and(vi_srl32(h[2], 2), m48));
+  UNROLL for (int i = 0; i < 8; i++) vi_store(&p->scale[i][LANES * part], byte_of(scale[i / 4], i % 4));
+  UNROLL for (int i = 0; i < 4; i++) vi_store(p->min[i][LANES * part], byte_pair(min[i / 2], i % 2 * 2));
+}
+
+static void unpack_q4_k(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+  myna__panel_q256 *p = panel;
+  int64_t at = k0 / 256 * MYNA__BYTES_Q4_K;
+  EACH_PART header_k6(p, rows, part, at);
+  at += 16;
+  for (int c = 0; c < 4; c++, at += 32) { /* 64 k: low nibbles, then high nibbles */
+    prefetch_part(next, MYNA__BYTES_Q4_K, c, 4);
+    EACH_PART {
+      vi q[8];
+      piece32(q, rows, 0, part, at);
+      UNROLL for (int i = 0; i < 8; i++) {
+        vi_store(p->code[16 * c + i][LANES * part], low_nibbles(q[i]));
+        vi_store(p->code[16 * c + 8 + i][LANES * part], high_nibbles(q[i]));
+      }
+    }
+  }
+}
+
+/* v shifted left by n, right by -n. */
+INLINE vi shift32(vi v, int n) { return n >= 0 ? vi_sll32(v, n) : vi_srl32(v, -n); }
+
+static void unpack_q5_k(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+  myna__panel_q256 *p = panel;
+  int64_t at = k0 / 256 * MYNA__BYTES_Q5_K;
+  EACH_PART {
+    vi h[8]; /* bit g of each byte: top bit in group g */
+    header_k6(p, rows, part, at);
+    piece32(h, rows, 0, part, at + 16);
+    UNROLL for (int c = 0; c < 4; c++) {
+      vi q[8];
+      prefetch_part(next, MYNA__BYTES_Q5_K, c * PARTS + part, 4 * PARTS);
+      piece32(q, rows, 0, part, at + 48 + 32 * c);
+      UNROLL for (int i = 0; i < 8; i++) {
+        vi_store(p->code[16 * c + i][LANES * part], nibble_and_bits(q[i], shift32(h[i], 4 - 2 * c), 0x10));
+        vi_store(p->code[16 * c + 8 + i][LANES * part], nibble_and_bits(vi_srl32(q[i], 4), shift32(h[i], 3 - 2 * c), 0x10));
+      }
+    }
+  }
+}
+
+static void unpack_q6_k(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+  myna__panel_q256 *p = panel;
+  int64_t at = k0 / 256 * MYNA__BYTES_Q6_K;
+  for (int half = 0; half < 2; half++) EACH_PART {
+    vi h[8], q[8]; /* bits 2j, 2j + 1 of h: top bits of the j-th 32 codes */
+    uint8_t(*code)[16][4] = p->code + 32 * half;
+    prefetch_part(next, MYNA__BYTES_Q6_K, 2 * half * PARTS + part, 4 * PARTS);
+    piece32(h, rows, 0, part, at + 128 + 32 * half);
+    piece32(q, rows, 0, part, at + 64 * half);
+    UNROLL for (int i = 0; i < 8; i++) {
+      vi_store(code[i][LANES * part], nibble_and_bits(q[i], vi_sll32(h[i], 4), 0x30));
+      vi_store(code[16 + i][LANES * part], nibble_and_bits(vi_srl32(q[i], 4), h[i], 0x30));
+    }
+    prefetch_part(next, MYNA__BYTES_Q6_K, (2 * half + 1) * PARTS + part, 4 * PARTS);
+    piece32(q, rows, 0, part, at + 64 * half + 32);
+    UNROLL for (int i = 0; i < 8; i++) {
+      vi_store(code[8 + i][LANES * part], nibble_and_bits(q[i], vi_sll32(h[i], 2), 0x30));
+      vi_store(code[24 + i][LANES * part], nibble_and_bits(vi_srl32(q[i], 4), vi_srl32(h[i], 2), 0x30));
+    }
+  }
+  EACH_PART {
+    vi s[4];
+    piece16(s, rows, 0, part, at + 192);
+    UNROLL for (int g = 0; g < 16; g++)
+      vi_store(&p->scale[g][LANES * part], vi_sra32(vi_sll32(s[g / 4], 24 - g % 4 * 8), 24));
+  }
+  store_f16s(p->d, rows, at + 208);
+}
+
+/* ---- MLX: 8 consecutive k in the nibbles of a dword, scales and biases in planes of their own ---- */
+
+/* Nibbles 4 half .. 4 half + 3 of every dword as bytes: each byte twice, then the upper copy's high nibble. */
+INLINE vi spread_nibbles(vi v, int half) {
+  vi b = vi_pick_bytes(v, half ? 0x03030202 : 0x01010000);
+  return low_nibbles(vi_select(vi_set16(-256), vi_srl32(b, 4), b)); /* upper bytes: shifted; their bits 4.. are cut */
+}
+
+/* Element i of a plane of floats of every row. */
+INLINE void store_plane(float *to, const myna__rows *rows, int plane, int64_t i) {
+  _Alignas(32) uint16_t h[MYNA__STRIP];
+  if (rows->scale_type == MYNA_F32) {
+    UNROLL for (int r = 0; r < MYNA__STRIP; r++) memcpy(&to[r], row_at(rows, plane, r, 4 * i), 4);
+    return;
+  }
+  gather16(h, rows, plane, 2 * i);
+  EACH_PART vf_store(to + LANES * part, rows->scale_type == MYNA_F16 ? vf_load_f16(h + LANES * part) : vf_load_bf16(h + LANES * part));
+}
+
+static void unpack_mlx4(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+  myna__panel_q32 *p = panel;
+  for (int g = 0; g < n / 32; g++) {
+    int64_t k = k0 + 32 * g;
+    prefetch_part(next, MYNA__KBLOCK / 2, g, 8);
+    EACH_PART {
+      vi q[4];
+      piece16(q, rows, 0, part, k / 2);
+      UNROLL for (int i = 0; i < 4; i++) {
+        vi_store(p->code[8 * g + 2 * i][LANES * part], spread_nibbles(q[i], 0));
+        vi_store(p->code[8 * g + 2 * i + 1][LANES * part], spread_nibbles(q[i], 1));
+      }
+    }
+    if (g == 0 || k % rows->group == 0) {
+      store_plane(p->d[g], rows, 1, k / rows->group);
+      store_plane(p->m[g], rows, 2, k / rows->group);
+    } else {
+      memcpy(p->d[g], p->d[g - 1], sizeof p->d[g]);
+      memcpy(p->m[g], p->m[g - 1], sizeof p->m[g]);
+    }
+  }
+}
+
+/* ---- floats ---- */
+
+/* One pass over a block of floats of `size` bytes: pieces of 32 bytes through `put`, then single elements. */
+typedef void put_piece_fn(void *panel, int part, const vi q[8], int k);
+typedef void put_one_fn(void *panel, const myna__rows *rows, int64_t at, int k);
+
+INLINE void unpack_floats(void *panel, const myna__rows *rows, int64_t k0, int n, const uint8_t *next, int size, put_piece_fn *put,
+                          put_one_fn *one) {
+  int64_t at = size * k0;
+  int k = 0;
+  for (; k + 32 / size <= n; k += 32 / size) {
+    prefetch_part(next + k * size * MYNA__STRIP, 32, 0, 1);
+    EACH_PART {
+      vi q[8];
+      piece32(q, rows, 0, part, at + size * k);
+      put(panel, part, q, k);
+    }
+  }
+  for (; k < n; k++) one(panel, rows, at + size * k, k);
+}
+
+INLINE void put_bf16(void *panel, int part, const vi q[8], int k) {
+  UNROLL for (int i = 0; i < 8; i++) vi_store(((myna__panel_bf16 *)panel)->w[k / 2 + i][LANES * part], q[i]);
+}
+INLINE void put_bf16_one(void *panel, const myna__rows *rows, int64_t at, int k) {
+  myna__panel_bf16 *p = panel;
+  for (int r = 0; r < MYNA__STRIP; r++) memcpy(&p->w[k / 2][r][k & 1], row_at(rows, 0, r, at), 2);
+}
+static void unpack_bf16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+  if (n & 1) memset(((myna__panel_bf16 *)panel)->w[n / 2], 0, 64);
+  unpack_floats(panel, rows, k0, n, next, 2, put_bf16, put_bf16_one);
+}
+
+INLINE void put_f32(void *panel, int part, const vi q[8], int k) {
+  UNROLL for (int i = 0; i < 8; i++) vi_store(&((myna__panel_f32 *)panel)->w[k + i][LANES * part], q[i]);
+}
+INLINE void put_f32_one(void *panel, const myna__rows *rows, int64_t at, int k) {
+  for (int r = 0; r < MYNA__STRIP; r++) memcpy(&((myna__panel_f32 *)panel)->w[k][r], row_at(rows, 0, r, at), 4);
+}
+static void unpack_f32_f32(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+  unpack_floats(panel, rows, k0, n, next, 4, put_f32, put_f32_one);
+}
+
+INLINE void put_f16(void *panel, int part, const vi q[8], int k) {
+  myna__panel_f32 *p = panel;
+  UNROLL for (int i = 0; i < 8; i++) {
+    vf even, odd;
+    widen_f16(&even, &odd, q[i]);
+    vf_store(&p->w[k + 2 * i][LANES * part], even);
+    vf_store(&p->w[k + 2 * i + 1][LANES * part], odd);
+  }
+}
+INLINE void put_f16_one(void *panel, const myna__rows *rows, int64_t at, int k) {
+  store_f16s(((myna__panel_f32 *)panel)->w[k], rows, at);
+}
+static void unpack_f32_f16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+  unpack_floats(panel, rows, k0, n, next, 2, put_f16, put_f16_one);
+}
+
+/* bf16 widened, for exact plans. */
+INLINE void put_f32_bf16(void *panel, int part, const vi q[8], int k) {
+  myna__panel_f32 *p = panel;
+  UNROLL for (int i = 0; i < 8; i++) {
+    vf even, odd;
+    widen_bf16_pair(&even, &odd, q[i]);
+    vf_store(&p->w[k + 2 * i][LANES * part], even);
+    vf_store(&p->w[k + 2 * i + 1][LANES * part], odd);
+  }
+}
+INLINE void put_f32_bf16_one(void *panel, const myna__rows *rows, int64_t at, int k) {
+  _Alignas(32) uint16_t h[MYNA__STRIP];
+  gather16(h, rows, 0, at);
+  EACH_PART vf_store(&((myna__panel_f32 *)panel)->w[k][LANES * part], vf_load_bf16(h + LANES * part));
+}
+static void unpack_f32_bf16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+  unpack_floats(panel, rows, k0, n, next, 2, put_f32_bf16, put_f32_bf16_one);
+}
+
+/* Any other type: rows through to_f32, then transposed. */
+static void unpack_f32_any(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+  _Alignas(64) float w[MYNA__STRIP][MYNA__KBLOCK];
+  for (int r = 0; r < MYNA__STRIP; r++) {
+    myna__wrow row = myna__rows_get(rows, r);
+    row = myna__wrow_at(&row, t->type, k0);
+    myna__quant_get(t->type)->to_f32(w[r], &row, n);
+  }
+  unpack_f32_f32(panel, t, &(myna__rows){.p = {(const uint8_t *)w}, .stride = {sizeof w[0]}}, 0, n, next);
+}
+
+INLINE void fill_unpack(myna__ktable *t) {
+  for (int i = 0; i < MYNA_DTYPE_COUNT; i++) t->unpack_f32[i] = unpack_f32_any;
+  t->unpack_f32[MYNA_F32] = unpack_f32_f32;
+  t->unpack_f32[MYNA_F16] = unpack_f32_f16;
+  t->unpack_f32[MYNA_BF16] = unpack_f32_bf16;
+  t->unpack[MYNA_BF16] = unpack_bf16;
+  t->unpack[MYNA_Q4_0] = unpack_q4_0;
+  t->unpack[MYNA_Q8_0] = unpack_q8_0;
+  t->unpack[MYNA_MLX4] = unpack_mlx4;
+  t->unpack[MYNA_Q4_K] = unpack_q4_k;
+  t->unpack[MYNA_Q5_K] = unpack_q5_k;
+  t->unpack[MYNA_Q6_K] = unpack_q6_k;
+}
+
+#endif
