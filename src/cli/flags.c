@@ -139,6 +139,9 @@ static int set(options *o, int i, const char *name, const char *value) {
 
 /* ---- command line ---- */
 
+/* "-n3": a short flag with its value attached. */
+static bool a_digit_after(const char *arg) { return arg[1] != '-' && isdigit((unsigned char)arg[2]); }
+
 static int unknown(const char *cmd, const char *arg, size_t n) {
   const char *names[MAX_NAMES];
   int count = 0;
@@ -151,6 +154,7 @@ static int unknown(const char *cmd, const char *arg, size_t n) {
   }
   for (int i = 0; i < N_FLAGS; i++)
     if (flags[i].commands && has_word(flags[i].names, word, strlen(word), ',')) return usage("%s is no flag of %s but of: %s", word, cmd, flags[i].commands);
+  if (n > 2 && a_digit_after(arg) && find(cmd, arg, 2) >= 0) return usage("unknown flag %s; did you mean %.2s %s?", word, word, word + 2);
   const char *near = closest(word, names, count);
   if (near) return usage("unknown flag %s; did you mean %s?", word, near);
   return usage("unknown flag %s; myna %s --help lists them", word, cmd);

@@ -1,133 +1,160 @@
-/* run.c: generates text from a prompt. */
+/* run.c: completes a text: the answer alone goes to standard output as it comes, or with --json one object at the end. */
 #include "cli.h"
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
-typedef struct state {
+typedef struct answer {
   const options *o;
   progress prompt;
-  int64_t n_out;
-} state;
-
-static bool on_event(void *user, const myna_event *ev) {
-  state *s = user;
-  if (ev->kind == MYNA_EVENT_PROGRESS) progress_show(&s->prompt, (double)ev->n_done, (double)ev->n_total, "prompt");
-  else progress_end(&s->prompt);
-  if (ev->text_len > 0) {
-    if (s->o->json) {
-      /* collected by the caller through n_out: JSON wants the whole text */
-    } else if (fwrite(ev->text, 1, (size_t)ev->text_len, stdout) != (size_t)ev->text_len || fflush(stdout)) {
-      return false; /* the pipe is gone */
-    }
-  }
-  return !interrupted;
-}
-
-/* The text for --json. */
-typedef struct text {
-  char *data;
+  bool failed; /* no memory to keep it, or standard output is gone */
+  char *text;  /* [n], kept for --json */
   size_t n;
-  state s;
-  int32_t *ids;
+  int32_t *ids; /* [n_ids], for --json */
   int64_t n_ids;
-} text;
-
-static bool on_event_json(void *user, const myna_event *ev) {
-  text *t = user;
-  if (ev->text_len > 0) {
-    char *p = realloc(t->data, t->n + (size_t)ev->text_len);
-    if (!p) return false;
-    t->data = p;
-    memcpy(p + t->n, ev->text, (size_t)ev->text_len);
-    t->n += (size_t)ev->text_len;
-  }
-  if (ev->kind == MYNA_EVENT_TOKEN) {
-    int32_t *p = realloc(t->ids, (size_t)(t->n_ids + 1) * sizeof *p);
-    if (!p) return false;
-    t->ids = p;
-    p[t->n_ids++] = ev->token;
-  }
-  return on_event(&t->s, ev);
-}
+  myna_timings timings;
+  myna_finish finish;
+} answer;
 
 static const char *const finish_names[] = {"none", "stop", "stop_string", "length", "context", "cancelled", "error"};
 
-static void print_json(const options *o, const char *prompt, const text *t, const myna_timings *tm, myna_finish finish, double load) {
+/* Room for `more` items behind n; capacities are the powers of two from 64 on, so none needs to be kept. */
+static void *room(void *p, size_t n, size_t more, size_t size) {
+  size_t have = 64, cap;
+  while (have < n) have *= 2;
+  for (cap = have; cap < n + more;) cap *= 2;
+  return p && cap == have ? p : realloc(p, cap * size);
+}
+
+static bool keep(answer *a, const myna_event *ev) {
+  if (ev->text_len > 0) {
+    char *p = room(a->text, a->n, (size_t)ev->text_len, 1);
+    if (!p) return false;
+    a->text = p;
+    memcpy(p + a->n, ev->text, (size_t)ev->text_len);
+    a->n += (size_t)ev->text_len;
+  }
+  if (ev->kind == MYNA_EVENT_TOKEN) {
+    int32_t *p = room(a->ids, (size_t)a->n_ids, 1, sizeof *p);
+    if (!p) return false;
+    a->ids = p;
+    p[a->n_ids++] = ev->token;
+  }
+  return true;
+}
+
+static bool write_text(const char *text, size_t n) { return (fwrite(text, 1, n, stdout) == n && fflush(stdout) == 0) || output_failed(); }
+
+static bool on_event(void *user, const myna_event *ev) {
+  answer *a = user;
+  if (ev->kind == MYNA_EVENT_PROGRESS) progress_show(&a->prompt, (double)ev->n_done, (double)ev->n_total, "");
+  else progress_end(&a->prompt);
+  if (a->o->json) a->failed |= !keep(a, ev);
+  else if (ev->text_len > 0 && !a->failed) a->failed |= !write_text(ev->text, (size_t)ev->text_len);
+  return !a->failed && !interrupted;
+}
+
+static void print_json(const options *o, const char *prompt, size_t len, const answer *a, uint64_t seed, double load_s) {
   printf("{\"text\":");
-  json_string(stdout, t->data ? t->data : "", t->n);
+  json_string(stdout, a->text ? a->text : "", a->n);
   if (o->echo) {
     printf(",\"prompt\":");
-    json_string(stdout, prompt, strlen(prompt));
+    json_string(stdout, prompt, len);
   }
   printf(",\"tokens\":[");
-  for (int64_t i = 0; i < t->n_ids; i++) printf("%s%d", i ? "," : "", t->ids[i]);
-  printf("],\"finish\":\"%s\",\"timings\":{\"load_s\":%.6f,\"first_token_s\":%.6f,\"prompt_n\":%lld,\"prompt_s\":%.6f,\"gen_n\":%lld,\"gen_s\":%.6f}}\n",
-         finish_names[finish], load, tm->first_token_s, (long long)tm->n_prompt, tm->prompt_s, (long long)tm->n_gen, tm->gen_s);
+  for (int64_t i = 0; i < a->n_ids; i++) printf("%s%d", i ? "," : "", a->ids[i]);
+  printf("],\"finish\":\"%s\",\"seed\":%llu,\"timings\":{", finish_names[a->finish], (unsigned long long)seed);
+  json_timings(load_s, &a->timings);
+  printf("}}\n");
 }
 
-static void print_timings(const options *o, const myna_timings *t, myna_finish finish, double load) {
-  struct rusage ru;
-  char b[32];
-  getrusage(RUSAGE_SELF, &ru);
-  double gen = t->n_gen > 1 ? (double)(t->n_gen - 1) / t->gen_s : 0;
-  note(o, "\nload %.0f ms | first token %.0f ms | prompt %lld tokens, %.1f/s | generation %lld tokens, %.1f/s | memory %s | end: %s\n", load * 1e3, t->first_token_s * 1e3,
-       (long long)t->n_prompt, t->prompt_s > 0 ? (double)t->n_prompt / t->prompt_s : 0, (long long)t->n_gen, gen, human_bytes((int64_t)ru.ru_maxrss * 1024, b), finish_names[finish]);
+static void show_prompt(const myna_model *m, const int32_t *ids, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    char piece[256];
+    int64_t len = myna_token_text(m, ids[i], piece, sizeof piece - 1);
+    piece[len < 0 ? 0 : len < (int64_t)sizeof piece ? len : (int64_t)sizeof piece - 1] = 0;
+    fprintf(stderr, "%6d '%s'\n", ids[i], printable(piece));
+  }
 }
 
-/* The prompt's text: --prompt, --file, arguments after a model, or nothing. */
-static char *prompt_text(const options *o) {
-  size_t n;
-  if (o->file) return read_text(o->file, &n);
-  return strdup(o->prompt ? o->prompt : "");
+/* Things that are wrong whatever the model is. */
+static int check(const options *o) {
+  if (o->n_predict < -2) return usage("--predict %lld: a number of tokens, or -1", (long long)o->n_predict);
+  for (int i = 0; i < o->stop.n; i++)
+    if (!o->stop.items[i][0]) return usage("--stop: an empty text would stop at once");
+  return 0;
 }
 
-static int generate(const options *o, myna_model *m, const char *prompt, double t0) {
+static void unescape_list(list *l) {
+  for (int i = 0; i < l->n; i++) {
+    char *copy = strdup(l->items[i]); /* needed until exit */
+    if (!copy) continue;
+    unescape(copy);
+    l->items[i] = copy;
+  }
+}
+
+/* Ids of the prompt, never none: an empty one starts with BOS, or an end token where there is no BOS. */
+static int32_t *prompt_ids(const options *o, const myna_model *m, const char *prompt, size_t len, int64_t *n) {
+  int32_t *ids = tokenize_all(m, prompt, len, &(myna_tokenize_options){.parse_special = o->parse_special}, n);
+  if (ids && *n == 0) {
+    ids[0] = myna_token_bos(m) >= 0 ? myna_token_bos(m) : myna_token_eos(m);
+    *n = 1;
+    if (ids[0] < 0) {
+      failed("an empty prompt needs a model with a BOS or an end token");
+      free(ids);
+      return NULL;
+    }
+  }
+  return ids;
+}
+
+static void tell_end(const options *o, const answer *a, double load_s) {
+  print_timings(o, load_s, &a->timings, finish_names[a->finish]);
+  if (a->finish == MYNA_FINISH_CONTEXT)
+    note(o, "the context%s is full: --ctx-size enlarges it, --context-shift goes on without the oldest half", o->ctx ? " that --ctx-size set" : "");
+}
+
+static int generate(const options *o, myna_model *m, const char *prompt, size_t len, const myna_engine_options *eo, double t0) {
   myna_err err = {0};
   myna_session *s = NULL;
-  myna_engine_options eo;
-  myna_request r = {.max_tokens = o->n_predict, .stop = o->stop.items, .n_stop = o->stop.n, .context_shift = o->context_shift, .n_keep = o->keep};
-  myna_timings tm = {0};
-  myna_finish finish = MYNA_FINISH_NONE;
-  int64_t n;
-  int32_t bos = myna_token_bos(m);
-  if (engine_options(o, &eo) || sampling_options(o, &r.sampling)) return EXIT_USAGE;
-  int32_t *ids = tokenize_all(m, prompt, strlen(prompt), &(myna_tokenize_options){.parse_special = o->parse_special}, &n);
+  myna_request r = {.max_tokens = o->n_predict < 0 ? -1 : o->n_predict, .stop = o->stop.items, .n_stop = o->stop.n, .context_shift = o->context_shift};
+  if (sampling_options(o, &r.sampling)) return EXIT_USAGE;
+  int32_t *ids = prompt_ids(o, m, prompt, len, &r.n_tokens);
   if (!ids) return EXIT_FAIL;
   r.tokens = ids;
-  r.n_tokens = n;
-  if (n == 0) { /* nothing to continue: start from BOS, or from an end token where there is no BOS */
-    r.tokens = &bos;
-    r.n_tokens = 1;
-    if (bos < 0) bos = myna_token_eos(m);
-  }
-  int rc = myna_session_new(&s, m, &eo, &err);
-  double load = now() - t0;
-  text t = {.s = {.o = o, .prompt = progress_start(o, "prompt")}};
-  if (rc == 0 && o->echo && !o->json) fputs(prompt, stdout);
-  if (rc == 0) rc = myna_session_run(s, &r, o->json ? on_event_json : on_event, o->json ? (void *)&t : (void *)&t.s, &tm, &finish, &err);
-  if (rc == 0 && o->json) print_json(o, prompt, &t, &tm, finish, load);
-  if (rc == 0 && !o->json) {
-    putchar('\n');
-    print_timings(o, &tm, finish, load);
-  }
-  if (rc == 0 && finish == MYNA_FINISH_CONTEXT) {
-    note(o, "myna: the context of %lld tokens is full (--ctx-size enlarges it, --context-shift drops the oldest half)\n", (long long)(r.n_tokens + tm.n_gen - 1));
-  }
+  r.n_keep = o->keep < 0 ? r.n_tokens : o->keep;
+  if (o->verbose_prompt) show_prompt(m, ids, r.n_tokens);
+  int rc = myna_session_new(&s, m, eo, &err) < 0 ? engine_failed(m, eo, &err) : 0;
+  double load_s = now() - t0;
+  answer a = {.o = o, .prompt = progress_start(o, "prompt"), .finish = MYNA_FINISH_LENGTH};
+  if (rc == 0 && o->echo && !o->json) a.failed = !write_text(prompt, len);
+  if (rc == 0 && r.max_tokens != 0 && !a.failed && myna_session_run(s, &r, on_event, &a, &a.timings, &a.finish, &err) < 0) rc = fail(&err);
+  progress_end(&a.prompt);
+  if (rc == 0 && o->json) print_json(o, prompt, len, &a, r.sampling.seed, load_s);
+  if (rc == 0 && !o->json && !a.failed) write_text("\n", 1);
+  if (rc == 0) tell_end(o, &a, load_s);
   myna_session_free(s);
   free(ids);
-  free(t.data);
-  free(t.ids);
-  return rc < 0 ? fail(&err) : interrupted ? 130 : 0;
+  free(a.text);
+  free(a.ids);
+  return rc ? rc : a.failed ? EXIT_FAIL : 0;
 }
 
 int cmd_run(options *o) {
   double t0 = now();
   myna_model *m = NULL;
-  int rc = open_model(o, false, &m);
+  myna_engine_options eo;
+  size_t n;
+  o->escape = !o->no_escape;
+  if (o->escape) unescape_list(&o->stop), unescape_list(&o->dry_breakers);
+  int rc = check(o);
+  if (rc == 0) rc = engine_options(o, &eo);
+  if (rc == 0) rc = open_model(o, false, &m);
   if (rc) return rc;
-  char *prompt = prompt_text(o);
-  rc = prompt ? generate(o, m, prompt, t0) : EXIT_FAIL;
+  char *prompt = input_text(o, &n);
+  if (prompt && o->file && n > 0 && prompt[n - 1] == '\n') n--; /* llama.cpp's habit: an editor's last newline is not meant */
+  if (myna_model_get_template(m) && !o->raw) note(o, "the model has a chat template, which is not applied yet: the prompt is completed as it is (--raw silences this)");
+  rc = prompt ? generate(o, m, prompt, n, &eo, t0) : EXIT_FAIL;
   free(prompt);
   myna_model_close(m);
   return rc;

@@ -51,9 +51,27 @@ static void post_done(myna_engine *e, myna__job *j, myna_finish finish, const my
   myna__engine_post(e, &ev);
 }
 
+/* What the pages are doing, for those who ask. */
+static void update_pages(myna_engine *e) {
+  int64_t total = 0, used = 0, shared = 0;
+  for (int g = 0; g < e->lm->n_groups; g++) {
+    myna__kv_stats s;
+    myna__kv_get_stats(e->kv[g], &s);
+    total += s.total;
+    used += s.used;
+    shared += s.shared;
+  }
+  pthread_mutex_lock(&e->lock);
+  e->stats.pages_total = total;
+  e->stats.pages_used = used;
+  e->stats.pages_shared = shared;
+  pthread_mutex_unlock(&e->lock);
+}
+
 /* The job leaves: pages back, DONE event, memory freed. It must be in the running list. */
 static void finish(myna_engine *e, myna__job *j, myna_finish why, const myna_err *err) {
   give_back(e, j);
+  update_pages(e); /* before the event, so that its reader sees them */
   unlink_job(e, j);
   post_done(e, j, why, err);
   myna__job_free(j);
@@ -327,23 +345,6 @@ static void fail_all(myna_engine *e, const myna_err *err) {
   }
 }
 
-static void update_stats(myna_engine *e) {
-  int64_t total = 0, used = 0, shared = 0;
-  for (int g = 0; g < e->lm->n_groups; g++) {
-    myna__kv_stats s;
-    myna__kv_get_stats(e->kv[g], &s);
-    total += s.total;
-    used += s.used;
-    shared += s.shared;
-  }
-  pthread_mutex_lock(&e->lock);
-  e->stats.pages_total = total;
-  e->stats.pages_used = used;
-  e->stats.pages_shared = shared;
-  e->stats.n_steps++;
-  pthread_mutex_unlock(&e->lock);
-}
-
 bool myna__engine_step(myna_engine *e) {
   drop_cancelled(e);
   admit(e);
@@ -362,6 +363,7 @@ bool myna__engine_step(myna_engine *e) {
     next = j->next;
     if (j->chunk > 0) after(e, j, logits);
   }
-  update_stats(e);
+  update_pages(e);
+  count(e, &e->stats.n_steps, 1);
   return true;
 }

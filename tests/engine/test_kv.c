@@ -288,7 +288,7 @@ static void random_run(int64_t n_pages, int64_t window, uint64_t seed) {
       assert_in_range(found, 0, n - 1);
       q->used = true;
       q->n = found;
-      int64_t to = MYNA__MIN(n, found + 1 + test_int(&r, 300));
+      int64_t more = 1 + test_int(&r, 300), to = MYNA__MIN(n, found + more);
       if (put(p, i, q->tokens, q->n, to) == 0) q->n = to;
     } else if (test_int(&r, 8) == 0) {
       myna__kv_release(p->kv, i, q->tokens, q->n, test_int(&r, 4) > 0);
@@ -301,7 +301,7 @@ static void random_run(int64_t n_pages, int64_t window, uint64_t seed) {
       ASSERT_OK(myna__kv_fork(p->kv, i, to, q->n, NULL));
       s[to] = *q;
     } else {
-      int64_t n = MYNA__MIN(LEN * PAGE, q->n + 1 + test_int(&r, test_int(&r, 2) ? 3 : 150));
+      int64_t more = 1 + test_int(&r, test_int(&r, 2) ? 3 : 150), n = MYNA__MIN(LEN * PAGE, q->n + more);
       int32_t t = (int32_t)test_int(&r, 3);
       for (int64_t k = q->n; k < n; k++) q->tokens[k] = t + (int32_t)(k % 5);
       if (put(p, i, q->tokens, q->n, n) == 0) q->n = n;

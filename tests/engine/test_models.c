@@ -71,7 +71,7 @@ static void test_mixed_batches(void **state) {
       fx_part parts[3];
       int used = 0;
       for (int k = 0; k < 3; k++) {
-        int64_t take = MYNA__MIN(test_int(&r, 12), n[k] - done[k]);
+        int64_t want_n = test_int(&r, 12), take = MYNA__MIN(want_n, n[k] - done[k]);
         if (take == 0) continue;
         parts[used++] = (fx_part){.seq = k, .from = done[k], .to = done[k] + take, .tokens = tokens[k], .out = out[k]};
         done[k] += take;

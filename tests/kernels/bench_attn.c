@@ -9,6 +9,9 @@
 #include "attn_bench.h"
 #include "kernels/kernels.h"
 #include "test.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 #include <math.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -47,6 +50,28 @@ static void measure(const options *o, void (*fn)(void *arg, int64_t i), void *ar
   qsort(sample, (size_t)n, sizeof *sample, compare);
   *median = sample[n / 2];
   *best = sample[0];
+}
+
+/* GMAC/s of one thread that only multiplies bf16 pairs, by its CPU time, in the same minute; 0 unknown. */
+#if defined(__x86_64__)
+__attribute__((target("avx512f,avx512bf16"))) static double peak_bf16(void) {
+  enum { LOOPS = 2000000 };
+  __m512 x = {0}, a = x, b = x, c = x, d = x, e = x, f = x, g = x, h = x, i = x, j = x, k = x, l = x;
+  double begin = clock_of(1);
+#define DP(n) "vdpbf16ps %12,%12,%" #n "\n"
+  for (int n = 0; n < LOOPS; n++)
+    __asm__ volatile(DP(0) DP(1) DP(2) DP(3) DP(4) DP(5) DP(6) DP(7) DP(8) DP(9) DP(10) DP(11)
+                     : "+v"(a), "+v"(b), "+v"(c), "+v"(d), "+v"(e), "+v"(f), "+v"(g), "+v"(h), "+v"(i), "+v"(j), "+v"(k), "+v"(l)
+                     : "v"(x));
+#undef DP
+  return 32.0 * 12 * LOOPS / (clock_of(1) - begin) * 1e-9;
+}
+#endif
+static double peak(void) {
+#if defined(__x86_64__)
+  if (myna__cpu_supported(MYNA__CPU_AVX512BF16)) return peak_bf16();
+#endif
+  return 0;
 }
 
 /* ---- attention ---- */
@@ -104,7 +129,11 @@ static void attn_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t d
   printf("%-12s %-4s dim %-3lld j %d  %s %3lld @ %-5lld %9.1f us (best %9.1f)", myna__cpu_name(myna__cpu()), myna_dtype_name(o->type), (long long)o->dim, o->threads,
          write ? "write  " : n_tok > 1 ? "prefill" : "decode ", (long long)n_tok, (long long)depth, median * 1e6, best * 1e6);
   if (write) printf("  %.2f ns per value\n", median * 1e9 / (double)(2 * n_tok * width));
-  else printf(" %8.1f GMAC/s %6.1f GB/s\n", positions * HEADS * 2 * (double)o->dim / median * 1e-9, bytes / median * 1e-9);
+  else if (n_tok == 1) printf(" %8.1f GB/s\n", bytes / median * 1e-9);
+  else {
+    double macs = positions * HEADS * 2 * (double)o->dim / median * 1e-9, limit = peak() * o->threads;
+    printf(" %8.1f GMAC/s, %.1f %% of the bf16 peak (%.1f)\n", macs, limit > 0 ? 100 * macs / limit : 0, limit);
+  }
   fflush(stdout);
   myna__free(c.scratch, scratch);
   myna__free(k, (size_t)(all * width) * 4);

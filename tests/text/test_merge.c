@@ -34,12 +34,12 @@ static void random_model(model *m, test_rng *r, bool spm) {
   for (int tries = 0, merges = 0; tries < 500 && m->n < want; tries++) {
     int a = (int)test_int(r, m->n), b = (int)test_int(r, m->n);
     if (m->order[a][b] >= 0 || strlen(m->text[a]) + strlen(m->text[b]) > 60) continue;
-    char text[64], merge[130];
+    char text[130], merge[130];
     snprintf(text, sizeof text, "%s%s", m->text[a], m->text[b]);
     int id = find(m, text);
     if (id < 0) {
       id = m->n++;
-      strcpy(m->text[id], text);
+      memcpy(m->text[id], text, strlen(text) + 1);
     }
     m->joined[a][b] = id;
     m->order[a][b] = merges++;

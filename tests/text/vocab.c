@@ -47,16 +47,22 @@ static myna__str copy(const char *p, size_t n) {
   return (myna__str){s, n};
 }
 
+/* Arrays double when their length reaches a power of two. */
+static void *room(void *p, int64_t n, size_t size) {
+  if (n & (n - 1)) return p;
+  p = realloc(p, (size_t)(n ? 2 * n : 1) * size);
+  assert_non_null(p);
+  return p;
+}
+
 void vocab_add_n(vocab *v, const char *token, size_t n, int type, float score) {
   myna__tokdata *t = &v->t;
-  size_t count = (size_t)++t->n_tokens;
-  t->tokens = realloc(t->tokens, count * sizeof *t->tokens);
-  t->types = realloc(t->types, count);
-  t->scores = realloc(t->scores, count * sizeof *t->scores);
-  assert_true(t->tokens && t->types && t->scores);
-  t->tokens[count - 1] = copy(token, n);
-  t->types[count - 1] = (uint8_t)type;
-  t->scores[count - 1] = score;
+  t->tokens = room(t->tokens, t->n_tokens, sizeof *t->tokens);
+  t->types = room(t->types, t->n_tokens, sizeof *t->types);
+  t->scores = room(t->scores, t->n_tokens, sizeof *t->scores);
+  t->tokens[t->n_tokens] = copy(token, n);
+  t->types[t->n_tokens] = (uint8_t)type;
+  t->scores[t->n_tokens++] = score;
 }
 
 int32_t vocab_add(vocab *v, const char *token, int type, float score) {
@@ -65,8 +71,7 @@ int32_t vocab_add(vocab *v, const char *token, int type, float score) {
 }
 
 void vocab_merge(vocab *v, const char *merge) {
-  v->t.merges = realloc(v->t.merges, (size_t)(v->t.n_merges + 1) * sizeof *v->t.merges);
-  assert_non_null(v->t.merges);
+  v->t.merges = room(v->t.merges, v->t.n_merges, sizeof *v->t.merges);
   v->t.merges[v->t.n_merges++] = copy(merge, strlen(merge));
 }
 

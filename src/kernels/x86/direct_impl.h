@@ -31,16 +31,18 @@ INLINE int64_t direct_columns(const myna__direct *d, int size, int C, step_fn *s
 }
 
 INLINE int64_t direct(const myna__direct *d, int size, step_fn *step) {
+  int64_t k = 0;
   switch (d->n_col) {
-  case 1: return direct_columns(d, size, 1, step);
-  case 2: return direct_columns(d, size, 2, step);
-  case 3: return direct_columns(d, size, 3, step);
-  case 4: return direct_columns(d, size, 4, step);
-  case 5: return direct_columns(d, size, 5, step);
-  case 6: return direct_columns(d, size, 6, step);
-  case 7: return direct_columns(d, size, 7, step);
-  default: return direct_columns(d, size, 8, step);
+  case 1: SEPARATE(k = direct_columns(d, size, 1, step)); break;
+  case 2: SEPARATE(k = direct_columns(d, size, 2, step)); break;
+  case 3: SEPARATE(k = direct_columns(d, size, 3, step)); break;
+  case 4: SEPARATE(k = direct_columns(d, size, 4, step)); break;
+  case 5: SEPARATE(k = direct_columns(d, size, 5, step)); break;
+  case 6: SEPARATE(k = direct_columns(d, size, 6, step)); break;
+  case 7: SEPARATE(k = direct_columns(d, size, 7, step)); break;
+  default: SEPARATE(k = direct_columns(d, size, 8, step)); break;
   }
+  return k;
 }
 
 /* Pairs of k in a dword: 16-bit types times F32 activations. */

@@ -10,9 +10,17 @@
 #define INLINE static inline __attribute__((always_inline))
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
+#pragma clang diagnostic ignored "-Wpass-failed" /* below -O2 nothing is unrolled */
 #else
 #define UNROLL _Pragma("GCC unroll 64")
 #endif
+/* A case of a switch that inlines one function with different constants: the asm tells the cases apart, for clang 14 would
+ * merge them into one call before it inlines. */
+#define SEPARATE(call)                           \
+  do {                                           \
+    call;                                        \
+    __asm__ volatile("" : : "i"(__LINE__));      \
+  } while (0)
 
 typedef __m512i vi;
 typedef __m512 vf;

@@ -209,17 +209,17 @@ INLINE void columns(const myna__mul *m, int strip, int V, int top, tile_fn *f) {
     if (n > C_HALF && n < top) n = C_HALF;
     for (int c = 0; c < n; c++) t.row[c] = row + (size_t)c * m->act.stride;
     switch (n) {
-    case 1: f(&t, V, 1); break;
-    case 2: f(&t, V, 2); break;
-    case 3: f(&t, V, 3); break;
+    case 1: SEPARATE(f(&t, V, 1)); break;
+    case 2: SEPARATE(f(&t, V, 2)); break;
+    case 3: SEPARATE(f(&t, V, 3)); break;
     case 4:
-      if (top >= 4) f(&t, V, 4);
+      if (top >= 4) SEPARATE(f(&t, V, 4));
       break;
     case 5:
-      if (C_HALF >= 5 && top > 4) f(&t, V, 5);
+      if (C_HALF >= 5 && top > 4) SEPARATE(f(&t, V, 5));
       break;
     default:
-      if (top > 4) f(&t, V, top);
+      if (top > 4) SEPARATE(f(&t, V, top));
       break;
     }
     left -= n;

@@ -1,0 +1,95 @@
+/* engine.c: from flags to engine options; what to say when the engine does not fit; timings. */
+#include "cli.h"
+#include <string.h>
+#include <strings.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { MAX_BATCH = 2048, PAGE = 64 };
+
+static int cache_type(const options *o, myna_engine_options *e) {
+  const char *k = o->cache_k ? o->cache_k : o->cache_v, *v = o->cache_v ? o->cache_v : o->cache_k;
+  if (!k) return 0;
+  if (strcasecmp(k, v) != 0) return usage("--cache-type-k %s and --cache-type-v %s must be the same", k, v);
+  if (strcasecmp(k, "auto") == 0) return 0;
+  int t = myna_dtype_from_name(k);
+  if (t != MYNA_F32 && t != MYNA_F16 && t != MYNA_BF16) return usage("--cache-type-k %s: auto, f32, f16 and bf16 are possible", k);
+  e->kv_type = (myna_dtype)t;
+  e->kv_type_set = true;
+  return 0;
+}
+
+int engine_options(const options *o, myna_engine_options *e) {
+  int64_t batch = o->ubatch ? o->ubatch : o->batch;
+  *e = (myna_engine_options){.n_threads = (int)o->threads, .pin = o->pin, .n_ctx = o->ctx, .n_batch = batch, .exact = o->exact, .mem_limit = o->mem_limit};
+  if (o->threads < 0 || o->threads > 1024) return usage("--threads %lld: 1 to 1024", (long long)o->threads);
+  if (o->ctx < 0 || o->ctx > INT32_MAX) return usage("--ctx-size %lld: 1 to %d, or 0", (long long)o->ctx, INT32_MAX);
+  if (batch < 0) return usage("%s %lld: 1 to %d", o->ubatch ? "--ubatch-size" : "--batch-size", (long long)batch, MAX_BATCH);
+  if (batch > MAX_BATCH) e->n_batch = MAX_BATCH; /* the peers' habit of a large -b is no error */
+  if (o->mem_limit < 0) return usage("--mem-limit %lld is negative", (long long)o->mem_limit);
+  if (o->mem_weights && strcmp(o->mem_weights, "cached") != 0) return usage("--mem-weights %s: only cached is possible", o->mem_weights);
+  e->mem_weights_cached = o->mem_weights != NULL;
+  return cache_type(o, e);
+}
+
+int64_t physical_memory(void) { return (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE); }
+
+int64_t context_that_fits(const myna_memory *mem, int64_t n_ctx, int64_t memory, int64_t n_max) {
+  int64_t pages = (n_ctx + PAGE - 1) / PAGE, left = memory - (mem->total - mem->kv);
+  if (mem->kv <= 0 || left <= 0) return 0;
+  int64_t fits = (int64_t)((double)left / ((double)mem->kv / (double)pages)) * PAGE;
+  return fits > n_max ? n_max : fits;
+}
+
+int engine_failed(myna_model *m, const myna_engine_options *e, const myna_err *err) {
+  char have[32], need[32];
+  myna_model_info info;
+  myna_memory mem;
+  myna_engine_options o = *e;
+  fail(err);
+  if (err->code != MYNA_E_LIMIT && err->code != MYNA_E_NOMEM) return EXIT_FAIL;
+  int64_t memory = e->mem_limit ? e->mem_limit : physical_memory();
+  myna_model_get_info(m, &info);
+  o.mem_limit = 0;
+  o.n_seq = 1;
+  o.n_ctx = PAGE;
+  if (myna_memory_plan(m, &o, &mem, NULL) < 0) return EXIT_FAIL;
+  human_bytes(memory, have);
+  human_bytes(mem.total, need);
+  int64_t fits = context_that_fits(&mem, PAGE, memory, INT32_MAX);
+  if (fits >= PAGE) return failed("within %s --ctx-size %lld would fit", have, (long long)fits);
+  bool cached = !e->mem_weights_cached && mem.total - mem.weights <= memory;
+  return failed("the least is %s, with --ctx-size %d%s%s", need, PAGE, e->n_batch == 0 || e->n_batch > PAGE ? "; a smaller --batch-size needs less" : "",
+                cached ? "; --mem-weights cached does not count the mapped file" : "");
+}
+
+/* ---- timings ---- */
+
+static int64_t peak_memory(void) {
+  struct rusage ru;
+  getrusage(RUSAGE_SELF, &ru);
+#ifdef __APPLE__
+  return ru.ru_maxrss;
+#else
+  return ru.ru_maxrss * 1024;
+#endif
+}
+
+/* Tokens per second. The first token of an answer belongs to the prompt's time. */
+static double prompt_rate(const myna_timings *t) { return t->prompt_s > 0 ? (double)(t->n_prompt - t->n_cached) / t->prompt_s : 0; }
+static double gen_rate(const myna_timings *t) { return t->n_gen > 1 && t->gen_s > 0 ? (double)(t->n_gen - 1) / t->gen_s : 0; }
+
+void print_timings(const options *o, double load_s, const myna_timings *t, const char *end) {
+  char memory[32];
+  if (o->quiet || o->no_perf) return;
+  fprintf(stderr, "load %.0f ms | first token %.0f ms | prompt %lld tokens, %.1f/s", load_s * 1e3, t->first_token_s * 1e3, (long long)t->n_prompt, prompt_rate(t));
+  if (t->n_gen > 0) fprintf(stderr, " | generation %lld tokens, %.1f/s", (long long)t->n_gen, gen_rate(t));
+  fprintf(stderr, " | memory %s | end: %s\n", human_bytes(peak_memory(), memory), end);
+}
+
+void json_timings(double load_s, const myna_timings *t) {
+  printf("\"load_s\":%.6f,\"first_token_s\":%.6f,\"prompt_n\":%lld,\"cached_n\":%lld,\"prompt_s\":%.6f,\"prompt_per_second\":%.3f,"
+         "\"gen_n\":%lld,\"gen_s\":%.6f,\"gen_per_second\":%.3f,\"memory_bytes\":%lld",
+         load_s, t->first_token_s, (long long)t->n_prompt, (long long)t->n_cached, t->prompt_s, prompt_rate(t), (long long)t->n_gen, t->gen_s, gen_rate(t),
+         (long long)peak_memory());
+}

@@ -1,0 +1,82 @@
+/* sampling.c: from flags to the engine's sampling options. */
+#include "cli.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* "penalties;top_k" to letters. */
+static int sampler_letters(const char *names, char *out, size_t n) {
+  static const struct {
+    const char *name;
+    char letter;
+  } table[] = {{"penalties", 'e'}, {"dry", 'd'}, {"top_n_sigma", 's'}, {"top_k", 'k'}, {"typ_p", 'y'}, {"typical_p", 'y'}, {"typical", 'y'},
+               {"top_p", 'p'}, {"min_p", 'm'}, {"xtc", 'x'}, {"temperature", 't'}, {"temp", 't'}};
+  size_t at = 0;
+  for (const char *p = names; *p && at + 1 < n;) {
+    size_t len = strcspn(p, ";,"), i = 0;
+    while (i < sizeof table / sizeof *table && (strlen(table[i].name) != len || memcmp(table[i].name, p, len) != 0)) i++;
+    if (i == sizeof table / sizeof *table) return usage("--samplers: \"%.*s\" is no sampler", (int)len, p);
+    out[at++] = table[i].letter;
+    p += len + (p[len] != 0);
+  }
+  out[at] = 0;
+  return 0;
+}
+
+static int logit_bias(const options *o, myna_sampling *s) {
+  static myna_logit_bias bias[64];
+  for (int i = 0; i < o->logit_bias.n; i++) {
+    char *end;
+    const char *text = o->logit_bias.items[i];
+    long id = strtol(text, &end, 10);
+    if (end == text || (*end != '+' && *end != '-')) return usage("--logit-bias %s: write ID+X or ID-X", text);
+    double x = strtod(end, &end); /* understands inf */
+    if (*end || isnan(x) || id < 0 || id > INT32_MAX) return usage("--logit-bias %s: write ID+X or ID-X", text);
+    bias[i] = (myna_logit_bias){(int32_t)id, (float)x};
+  }
+  s->bias = bias;
+  s->n_bias = o->logit_bias.n;
+  return 0;
+}
+
+int sampling_options(const options *o, myna_sampling *s) {
+  static char order[32];
+  myna_sampling_default(s);
+  s->set = true;
+  s->seed = o->seed < 0 ? (uint64_t)time(NULL) * 1000003u + (uint64_t)getpid() : (uint64_t)o->seed;
+  s->temperature = (float)o->temp;
+  s->top_k = (int32_t)o->top_k;
+  s->top_p = (float)o->top_p;
+  s->min_p = (float)o->min_p;
+  s->typical_p = (float)o->typical;
+  s->top_n_sigma = (float)o->top_n_sigma;
+  s->xtc_probability = (float)o->xtc_probability;
+  s->xtc_threshold = (float)o->xtc_threshold;
+  s->dynatemp_range = (float)o->dynatemp_range;
+  s->dynatemp_exponent = (float)o->dynatemp_exp;
+  s->min_keep = (int32_t)o->min_keep;
+  s->repeat_last_n = (int32_t)o->repeat_last_n;
+  s->repeat_penalty = (float)o->repeat_penalty;
+  s->frequency_penalty = (float)o->frequency_penalty;
+  s->presence_penalty = (float)o->presence_penalty;
+  s->dry_multiplier = (float)o->dry_multiplier;
+  s->dry_base = (float)o->dry_base;
+  s->dry_allowed_length = (int32_t)o->dry_allowed_length;
+  s->dry_penalty_last_n = (int32_t)o->dry_penalty_last_n;
+  if (o->dry_breakers.n) {
+    s->dry_breakers = o->dry_breakers.items;
+    s->n_dry_breakers = o->dry_breakers.n;
+  }
+  s->mirostat = (int)o->mirostat;
+  s->mirostat_eta = (float)o->mirostat_lr;
+  s->mirostat_tau = (float)o->mirostat_ent;
+  s->ignore_eos = o->ignore_eos;
+  if (o->sampling_seq) s->order = o->sampling_seq;
+  else if (o->samplers) {
+    if (sampler_letters(o->samplers, order, sizeof order)) return EXIT_USAGE;
+    s->order = order;
+  }
+  return logit_bias(o, s);
+}
