@@ -20,8 +20,8 @@ typedef struct myna_session myna_session;
 /* ---- model ---- */
 
 typedef struct myna_model_options {
-  bool no_mmap;        /* read the file into memory */
-  bool header_only;    /* metadata, tensors and tokenizer only; no family needed (inspect, tokenize) */
+  bool no_mmap;     /* read the file into memory */
+  bool header_only; /* metadata, tensors and tokenizer only; no family needed (inspect, tokenize) */
 } myna_model_options;
 
 /* Opens a .gguf file (or any split of a set). Takes milliseconds: nothing is read but the header. Safe on untrusted files.
@@ -50,7 +50,8 @@ typedef struct myna_tensor_info {
 MYNA_API int myna_model_get_tensor(const myna_model *m, int64_t i, myna_tensor_info *out);
 /* Key and value (as text, long arrays shortened to max_items) of metadata entry i; returns the length of the value's text or a
  * negative code. key is borrowed; value gets at most n bytes with NUL. type: "u32", "str", "arr[f32,10]". */
-MYNA_API int64_t myna_model_get_meta(const myna_model *m, int64_t i, const char **key, char type[24], char *value, size_t n, int max_items);
+MYNA_API int64_t myna_model_get_meta(const myna_model *m, int64_t i, const char **key, char type[24], char *value,
+                                     size_t n, int max_items);
 /* Chat template of the file, NULL when there is none. */
 MYNA_API const char *myna_model_get_template(const myna_model *m);
 
@@ -64,10 +65,11 @@ typedef struct myna_tokenize_options {
   bool parse_special; /* control tokens written in the text become their ids */
 } myna_tokenize_options;
 /* Ids of text[0..n); returns how many there are (the first cap are written), negative on failure. Any bytes. Thread-safe. */
-MYNA_API int64_t myna_tokenize(const myna_model *m, const char *text, size_t n, const myna_tokenize_options *o, int32_t *ids, int64_t cap,
-                               myna_err *err);
+MYNA_API int64_t myna_tokenize(const myna_model *m, const char *text, size_t n, const myna_tokenize_options *o,
+                               int32_t *ids, int64_t cap, myna_err *err);
 /* Text of ids[0..n) as whole characters; returns the length (at most cap bytes are written, no NUL). special: control tokens are shown. */
-MYNA_API int64_t myna_detokenize(const myna_model *m, const int32_t *ids, int64_t n, bool special, char *buf, int64_t cap, myna_err *err);
+MYNA_API int64_t myna_detokenize(const myna_model *m, const int32_t *ids, int64_t n, bool special, char *buf,
+                                 int64_t cap, myna_err *err);
 /* Raw bytes of one token; returns the length. */
 MYNA_API int64_t myna_token_text(const myna_model *m, int32_t id, char *buf, int64_t cap);
 /* -1 when the model has none. */
@@ -81,38 +83,44 @@ MYNA_API bool myna_token_is_eog(const myna_model *m, int32_t id);
  * myna_sampling_default hold (a zero struct is right for most callers). With `set` every field means what its comment says for the value it
  * has, zero included: start from myna_sampling_default and change what you want. Defaults stand in brackets. */
 typedef struct myna_logit_bias {
-  int32_t id;  /* in the vocabulary */
-  float bias;  /* added to the logit before everything else; -INFINITY bans; entries of one id add up */
+  int32_t id; /* in the vocabulary */
+  float bias; /* added to the logit before everything else; -INFINITY bans; entries of one id add up */
 } myna_logit_bias;
 typedef struct myna_sampling {
   bool set;
-  uint64_t seed;            /* [0] counter-based: token i of the answer depends on the logits and (seed, i) only; 0 is a seed like any other */
-  float temperature;        /* [0.8] <= 0: greedy, the best of the candidates that the order leaves, the lower id among equals */
-  float dynatemp_range;     /* [0] > 0: the temperature goes from temperature - range (at least 0) to temperature + range with the entropy; 0: off */
-  float dynatemp_exponent;  /* [1] */
-  int32_t top_k;            /* [40] <= 0: off */
-  float top_p;              /* [0.95] 0 to 1; 1: off; 0: only the best (or min_keep) */
-  float min_p;              /* [0.05] >= 0; 0: off */
-  float typical_p;          /* [1] 0 to 1; 1: off */
-  float top_n_sigma;        /* [-1] <= 0: off */
-  float xtc_probability;    /* [0] 0 to 1; 0: off */
-  float xtc_threshold;      /* [0.1] >= 0; above 0.5: off */
-  int32_t min_keep;         /* [0] top_p, min_p, typical_p and xtc leave at least so many candidates */
-  int32_t repeat_last_n;    /* [64] tokens that the three penalties look back, prompt included; -1: the whole context; 0: off */
-  float repeat_penalty;     /* [1] > 0 (0 is an error); 1: off */
+  uint64_t
+      seed; /* [0] counter-based: token i of the answer depends on the logits and (seed, i) only; 0 is a seed like any other */
+  float
+      temperature; /* [0.8] <= 0: greedy, the best of the candidates that the order leaves, the lower id among equals */
+  float
+      dynatemp_range; /* [0] > 0: the temperature goes from temperature - range (at least 0) to temperature + range with the entropy; 0: off */
+  float dynatemp_exponent; /* [1] */
+  int32_t top_k;           /* [40] <= 0: off */
+  float top_p;             /* [0.95] 0 to 1; 1: off; 0: only the best (or min_keep) */
+  float min_p;             /* [0.05] >= 0; 0: off */
+  float typical_p;         /* [1] 0 to 1; 1: off */
+  float top_n_sigma;       /* [-1] <= 0: off */
+  float xtc_probability;   /* [0] 0 to 1; 0: off */
+  float xtc_threshold;     /* [0.1] >= 0; above 0.5: off */
+  int32_t min_keep;        /* [0] top_p, min_p, typical_p and xtc leave at least so many candidates */
+  int32_t
+      repeat_last_n; /* [64] tokens that the three penalties look back, prompt included; -1: the whole context; 0: off */
+  float repeat_penalty;                      /* [1] > 0 (0 is an error); 1: off */
   float frequency_penalty, presence_penalty; /* [0] any finite number; 0: off */
-  float dry_multiplier;     /* [0] >= 0; 0: off */
-  float dry_base;           /* [1.75] below 1: off */
-  int32_t dry_allowed_length; /* [2] repetitions shorter than this are free */
-  int32_t dry_penalty_last_n; /* [64] -1: the whole context; 0: off */
-  const char *const *dry_breakers; /* [NULL] strings that end repetitions, the first 40 bytes of each count; NULL: "\n", ":", "\"", "*" */
-  int n_dry_breakers;       /* 0 with dry_breakers not NULL: none. A file without tokenizer has none */
-  int mirostat;             /* [0] 1 or 2: mirostat of that version, after bias and temperature and instead of everything in `order` */
+  float dry_multiplier;                      /* [0] >= 0; 0: off */
+  float dry_base;                            /* [1.75] below 1: off */
+  int32_t dry_allowed_length;                /* [2] repetitions shorter than this are free */
+  int32_t dry_penalty_last_n;                /* [64] -1: the whole context; 0: off */
+  const char *const *
+      dry_breakers; /* [NULL] strings that end repetitions, the first 40 bytes of each count; NULL: "\n", ":", "\"", "*" */
+  int n_dry_breakers; /* 0 with dry_breakers not NULL: none. A file without tokenizer has none */
+  int mirostat; /* [0] 1 or 2: mirostat of that version, after bias and temperature and instead of everything in `order` */
   float mirostat_tau, mirostat_eta; /* [5, 0.1] target surprise in bits, learning rate; >= 0 */
-  const myna_logit_bias *bias; /* [n_bias] or NULL */
+  const myna_logit_bias *bias;      /* [n_bias] or NULL */
   int n_bias;
-  bool ignore_eos;          /* every end token is banned */
-  const char *order;        /* [NULL: "edskypmxt"] what is applied, in this order: e penalties, d DRY, s top_n_sigma, k top_k, y typical_p, p top_p,
+  bool ignore_eos; /* every end token is banned */
+  const char *
+      order; /* [NULL: "edskypmxt"] what is applied, in this order: e penalties, d DRY, s top_n_sigma, k top_k, y typical_p, p top_p,
                                m min_p, x xtc, t temperature; letters may be left out or repeat; at most 31 */
 } myna_sampling;
 /* Fills every field with its default and `set` with true. */
@@ -121,16 +129,16 @@ MYNA_API void myna_sampling_default(myna_sampling *s);
 /* ---- engine ---- */
 
 typedef struct myna_engine_options {
-  int n_threads;       /* 0: physical cores within affinity and quota */
+  int n_threads; /* 0: physical cores within affinity and quota */
   bool pin;
-  int64_t n_ctx;       /* positions per sequence; 0: what the model was trained for (at most 4096 unless asked) */
-  int64_t n_seq;       /* sequences at once; 0: 8 */
-  int64_t n_batch;     /* tokens per step; 0: 512 */
-  int64_t kv_tokens;   /* positions in the page pool over all sequences; 0: n_ctx * min(n_seq, what fits) */
-  myna_dtype kv_type;  /* with kv_type_set: F32, F16, BF16 for keys and values; else by the weights (decision 11) */
+  int64_t n_ctx;      /* positions per sequence; 0: what the model was trained for (at most 4096 unless asked) */
+  int64_t n_seq;      /* sequences at once; 0: 8 */
+  int64_t n_batch;    /* tokens per step; 0: 512 */
+  int64_t kv_tokens;  /* positions in the page pool over all sequences; 0: n_ctx * min(n_seq, what fits) */
+  myna_dtype kv_type; /* with kv_type_set: F32, F16, BF16 for keys and values; else by the weights (decision 11) */
   bool kv_type_set;
-  bool exact;          /* float activations and F32 KV for any file */
-  int64_t mem_limit;   /* bytes of private memory + mapped file; 0: none */
+  bool exact;              /* float activations and F32 KV for any file */
+  int64_t mem_limit;       /* bytes of private memory + mapped file; 0: none */
   bool mem_weights_cached; /* leave the mapped file out of the limit */
 } myna_engine_options;
 MYNA_API int myna_engine_new(myna_engine **out, myna_model *m, const myna_engine_options *o, myna_err *err);
@@ -144,28 +152,39 @@ typedef struct myna_memory {
 MYNA_API int myna_memory_plan(myna_model *m, const myna_engine_options *o, myna_memory *out, myna_err *err);
 
 typedef enum myna_finish {
-  MYNA_FINISH_NONE, MYNA_FINISH_STOP /* end token */, MYNA_FINISH_STRING /* stop string */, MYNA_FINISH_LENGTH, MYNA_FINISH_CONTEXT,
-  MYNA_FINISH_CANCELLED, MYNA_FINISH_ERROR
+  MYNA_FINISH_NONE,
+  MYNA_FINISH_STOP /* end token */,
+  MYNA_FINISH_STRING /* stop string */,
+  MYNA_FINISH_LENGTH,
+  MYNA_FINISH_CONTEXT,
+  MYNA_FINISH_CANCELLED,
+  MYNA_FINISH_ERROR
 } myna_finish;
 
 typedef struct myna_request {
   const int32_t *tokens; /* the whole prompt, [n_tokens] >= 1; copied */
   int64_t n_tokens;
-  int64_t max_tokens;    /* generated; 0: until the end or the context is full; -1 the same */
+  int64_t max_tokens; /* generated; 0: until the end or the context is full; -1 the same */
   myna_sampling sampling;
   const char *const *stop; /* stop strings, matched on text across token borders, never emitted; copied */
   int n_stop;
-  bool context_shift;    /* when the context is full: drop the oldest half after n_keep and recompute; else FINISH_CONTEXT */
+  bool
+      context_shift; /* when the context is full: drop the oldest half after n_keep and recompute; else FINISH_CONTEXT */
   int64_t n_keep;
   bool want_logits;      /* prompt evaluation only: every prompt row's logits come as events of kind LOGITS */
   bool no_text;          /* do not detokenize: events carry ids only (files without tokenizer) */
   const int32_t *forced; /* NULL, or [n_forced]: token i of the answer is forced[i] instead of sampled (bench, tests) */
   int64_t n_forced;
-  int n_probs;           /* top log-probabilities per token in the event, <= 20 */
-  void *user;            /* comes back in events */
+  int n_probs; /* top log-probabilities per token in the event, <= 20 */
+  void *user;  /* comes back in events */
 } myna_request;
 
-typedef enum myna_event_kind { MYNA_EVENT_TOKEN, MYNA_EVENT_LOGITS, MYNA_EVENT_PROGRESS, MYNA_EVENT_DONE } myna_event_kind;
+typedef enum myna_event_kind {
+  MYNA_EVENT_TOKEN,
+  MYNA_EVENT_LOGITS,
+  MYNA_EVENT_PROGRESS,
+  MYNA_EVENT_DONE
+} myna_event_kind;
 
 typedef struct myna_timings {
   double queue_s, prompt_s, gen_s, first_token_s; /* seconds; first_token_s since submit */
@@ -173,22 +192,23 @@ typedef struct myna_timings {
 } myna_timings;
 
 typedef struct myna_event {
-  int64_t id;           /* request */
+  int64_t id; /* request */
   myna_event_kind kind;
   void *user;
   int32_t token;
-  const char *text;     /* whole characters that became certain with this token (may be empty); borrowed until the next call */
+  const char
+      *text; /* whole characters that became certain with this token (may be empty); borrowed until the next call */
   int64_t text_len;
-  const float *logits;  /* LOGITS: [n_rows, n_vocab] of prompt rows first_row..; borrowed until the next call */
+  const float *logits; /* LOGITS: [n_rows, n_vocab] of prompt rows first_row..; borrowed until the next call */
   int64_t first_row, n_rows, n_vocab;
-  float logprob;        /* of the token under the unmodified distribution, when n_probs > 0 */
+  float logprob; /* of the token under the unmodified distribution, when n_probs > 0 */
   int n_top;
-  const int32_t *top_ids;     /* [n_top] */
+  const int32_t *top_ids; /* [n_top] */
   const float *top_logprobs;
-  int64_t n_done, n_total;    /* PROGRESS: prompt tokens */
-  myna_finish finish;   /* DONE */
-  myna_err err;         /* DONE with FINISH_ERROR */
-  myna_timings timings; /* DONE */
+  int64_t n_done, n_total; /* PROGRESS: prompt tokens */
+  myna_finish finish;      /* DONE */
+  myna_err err;            /* DONE with FINISH_ERROR */
+  myna_timings timings;    /* DONE */
 } myna_event;
 
 /* Queues a request; *id is > 0. Refuses (MYNA_E_ARG, MYNA_E_LIMIT) what can never run. Thread-safe. */
@@ -201,7 +221,8 @@ MYNA_API int myna_cancel(myna_engine *e, int64_t id);
 MYNA_API int myna_next_event(myna_engine *e, int timeout_ms, myna_event *out);
 
 typedef struct myna_engine_stats {
-  int64_t n_steps, n_prompt_tokens, n_gen_tokens, n_running, n_queued, pages_total, pages_used, pages_shared, tokens_reused;
+  int64_t n_steps, n_prompt_tokens, n_gen_tokens, n_running, n_queued, pages_total, pages_used, pages_shared,
+      tokens_reused;
   int64_t n_threads, n_ctx, n_batch, n_seq;
   const char *kv_type, *cpu_level;
   myna_memory memory;
@@ -215,8 +236,9 @@ MYNA_API void myna_engine_get_stats(const myna_engine *e, myna_engine_stats *out
 MYNA_API int myna_session_new(myna_session **out, myna_model *m, const myna_engine_options *o, myna_err *err);
 MYNA_API void myna_session_free(myna_session *s);
 /* Runs one request to its end; on_event (may be NULL) sees every event and returns false to cancel. */
-MYNA_API int myna_session_run(myna_session *s, const myna_request *r, bool (*on_event)(void *user, const myna_event *ev), void *user,
-                              myna_timings *out, myna_finish *finish, myna_err *err);
+MYNA_API int myna_session_run(myna_session *s, const myna_request *r,
+                              bool (*on_event)(void *user, const myna_event *ev), void *user, myna_timings *out,
+                              myna_finish *finish, myna_err *err);
 
 /* Process-wide facts for a crash handler: fills path and offset when addr lies in a mapped model file. Async-signal-safe. */
 MYNA_API bool myna_mapped_file_at(const void *addr, const char **path, size_t *offset);

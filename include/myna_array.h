@@ -107,13 +107,14 @@ MYNA_API double myna_item(myna_array *a, myna_err *err);
  * Broadcasting as in NumPy. Float results of mixed floats: the wider; int with float: the float; comparisons
  * give BOOL. F16 and BF16 compute in F32 and round once. Axes may be negative. */
 
-#define MYNA_UNARY_LIST(X)                                                                         \
-  X(neg) X(abs) X(sign) X(exp) X(expm1) X(log) X(log1p) X(sqrt) X(rsqrt) X(square) X(reciprocal)   \
-  X(sin) X(cos) X(tanh) X(sigmoid) X(erf) X(floor) X(ceil) X(round) X(logical_not) X(relu)         \
-  X(silu) X(gelu) X(gelu_tanh) X(softplus)
-#define MYNA_BINARY_LIST(X)                                                                        \
-  X(add) X(sub) X(mul) X(div) X(pow) X(maximum) X(minimum) X(remainder)                            \
-  X(eq) X(ne) X(lt) X(le) X(gt) X(ge) X(logical_and) X(logical_or)
+#define MYNA_UNARY_LIST(X)                                                                                      \
+  X(neg)                                                                                                        \
+  X(abs) X(sign) X(exp) X(expm1) X(log) X(log1p) X(sqrt) X(rsqrt) X(square) X(reciprocal) X(sin) X(cos) X(tanh) \
+      X(sigmoid) X(erf) X(floor) X(ceil) X(round) X(logical_not) X(relu) X(silu) X(gelu) X(gelu_tanh) X(softplus)
+#define MYNA_BINARY_LIST(X)                                                                                         \
+  X(add)                                                                                                            \
+  X(sub) X(mul) X(div) X(pow) X(maximum) X(minimum) X(remainder) X(eq) X(ne) X(lt) X(le) X(gt) X(ge) X(logical_and) \
+      X(logical_or)
 
 /* Element-wise: same shape. Rounding is to nearest even; sign(0) = 0; gelu is exact (erf). */
 #define X(name) MYNA_API myna_array *myna_##name(myna_ctx *c, myna_array *a);
@@ -162,7 +163,8 @@ MYNA_API myna_array *myna_expand_dims(myna_ctx *c, myna_array *a, int axis);
 MYNA_API myna_array *myna_squeeze(myna_ctx *c, myna_array *a, int axis);
 MYNA_API myna_array *myna_broadcast_to(myna_ctx *c, myna_array *a, const int64_t *shape, int n_dims);
 /* start, stop, step: [ndim]; stop INT64_MAX: to the end; step NULL: ones, negative steps allowed. */
-MYNA_API myna_array *myna_slice(myna_ctx *c, myna_array *a, const int64_t *start, const int64_t *stop, const int64_t *step);
+MYNA_API myna_array *myna_slice(myna_ctx *c, myna_array *a, const int64_t *start, const int64_t *stop,
+                                const int64_t *step);
 /* [start, stop) of one axis. */
 MYNA_API myna_array *myna_slice_axis(myna_ctx *c, myna_array *a, int axis, int64_t start, int64_t stop);
 /* a with a[start : start + update.shape] = update. */
@@ -183,8 +185,10 @@ MYNA_API myna_array *myna_scatter_add(myna_ctx *c, myna_array *a, myna_array *in
 MYNA_API myna_array *myna_scatter(myna_ctx *c, myna_array *a, myna_array *indices, myna_array *updates, int axis);
 
 /* Counter-based random numbers: the same key gives the same numbers on every machine and split. */
-MYNA_API myna_array *myna_random_uniform(myna_ctx *c, uint64_t key, const int64_t *shape, int n_dims, double lo, double hi);
-MYNA_API myna_array *myna_random_normal(myna_ctx *c, uint64_t key, const int64_t *shape, int n_dims, double mean, double std);
+MYNA_API myna_array *myna_random_uniform(myna_ctx *c, uint64_t key, const int64_t *shape, int n_dims, double lo,
+                                         double hi);
+MYNA_API myna_array *myna_random_normal(myna_ctx *c, uint64_t key, const int64_t *shape, int n_dims, double mean,
+                                        double std);
 /* One I32 index per row of logits [..., n]. */
 MYNA_API myna_array *myna_random_categorical(myna_ctx *c, uint64_t key, myna_array *logits);
 
@@ -196,16 +200,17 @@ MYNA_API myna_array *myna_rms_norm(myna_ctx *c, myna_array *x, myna_array *w, do
 MYNA_API myna_array *myna_layer_norm(myna_ctx *c, myna_array *x, myna_array *w, myna_array *b, double eps);
 
 typedef struct myna_rope_options {
-  int64_t n_rot;      /* rotated dimensions; 0: all of the last axis */
-  bool interleaved;   /* pairs (2i, 2i+1); else (i, i + n_rot/2) */
-  double base;        /* 0: 10000 */
-  double freq_scale;  /* 0: 1. Linear scaling by factor s is 1/s */
+  int64_t n_rot;                                        /* rotated dimensions; 0: all of the last axis */
+  bool interleaved;                                     /* pairs (2i, 2i+1); else (i, i + n_rot/2) */
+  double base;                                          /* 0: 10000 */
+  double freq_scale;                                    /* 0: 1. Linear scaling by factor s is 1/s */
   double ext_factor, attn_factor, beta_fast, beta_slow; /* YaRN; ext_factor 0: none; attn_factor 0: 1 */
   int64_t orig_ctx;
   bool inverse;
 } myna_rope_options;
 /* x [n_tok, n_head, dim], pos I32 [n_tok], factors F32 [n_rot/2] or NULL. */
-MYNA_API myna_array *myna_rope(myna_ctx *c, myna_array *x, myna_array *pos, myna_array *factors, const myna_rope_options *o);
+MYNA_API myna_array *myna_rope(myna_ctx *c, myna_array *x, myna_array *pos, myna_array *factors,
+                               const myna_rope_options *o);
 
 typedef struct myna_attention_options {
   double scale;   /* 0: 1/sqrt(dim_k) */
@@ -216,13 +221,14 @@ typedef struct myna_attention_options {
 /* q [n_batch, n_q, n_head, dim_k], k [n_batch, n_k, n_kv_head, dim_k], v [n_batch, n_k, n_kv_head, dim_v]; n_head a
  * multiple of n_kv_head (GQA); mask [n_batch or 1, n_q, n_k] BOOL (true: seen) or NULL; sinks [n_head] or NULL.
  * Gives [n_batch, n_q, n_head, dim_v]. */
-MYNA_API myna_array *myna_attention(myna_ctx *c, myna_array *q, myna_array *k, myna_array *v, myna_array *mask, myna_array *sinks,
-                                    const myna_attention_options *o);
+MYNA_API myna_array *myna_attention(myna_ctx *c, myna_array *q, myna_array *k, myna_array *v, myna_array *mask,
+                                    myna_array *sinks, const myna_attention_options *o);
 
 /* x [..., n_in] times the transpose of w [n_out, n_in] (any storage type) plus bias [n_out] or NULL. */
 MYNA_API myna_array *myna_linear(myna_ctx *c, myna_array *x, myna_array *w, myna_array *bias);
 /* The same for n <= 8 weights sharing x; they need not be of one type. biases NULL or [n] (entries may be NULL). */
-MYNA_API int myna_linear_list(myna_ctx *c, myna_array *x, myna_array *const *w, myna_array *const *biases, int n, myna_array **out);
+MYNA_API int myna_linear_list(myna_ctx *c, myna_array *x, myna_array *const *w, myna_array *const *biases, int n,
+                              myna_array **out);
 typedef enum myna_act { MYNA_ACT_SILU = 1, MYNA_ACT_GELU_TANH, MYNA_ACT_GELU, MYNA_ACT_RELU } myna_act;
 /* act(a) * b. */
 MYNA_API myna_array *myna_gated(myna_ctx *c, myna_act act, myna_array *a, myna_array *b);
@@ -235,10 +241,11 @@ typedef enum myna_router { MYNA_ROUTER_SOFTMAX, MYNA_ROUTER_SOFTMAX_SELECTED, MY
 /* Expert routing: logits [n_tok, n_expert] to ids I32 [n_tok, k] (descending score, ties by lower index) and weights
  * F32 [n_tok, k]: softmax over all then selected, softmax over the selected, or sigmoid; normalised to sum 1 when
  * `normalise`, then times `scale`. bias [n_expert] or NULL only changes the selection. */
-MYNA_API int myna_route(myna_ctx *c, myna_array *logits, myna_array *bias, int64_t k, myna_router router, bool normalise, double scale,
-                        myna_array **ids, myna_array **weights);
+MYNA_API int myna_route(myna_ctx *c, myna_array *logits, myna_array *bias, int64_t k, myna_router router,
+                        bool normalise, double scale, myna_array **ids, myna_array **weights);
 /* Expert e = ids[t, s]: out[t, s] = w[e] x, w [n_expert, n_out, n_in]; x [n_tok, n_in] or [n_tok, k, n_in]. */
-MYNA_API int myna_expert_linear_list(myna_ctx *c, myna_array *x, myna_array *const *w, int n, myna_array *ids, myna_array **out);
+MYNA_API int myna_expert_linear_list(myna_ctx *c, myna_array *x, myna_array *const *w, int n, myna_array *ids,
+                                     myna_array **out);
 /* sum over s ascending of y[t, s, :] * weights[t, s]; y [n_tok, k, n] gives [n_tok, n]. */
 MYNA_API myna_array *myna_expert_sum(myna_ctx *c, myna_array *y, myna_array *weights);
 /* Mean over rows of -log softmax(logits)[target]; targets I32 [n] (negative: not counted), logits [n, n_vocab]. */
@@ -246,7 +253,7 @@ MYNA_API myna_array *myna_cross_entropy(myna_ctx *c, myna_array *logits, myna_ar
 
 /* Paged KV of one layer below the engine: a pool of bytes (a state) and I32 page tables. */
 typedef struct myna_kv_layout {
-  myna_dtype type;                  /* F32, F16 or BF16 */
+  myna_dtype type; /* F32, F16 or BF16 */
   int64_t n_kv_head, dim_k, dim_v;
   int64_t page_stride, layer_offset; /* bytes: page p of this layer at p * page_stride + layer_offset */
 } myna_kv_layout;
@@ -254,11 +261,12 @@ typedef struct myna_kv_layout {
 MYNA_API int64_t myna_kv_page_bytes(const myna_kv_layout *l);
 /* Effect: stores k [n_tok, n_kv_head, dim_k], v [n_tok, n_kv_head, dim_v] for (seq[i], pos[i]); table I32
  * [n_seq, table_len]; rows with seq < 0 are skipped. Returns the next version of pool. */
-MYNA_API myna_array *myna_kv_write(myna_ctx *c, myna_array *pool, myna_array *k, myna_array *v, myna_array *table, myna_array *seq,
-                                   myna_array *pos, const myna_kv_layout *l);
+MYNA_API myna_array *myna_kv_write(myna_ctx *c, myna_array *pool, myna_array *k, myna_array *v, myna_array *table,
+                                   myna_array *seq, myna_array *pos, const myna_kv_layout *l);
 /* q [n_tok, n_head, dim_k] over the pages: token i sees positions <= pos[i] of seq[i]. Gives [n_tok, n_head, dim_v]. */
-MYNA_API myna_array *myna_attention_paged(myna_ctx *c, myna_array *q, myna_array *pool, myna_array *table, myna_array *seq,
-                                          myna_array *pos, myna_array *sinks, const myna_kv_layout *l, const myna_attention_options *o);
+MYNA_API myna_array *myna_attention_paged(myna_ctx *c, myna_array *q, myna_array *pool, myna_array *table,
+                                          myna_array *seq, myna_array *pos, myna_array *sinks, const myna_kv_layout *l,
+                                          const myna_attention_options *o);
 
 /* ---- gradients ---- */
 
@@ -267,7 +275,8 @@ MYNA_API myna_array *myna_attention_paged(myna_ctx *c, myna_array *q, myna_array
 MYNA_API int myna_grad(myna_ctx *c, myna_array *value, myna_array *const *wrt, int n, myna_array **grads);
 /* The same for a function of args[n]: value = fn(c, user, args). */
 typedef myna_array *(*myna_fn)(myna_ctx *c, void *user, myna_array *const *args, int n);
-MYNA_API myna_array *myna_value_and_grad(myna_ctx *c, myna_fn fn, void *user, myna_array *const *args, int n, myna_array **grads);
+MYNA_API myna_array *myna_value_and_grad(myna_ctx *c, myna_fn fn, void *user, myna_array *const *args, int n,
+                                         myna_array **grads);
 
 /* ---- plans ---- */
 
@@ -278,8 +287,8 @@ typedef struct myna_plan_options {
 } myna_plan_options;
 /* Compiles what `outputs` need. inputs: every placeholder and state it depends on, in binding order. The plan holds what it
  * needs of the graph; weights must outlive it. Freed with myna_plan_free. */
-MYNA_API int myna_plan_new(myna_plan **out, myna_ctx *c, myna_array *const *inputs, int n_inputs, myna_array *const *outputs, int n_outputs,
-                           const myna_plan_options *o, myna_err *err);
+MYNA_API int myna_plan_new(myna_plan **out, myna_ctx *c, myna_array *const *inputs, int n_inputs,
+                           myna_array *const *outputs, int n_outputs, const myna_plan_options *o, myna_err *err);
 MYNA_API void myna_plan_free(myna_plan *p);
 /* Replays: data[i] is the contiguous memory of inputs[i] (states are written in place), sym the values (each <= its maximum). No
  * allocation, no system call but futex. Results: myna_plan_output, valid until the next run. */

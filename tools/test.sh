@@ -106,6 +106,11 @@ stage_fuzz() { # 60 seconds in all, shared by the fuzzers
   return $rc
 }
 
+stage_howto() { # the examples of docs/HOWTO-*.md build as written
+  python3 tools/check_howto.py >"$log/howto.log" 2>&1 || { tail -40 "$log/howto.log"; return 1; }
+  tail -1 "$log/howto.log" | sed 's/^/  /'
+}
+
 stage_tidy() { # clang-tidy over src/, at most 4 minutes
   local tidy
   tidy=$(command -v clang-tidy-14 || command -v clang-tidy) || { echo "  skipped, no clang-tidy"; return 0; }
@@ -128,7 +133,7 @@ stage_tidy() { # clang-tidy over src/, at most 4 minutes
   return 0
 }
 
-all="checks unit asan gcc tsan arm64 fuzz tidy"
+all="checks unit howto asan gcc tsan arm64 fuzz tidy"
 stages=${*:-$all}
 summary=
 failed=0

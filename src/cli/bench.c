@@ -43,11 +43,11 @@ static int32_t *random_tokens(bench *b, int64_t n) {
 
 /* ---- requests ---- */
 
-/* What n requests did while all of them were generating: from the step that gave the last of them its first token until one ended. */
+/* What n requests did. Between `all` and `end` all of them were generating: from the last of their first tokens until one ended. */
 typedef struct window {
   bool seen[MAX_TOGETHER];
-  int64_t tokens;
-  double start, end;
+  int64_t tokens, tokens_all;   /* behind the first of each; those between all and end */
+  double first, all, end, last; /* of the clock, 0: not yet */
 } window;
 
 /* Waits for the end of n requests, whose user pointers are places of w->seen. False on an error (told) or Ctrl-C. */
@@ -56,16 +56,20 @@ static bool wait_all(bench *b, int n, window *w, myna_timings *last) {
   while (done < n && !interrupted) {
     myna_event ev;
     if (myna_next_event(b->e, 200, &ev) <= 0) continue;
-    if (ev.kind == MYNA_EVENT_TOKEN) {
-      bool *seen = ev.user;
-      if (started == n && w->end == 0) w->tokens++;
-      if (!*seen && ++started == n) w->start = now();
+    bool *seen = ev.user;
+    if (ev.kind == MYNA_EVENT_TOKEN && *seen) {
+      w->tokens++;
+      if (w->all > 0 && done == 0) w->tokens_all++;
+    } else if (ev.kind == MYNA_EVENT_TOKEN) {
       *seen = true;
+      if (started++ == 0) w->first = now();
+      if (started == n) w->all = now();
+    } else if (ev.kind == MYNA_EVENT_DONE) {
+      if (ev.finish == MYNA_FINISH_ERROR) return fail(&ev.err), false;
+      w->last = now();
+      if (done++ == 0) w->end = w->last;
+      if (last) *last = ev.timings;
     }
-    if (ev.kind != MYNA_EVENT_DONE) continue;
-    if (ev.finish == MYNA_FINISH_ERROR) return fail(&ev.err), false;
-    if (done++ == 0) w->end = now();
-    if (last) *last = ev.timings;
   }
   return !interrupted;
 }
@@ -73,7 +77,13 @@ static bool wait_all(bench *b, int n, window *w, myna_timings *last) {
 static bool submit(bench *b, const int32_t *ids, int64_t n, const int32_t *forced, int64_t n_forced, bool *seen) {
   myna_err err = {0};
   int64_t id;
-  myna_request r = {.tokens = ids, .n_tokens = n, .max_tokens = n_forced, .forced = forced, .n_forced = n_forced, .no_text = true, .user = seen};
+  myna_request r = {.tokens = ids,
+                    .n_tokens = n,
+                    .max_tokens = n_forced,
+                    .forced = forced,
+                    .n_forced = n_forced,
+                    .no_text = true,
+                    .user = seen};
   if (myna_submit(b->e, &r, &id, &err) == 0) return true;
   return fail(&err), false;
 }
@@ -118,7 +128,10 @@ static double time_together(bench *b, int64_t n, int64_t depth, int together) {
   ok = ok && wait_all(b, together, &w, NULL);
   free(ids);
   free(forced);
-  return ok && w.tokens > 0 && w.end > w.start ? (double)w.tokens / (w.end - w.start) : -1;
+  if (!ok) return -1;
+  /* A tiny model may end its first answers before the last request arrives: then the whole time counts. */
+  if (w.tokens_all > n * together / 2 && w.end > w.all) return (double)w.tokens_all / (w.end - w.all);
+  return w.last > w.first ? (double)w.tokens / (w.last - w.first) : -1;
 }
 
 /* ---- rows ---- */
@@ -155,7 +168,9 @@ static bool measure(bench *b, int64_t n, int64_t depth, int together) {
   for (int i = -warm; i < b->o->repeats; i++) {
     progress_show(&p, i + warm, (double)b->o->repeats + warm, "");
     int64_t len = i < 0 && together && n > 2 ? 2 : n;
-    double x = together == 0 ? time_prompt(b, n, depth) : together == 1 ? time_gen(b, len, depth) : time_together(b, len, depth, together);
+    double x = together == 0   ? time_prompt(b, n, depth)
+               : together == 1 ? time_gen(b, len, depth)
+                               : time_together(b, len, depth, together);
     if (x < 0) break;
     if (i >= 0) r->samples[r->n++] = x;
   }
@@ -169,7 +184,8 @@ static bool measure(bench *b, int64_t n, int64_t depth, int together) {
   return true;
 }
 
-static bool measure_all(bench *b, const int64_t *pp, int n_pp, const int64_t *tg, int n_tg, const int64_t *depth, int n_depth, const int64_t *together, int n_together) {
+static bool measure_all(bench *b, const int64_t *pp, int n_pp, const int64_t *tg, int n_tg, const int64_t *depth,
+                        int n_depth, const int64_t *together, int n_together) {
   for (int d = 0; d < n_depth; d++) {
     for (int i = 0; i < n_pp; i++)
       if (pp[i] > 0 && !measure(b, pp[i], depth[d], 0)) return false;
@@ -189,8 +205,9 @@ static void print_md(const bench *b, int i) {
   if (i == 0)
     printf("| model | type | size | params | threads | cpu | test | t/s | GB/s | GOP/s |\n"
            "| --- | --- | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: |\n");
-  printf("| %s | %s | %s | %.2f M | %lld | %s | %s | %.2f ± %.2f | %.1f | %.0f |\n", printable(name), b->info.weight_type, human_bytes(b->info.file_bytes, size),
-         (double)b->info.n_params / 1e6, (long long)b->stats.n_threads, b->stats.cpu_level, r->name, r->avg, r->stddev, r->gbps, r->gops);
+  printf("| %s | %s | %s | %.2f M | %lld | %s | %s | %.2f ± %.2f | %.1f | %.0f |\n", printable(name),
+         b->info.weight_type, human_bytes(b->info.file_bytes, size), (double)b->info.n_params / 1e6,
+         (long long)b->stats.n_threads, b->stats.cpu_level, r->name, r->avg, r->stddev, r->gbps, r->gops);
 }
 
 static void print_csv(const bench *b, int i) {
@@ -200,15 +217,17 @@ static void print_csv(const bench *b, int i) {
   for (char *p = printable(name); *p; p++)
     if (*p == '"') *p = '\'';
   if (i == 0) printf("name,model,type,n_threads,avg_ts,stddev_ts,gbps,gops\n");
-  printf("%s,\"%s\",%s,%lld,%.6f,%.6f,%.3f,%.3f\n", r->name, name, b->info.weight_type, (long long)b->stats.n_threads, r->avg, r->stddev, r->gbps, r->gops);
+  printf("%s,\"%s\",%s,%lld,%.6f,%.6f,%.3f,%.3f\n", r->name, name, b->info.weight_type, (long long)b->stats.n_threads,
+         r->avg, r->stddev, r->gbps, r->gops);
 }
 
 static void print_json(const bench *b, int i) {
   const row *r = &b->rows[i];
-  printf("%s{\"name\":\"%s\",\"model\":", i ? ",\n" : "", r->name);
+  printf("%s\n{\"name\":\"%s\",\"model\":", i ? "," : "", r->name);
   json_string(stdout, b->info.file, strlen(b->info.file));
-  printf(",\"type\":\"%s\",\"n_threads\":%lld,\"cpu\":\"%s\",\"kv_type\":\"%s\",\"avg_ts\":%.6f,\"stddev_ts\":%.6f,\"samples_ts\":[", b->info.weight_type, (long long)b->stats.n_threads,
-         b->stats.cpu_level, b->stats.kv_type, r->avg, r->stddev);
+  printf(",\"type\":\"%s\",\"n_threads\":%lld,\"cpu\":\"%s\",\"kv_type\":\"%s\",", b->info.weight_type,
+         (long long)b->stats.n_threads, b->stats.cpu_level, b->stats.kv_type);
+  printf("\"avg_ts\":%.6f,\"stddev_ts\":%.6f,\"samples_ts\":[", r->avg, r->stddev);
   for (int k = 0; k < r->n; k++) printf("%s%.6f", k ? "," : "", r->samples[k]);
   printf("],\"gbps\":%.3f,\"gops\":%.3f}", r->gbps, r->gops);
 }
@@ -234,7 +253,8 @@ static double meta_number(const myna_model *m, int64_t n_meta, const char *tail)
 
 /* A token's row is all that is read of an embedding beside a separate head; of experts, those that one token uses. */
 static void count_weights(bench *b, const myna_model *m) {
-  double all = meta_number(m, b->info.n_meta, ".expert_count"), used = meta_number(m, b->info.n_meta, ".expert_used_count");
+  double all = meta_number(m, b->info.n_meta, ".expert_count"),
+         used = meta_number(m, b->info.n_meta, ".expert_used_count");
   double share = all > 0 && used > 0 ? used / all : 1, embd_bytes = 0, embd_weights = 0;
   bool head = false;
   for (int64_t i = 0; i < b->info.n_tensors; i++) {
@@ -256,7 +276,10 @@ static int numbers(const list *l, int64_t fallback, int64_t lo, int64_t hi, cons
   for (int i = 0; i < l->n; i++) {
     char *end;
     out[i] = strtoll(l->items[i], &end, 10);
-    if (*end || out[i] < lo || out[i] > hi) return usage("%s %s: numbers from %lld to %lld with commas between", name, l->items[i], (long long)lo, (long long)hi), -1;
+    if (*end || out[i] < lo || out[i] > hi)
+      return usage("%s %s: numbers from %lld to %lld with commas between", name, l->items[i], (long long)lo,
+                   (long long)hi),
+             -1;
   }
   return l->n ? l->n : 1;
 }
@@ -273,16 +296,21 @@ int cmd_bench(options *o) {
   myna_engine_options eo;
   bench b = {.o = o, .random = 88172645463325252ull, .format = o->json ? "json" : o->output ? o->output : "md"};
   int64_t pp[64], tg[64], depth[64], together[64];
-  int n_pp = numbers(&o->bench_prompt, 512, 0, MAX_LENGTH, "--n-prompt", pp), n_tg = numbers(&o->bench_gen, 128, 0, MAX_LENGTH, "--n-gen", tg);
-  int n_depth = numbers(&o->bench_depth, 0, 0, MAX_LENGTH, "--n-depth", depth), n_together = numbers(&o->bench_batch, 1, 1, MAX_TOGETHER, "--n-batch-decode", together);
+  int n_pp = numbers(&o->bench_prompt, 512, 0, MAX_LENGTH, "--n-prompt", pp),
+      n_tg = numbers(&o->bench_gen, 128, 0, MAX_LENGTH, "--n-gen", tg);
+  int n_depth = numbers(&o->bench_depth, 0, 0, MAX_LENGTH, "--n-depth", depth),
+      n_together = numbers(&o->bench_batch, 1, 1, MAX_TOGETHER, "--n-batch-decode", together);
   if (n_pp < 0 || n_tg < 0 || n_depth < 0 || n_together < 0) return EXIT_USAGE;
   if (largest(pp, n_pp) + largest(tg, n_tg) == 0) return usage("nothing to measure: --n-prompt and --n-gen are 0");
-  if (o->repeats < 1 || o->repeats > MAX_REPEATS) return usage("--repetitions %lld: 1 to %d", (long long)o->repeats, MAX_REPEATS);
-  if (strcmp(b.format, "md") != 0 && strcmp(b.format, "csv") != 0 && strcmp(b.format, "json") != 0) return usage("--output %s: md, csv or json", b.format);
+  if (o->repeats < 1 || o->repeats > MAX_REPEATS)
+    return usage("--repetitions %lld: 1 to %d", (long long)o->repeats, MAX_REPEATS);
+  if (strcmp(b.format, "md") != 0 && strcmp(b.format, "csv") != 0 && strcmp(b.format, "json") != 0)
+    return usage("--output %s: md, csv or json", b.format);
   int rc = engine_options(o, &eo);
   if (rc == 0) rc = open_model(o, false, &m);
   if (rc) return rc;
-  int64_t most = largest(together, n_together), need_pp = largest(pp, n_pp) + 1, need_tg = largest(tg, n_tg) + 1 + (most > 1 ? most : 1);
+  int64_t most = largest(together, n_together), need_pp = largest(pp, n_pp) + 1,
+          need_tg = largest(tg, n_tg) + 1 + (most > 1 ? most : 1);
   eo.n_ctx = largest(depth, n_depth) + (need_pp > need_tg ? need_pp : need_tg);
   eo.n_seq = most + 1;
   myna_model_get_info(m, &b.info);
@@ -293,7 +321,7 @@ int cmd_bench(options *o) {
     myna_engine_get_stats(b.e, &b.stats);
     if (strcmp(b.format, "json") == 0) printf("[");
     rc = measure_all(&b, pp, n_pp, tg, n_tg, depth, n_depth, together, n_together) ? 0 : EXIT_FAIL;
-    if (strcmp(b.format, "json") == 0) printf("]\n");
+    if (strcmp(b.format, "json") == 0) printf("\n]\n");
   }
   myna_engine_free(b.e);
   myna_model_close(m);

@@ -67,10 +67,11 @@ void print_help(FILE *f, const char *cmd);
 
 extern volatile sig_atomic_t interrupted; /* the signal that asked to stop, 0 so far */
 void install_signals(void);
-int fail(const myna_err *err);                                                   /* prints "myna: ..." and returns EXIT_FAIL */
-int failed(const char *fmt, ...) __attribute__((format(printf, 1, 2)));          /* the same with a text of our own */
-int usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));           /* prints and returns EXIT_USAGE */
-void note(const options *o, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* "myna: ..." to stderr unless quiet */
+int fail(const myna_err *err);                                          /* prints "myna: ..." and returns EXIT_FAIL */
+int failed(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* the same with a text of our own */
+int usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));  /* prints and returns EXIT_USAGE */
+void note(const options *o, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3))); /* "myna: ..." to stderr unless quiet */
 /* Keeps the first reason why standard output cannot be written; false always. */
 bool output_failed(void);
 /* fflush, then 0, or EXIT_FAIL after telling why; a closed pipe needs no words. */
@@ -84,8 +85,8 @@ typedef struct progress {
 progress progress_start(const options *o, const char *label);
 void progress_show(progress *p, double done, double total, const char *extra);
 void progress_end(progress *p); /* clears the line */
-double now(void); /* seconds of a steady clock */
-int columns(FILE *f); /* width of the terminal, 100 elsewhere */
+double now(void);               /* seconds of a steady clock */
+int columns(FILE *f);           /* width of the terminal, 100 elsewhere */
 
 /* ---- text.c: text in and out ---- */
 

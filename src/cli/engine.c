@@ -13,7 +13,8 @@ static int cache_type(const options *o, myna_engine_options *e) {
   if (strcasecmp(k, v) != 0) return usage("--cache-type-k %s and --cache-type-v %s must be the same", k, v);
   if (strcasecmp(k, "auto") == 0) return 0;
   int t = myna_dtype_from_name(k);
-  if (t != MYNA_F32 && t != MYNA_F16 && t != MYNA_BF16) return usage("--cache-type-k %s: auto, f32, f16 and bf16 are possible", k);
+  if (t != MYNA_F32 && t != MYNA_F16 && t != MYNA_BF16)
+    return usage("--cache-type-k %s: auto, f32, f16 and bf16 are possible", k);
   e->kv_type = (myna_dtype)t;
   e->kv_type_set = true;
   return 0;
@@ -21,13 +22,20 @@ static int cache_type(const options *o, myna_engine_options *e) {
 
 int engine_options(const options *o, myna_engine_options *e) {
   int64_t batch = o->ubatch ? o->ubatch : o->batch;
-  *e = (myna_engine_options){.n_threads = (int)o->threads, .pin = o->pin, .n_ctx = o->ctx, .n_batch = batch, .exact = o->exact, .mem_limit = o->mem_limit};
+  *e = (myna_engine_options){.n_threads = (int)o->threads,
+                             .pin = o->pin,
+                             .n_ctx = o->ctx,
+                             .n_batch = batch,
+                             .exact = o->exact,
+                             .mem_limit = o->mem_limit};
   if (o->threads < 0 || o->threads > 1024) return usage("--threads %lld: 1 to 1024", (long long)o->threads);
   if (o->ctx < 0 || o->ctx > INT32_MAX) return usage("--ctx-size %lld: 1 to %d, or 0", (long long)o->ctx, INT32_MAX);
-  if (batch < 0) return usage("%s %lld: 1 to %d", o->ubatch ? "--ubatch-size" : "--batch-size", (long long)batch, MAX_BATCH);
+  if (batch < 0)
+    return usage("%s %lld: 1 to %d", o->ubatch ? "--ubatch-size" : "--batch-size", (long long)batch, MAX_BATCH);
   if (batch > MAX_BATCH) e->n_batch = MAX_BATCH; /* the peers' habit of a large -b is no error */
   if (o->mem_limit < 0) return usage("--mem-limit %lld is negative", (long long)o->mem_limit);
-  if (o->mem_weights && strcmp(o->mem_weights, "cached") != 0) return usage("--mem-weights %s: only cached is possible", o->mem_weights);
+  if (o->mem_weights && strcmp(o->mem_weights, "cached") != 0)
+    return usage("--mem-weights %s: only cached is possible", o->mem_weights);
   e->mem_weights_cached = o->mem_weights != NULL;
   return cache_type(o, e);
 }
@@ -59,7 +67,8 @@ int engine_failed(myna_model *m, const myna_engine_options *e, const myna_err *e
   int64_t fits = context_that_fits(&mem, PAGE, memory, INT32_MAX);
   if (fits >= PAGE) return failed("within %s --ctx-size %lld would fit", have, (long long)fits);
   bool cached = !e->mem_weights_cached && mem.total - mem.weights <= memory;
-  return failed("the least is %s, with --ctx-size %d%s%s", need, PAGE, e->n_batch == 0 || e->n_batch > PAGE ? "; a smaller --batch-size needs less" : "",
+  return failed("the least is %s, with --ctx-size %d%s%s", need, PAGE,
+                e->n_batch == 0 || e->n_batch > PAGE ? "; a smaller --batch-size needs less" : "",
                 cached ? "; --mem-weights cached does not count the mapped file" : "");
 }
 
@@ -76,20 +85,28 @@ static int64_t peak_memory(void) {
 }
 
 /* Tokens per second. The first token of an answer belongs to the prompt's time. */
-static double prompt_rate(const myna_timings *t) { return t->prompt_s > 0 ? (double)(t->n_prompt - t->n_cached) / t->prompt_s : 0; }
-static double gen_rate(const myna_timings *t) { return t->n_gen > 1 && t->gen_s > 0 ? (double)(t->n_gen - 1) / t->gen_s : 0; }
+static double prompt_rate(const myna_timings *t) {
+  return t->prompt_s > 0 ? (double)(t->n_prompt - t->n_cached) / t->prompt_s : 0;
+}
+static double gen_rate(const myna_timings *t) {
+  return t->n_gen > 1 && t->gen_s > 0 ? (double)(t->n_gen - 1) / t->gen_s : 0;
+}
 
 void print_timings(const options *o, double load_s, const myna_timings *t, const char *end) {
   char memory[32];
   if (o->quiet || o->no_perf) return;
-  fprintf(stderr, "load %.0f ms | first token %.0f ms | prompt %lld tokens, %.1f/s", load_s * 1e3, t->first_token_s * 1e3, (long long)t->n_prompt, prompt_rate(t));
+  fflush(stdout); /* on a terminal this line comes last */
+  fprintf(stderr, "load %.0f ms", load_s * 1e3);
+  if (t->n_gen > 0) fprintf(stderr, " | first token %.0f ms", t->first_token_s * 1e3);
+  fprintf(stderr, " | prompt %lld tokens, %.1f/s", (long long)t->n_prompt, prompt_rate(t));
   if (t->n_gen > 0) fprintf(stderr, " | generation %lld tokens, %.1f/s", (long long)t->n_gen, gen_rate(t));
   fprintf(stderr, " | memory %s | end: %s\n", human_bytes(peak_memory(), memory), end);
 }
 
 void json_timings(double load_s, const myna_timings *t) {
-  printf("\"load_s\":%.6f,\"first_token_s\":%.6f,\"prompt_n\":%lld,\"cached_n\":%lld,\"prompt_s\":%.6f,\"prompt_per_second\":%.3f,"
+  printf("\"load_s\":%.6f,\"first_token_s\":%.6f,\"prompt_n\":%lld,\"cached_n\":%lld,\"prompt_s\":%.6f,\"prompt_per_"
+         "second\":%.3f,"
          "\"gen_n\":%lld,\"gen_s\":%.6f,\"gen_per_second\":%.3f,\"memory_bytes\":%lld",
-         load_s, t->first_token_s, (long long)t->n_prompt, (long long)t->n_cached, t->prompt_s, prompt_rate(t), (long long)t->n_gen, t->gen_s, gen_rate(t),
-         (long long)peak_memory());
+         load_s, t->first_token_s, (long long)t->n_prompt, (long long)t->n_cached, t->prompt_s, prompt_rate(t),
+         (long long)t->n_gen, t->gen_s, gen_rate(t), (long long)peak_memory());
 }

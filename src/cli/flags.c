@@ -12,7 +12,7 @@ typedef enum kind { STR, I64, F64, BOOL, LIST, MANY, NOTHING, REFUSAL, HEADING }
 typedef struct flag {
   const char *commands; /* space separated; NULL for a heading */
   kind kind;
-  size_t offset;              /* of the field in options */
+  size_t offset;                  /* of the field in options */
   const char *names, *arg, *help; /* names: comma separated */
 } flag;
 
@@ -28,7 +28,8 @@ static const flag flags[] = {
 #undef REFUSED
 };
 enum { N_FLAGS = sizeof flags / sizeof *flags, MAX_NAMES = 8 * N_FLAGS };
-_Static_assert(N_FLAGS <= 64 * sizeof((options *)0)->seen / sizeof *((options *)0)->seen, "options.seen holds a bit per row");
+_Static_assert(N_FLAGS <= 64 * sizeof((options *)0)->seen / sizeof *((options *)0)->seen,
+               "options.seen holds a bit per row");
 
 /* True when word[0..n) stands in a list with separators. */
 static bool has_word(const char *words, const char *word, size_t n, char sep) {
@@ -41,7 +42,9 @@ static bool has_word(const char *words, const char *word, size_t n, char sep) {
   return false;
 }
 
-static bool of_command(const flag *f, const char *cmd) { return f->commands && has_word(f->commands, cmd, strlen(cmd), ' '); }
+static bool of_command(const flag *f, const char *cmd) {
+  return f->commands && has_word(f->commands, cmd, strlen(cmd), ' ');
+}
 
 static int find(const char *cmd, const char *name, size_t n) {
   for (int i = 0; i < N_FLAGS; i++)
@@ -69,8 +72,8 @@ bool given(const options *o, const char *long_name) {
 
 /* ---- values ---- */
 
-/* Whole numbers, or any with K, M or G behind (powers of 1024): 4096, -1, 4K, 1.5G, 8GiB. */
-static bool parse_int(const char *s, int64_t *out) {
+/* Whole numbers, or any with K, M or G behind: 4096, -1, 4K, 1.5G, 8GiB. K is 1024, of bytes 1000: that is how they are printed. */
+static bool parse_int(const char *s, bool bytes, int64_t *out) {
   char *end;
   errno = 0;
   long long v = strtoll(s, &end, 10);
@@ -81,9 +84,9 @@ static bool parse_int(const char *s, int64_t *out) {
   const char *units = "KMG", *u = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
   if (!u) return *out = v, whole && *end == 0;
   end++;
-  if (*end == 'i') end++;
+  if (*end == 'i') bytes = false, end++;
   if (*end == 'B' || *end == 'b') end++;
-  x *= (double)(1ll << 10 * (int)(u - units + 1));
+  x *= pow(bytes ? 1000 : 1024, (double)(u - units + 1));
   if (*end || !(x >= 0 && x < 9e18)) return false;
   *out = (int64_t)x;
   return true;
@@ -120,19 +123,23 @@ static int set(options *o, int i, const char *name, const char *value) {
   void *at = (char *)o + f->offset;
   bool first = !seen(o, i);
   o->seen[i / 64] |= 1ull << (i % 64);
-  if (first && (f->kind == LIST || f->kind == MANY)) ((list *)at)->n = 0; /* the command line replaces the environment */
+  if (first && (f->kind == LIST || f->kind == MANY))
+    ((list *)at)->n = 0; /* the command line replaces the environment */
   switch (f->kind) {
-    case BOOL:
-      if (!value) return *(bool *)at = true, 0;
-      return parse_bool(value, at) ? 0 : usage("%s wants 1 or 0, not \"%s\"", name, value);
-    case STR: *(const char **)at = value; return 0;
-    case I64: return parse_int(value, at) ? 0 : usage("%s wants a whole number, not \"%s\"", name, value);
-    case F64: return parse_float(value, at) ? 0 : usage("%s wants a number, not \"%s\"", name, value);
-    case LIST: return add_list(at, value, name);
-    case MANY: return add_item(at, value, name);
-    case REFUSAL: return usage("%s: %s", name, f->help);
-    case NOTHING:
-    case HEADING: return 0;
+  case BOOL:
+    if (!value) return *(bool *)at = true, 0;
+    return parse_bool(value, at) ? 0 : usage("%s wants 1 or 0, not \"%s\"", name, value);
+  case STR: *(const char **)at = value; return 0;
+  case I64:
+    return parse_int(value, strcmp(f->arg, "BYTES") == 0, at)
+               ? 0
+               : usage("%s wants a whole number, not \"%s\"", name, value);
+  case F64: return parse_float(value, at) ? 0 : usage("%s wants a number, not \"%s\"", name, value);
+  case LIST: return add_list(at, value, name);
+  case MANY: return add_item(at, value, name);
+  case REFUSAL: return usage("%s: %s", name, f->help);
+  case NOTHING:
+  case HEADING: return 0;
   }
   return 0;
 }
@@ -150,11 +157,14 @@ static int unknown(const char *cmd, const char *arg, size_t n) {
   for (int i = 0; i < N_FLAGS; i++) {
     if (!of_command(&flags[i], cmd)) continue;
     char *copy = strdup(flags[i].names); /* the process ends soon */
-    for (char *p = copy ? strtok_r(copy, ",", &save) : NULL; p && count < MAX_NAMES; p = strtok_r(NULL, ",", &save)) names[count++] = p;
+    for (char *p = copy ? strtok_r(copy, ",", &save) : NULL; p && count < MAX_NAMES; p = strtok_r(NULL, ",", &save))
+      names[count++] = p;
   }
   for (int i = 0; i < N_FLAGS; i++)
-    if (flags[i].commands && has_word(flags[i].names, word, strlen(word), ',')) return usage("%s is no flag of %s but of: %s", word, cmd, flags[i].commands);
-  if (n > 2 && a_digit_after(arg) && find(cmd, arg, 2) >= 0) return usage("unknown flag %s; did you mean %.2s %s?", word, word, word + 2);
+    if (flags[i].commands && has_word(flags[i].names, word, strlen(word), ','))
+      return usage("%s is no flag of %s but of: %s", word, cmd, flags[i].commands);
+  if (n > 2 && a_digit_after(arg) && find(cmd, arg, 2) >= 0)
+    return usage("unknown flag %s; did you mean %.2s %s?", word, word, word + 2);
   const char *near = closest(word, names, count);
   if (near) return usage("unknown flag %s; did you mean %s?", word, near);
   return usage("unknown flag %s; myna %s --help lists them", word, cmd);
@@ -165,7 +175,8 @@ static int from_environment(options *o, const char *cmd) {
     char name[48], env[64] = "MYNA_";
     own_name(&flags[i], name);
     if (!name[0] || !of_command(&flags[i], cmd) || flags[i].kind >= NOTHING || strcmp(name, "help") == 0) continue;
-    for (size_t k = 0; name[k]; k++) env[5 + k] = name[k] == '-' ? '_' : (char)toupper((unsigned char)name[k]), env[6 + k] = 0;
+    for (size_t k = 0; name[k]; k++)
+      env[5 + k] = name[k] == '-' ? '_' : (char)toupper((unsigned char)name[k]), env[6 + k] = 0;
     const char *value = getenv(env);
     if (value && *value && set(o, i, env, value)) return EXIT_USAGE;
   }
@@ -174,9 +185,25 @@ static int from_environment(options *o, const char *cmd) {
 }
 
 static void defaults(options *o) {
-  *o = (options){.n_predict = -1, .seed = -1, .temp = 0.8, .top_k = 40, .top_p = 0.95, .min_p = 0.05, .typical = 1, .top_n_sigma = -1, .xtc_threshold = 0.1,
-                 .dynatemp_exp = 1, .repeat_last_n = 64, .repeat_penalty = 1, .dry_base = 1.75, .dry_allowed_length = 2, .dry_penalty_last_n = -1,
-                 .mirostat_lr = 0.1, .mirostat_ent = 5, .repeats = 5, .chunks = -1};
+  *o = (options){.n_predict = -1,
+                 .seed = -1,
+                 .temp = 0.8,
+                 .top_k = 40,
+                 .top_p = 0.95,
+                 .min_p = 0.05,
+                 .typical = 1,
+                 .top_n_sigma = -1,
+                 .xtc_threshold = 0.1,
+                 .dynatemp_exp = 1,
+                 .repeat_last_n = 64,
+                 .repeat_penalty = 1,
+                 .dry_base = 1.75,
+                 .dry_allowed_length = 2,
+                 .dry_penalty_last_n = -1,
+                 .mirostat_lr = 0.1,
+                 .mirostat_ent = 5,
+                 .repeats = 5,
+                 .chunks = -1};
 }
 
 /* Flags with an optional value take the next word only when it is one of these. */
@@ -215,8 +242,10 @@ static int place_args(options *o, const char *cmd, const char **args, int n) {
   }
   if (at < n) return usage("unexpected argument: %s", args[at]);
   if (given(o, "prompt") && given(o, "file")) return usage("give --prompt or --file, not both");
-  if (given(o, "prompt")) o->file = NULL; /* one of the environment yields */
-  else if (given(o, "file")) o->prompt = NULL;
+  if (given(o, "prompt"))
+    o->file = NULL; /* one of the environment yields */
+  else if (given(o, "file"))
+    o->prompt = NULL;
   return 0;
 }
 
@@ -265,14 +294,15 @@ static void print_flag(FILE *f, const flag *g, int width) {
   enum { INDENT = 30 };
   char left[512];
   size_t at = 0;
-  for (const char *p = g->names; *p; p++) at += (size_t)snprintf(left + at, sizeof left - at, *p == ',' ? ", " : "%c", *p);
+  for (const char *p = g->names; *p; p++)
+    at += (size_t)snprintf(left + at, sizeof left - at, *p == ',' ? ", " : "%c", *p);
   if (g->arg) snprintf(left + at, sizeof left - at, " %s", g->arg);
   fprintf(f, "  ");
   if ((int)strlen(left) + 4 <= INDENT) {
     fprintf(f, "%s", left);
     print_wrapped(f, g->help, (int)strlen(left) + 2, INDENT, width);
   } else {
-    print_wrapped(f, left, 2, 4, width);
+    print_wrapped(f, left, 2, 2, width);
     print_wrapped(f, g->help, 0, INDENT, width);
   }
 }
@@ -281,11 +311,14 @@ void print_help(FILE *f, const char *cmd) {
   int width = columns(f);
   const char *title = NULL;
   if (!cmd) {
-    fprintf(f, "myna %s: one engine for local language models\n\nusage: myna COMMAND [MODEL] [flags]\n\n", MYNA_VERSION);
+    fprintf(f, "myna %s: one engine for local language models\n\nusage: myna COMMAND [MODEL] [flags]\n\n",
+            MYNA_VERSION);
     for (const command *c = commands; c->name; c++) fprintf(f, "  %-11s %s\n", c->name, c->help);
     fprintf(f, "\n  myna run -p \"Once upon a time\"\n  myna inspect model.gguf\n\n"
-               "myna COMMAND --help lists the flags of a command. Each has an environment variable: --ctx-size is MYNA_CTX_SIZE.\n"
-               "Results go to standard output, all else to standard error. Status: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C.\n");
+               "myna COMMAND --help lists the flags of a command. Each has an environment variable: --ctx-size is "
+               "MYNA_CTX_SIZE.\n"
+               "Results go to standard output, all else to standard error. Status: 0 success, 1 failure, 2 wrong "
+               "usage, 130 Ctrl-C.\n");
     return;
   }
   const command *c = find_command(cmd);
@@ -298,5 +331,6 @@ void print_help(FILE *f, const char *cmd) {
     title = NULL;
     print_flag(f, &flags[i], width);
   }
-  fprintf(f, "\nEach flag above \"Accepted without effect\" has an environment variable: --ctx-size is MYNA_CTX_SIZE.\n");
+  fprintf(f,
+          "\nEach flag above \"Accepted without effect\" has an environment variable: --ctx-size is MYNA_CTX_SIZE.\n");
 }

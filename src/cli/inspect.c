@@ -15,14 +15,16 @@ typedef struct view {
 static void print_dims(const myna_tensor_info *t, char *buf, size_t n) {
   size_t at = 0;
   buf[0] = 0;
-  for (int i = 0; i < t->n_dims && at < n; i++) at += (size_t)snprintf(buf + at, n - at, "%s%lld", i ? ", " : "", (long long)t->dims[i]);
+  for (int i = 0; i < t->n_dims && at < n; i++)
+    at += (size_t)snprintf(buf + at, n - at, "%s%lld", i ? ", " : "", (long long)t->dims[i]);
 }
 
 /* ---- metadata ---- */
 
 /* Numbers and bools are values of JSON already, except inf and nan. */
 static bool is_json_value(const char *type, const char *value) {
-  return strcmp(type, "str") != 0 && strncmp(type, "arr", 3) != 0 && !strstr(value, "inf") && !strstr(value, "nan");
+  bool text = strcmp(type, "str") == 0 || strncmp(type, "arr", 3) == 0;
+  return !text && !strstr(value, "inf") && !strstr(value, "nan");
 }
 
 /* Value i as text of any length; the caller frees it. */
@@ -46,8 +48,10 @@ static void print_meta(const view *v) {
       printf("%s", i ? "," : "");
       json_string(stdout, key, strlen(key));
       printf(":");
-      if (is_json_value(type, value)) printf("%s", value);
-      else json_string(stdout, value, n);
+      if (is_json_value(type, value))
+        printf("%s", value);
+      else
+        json_string(stdout, value, n);
     } else {
       char name[256];
       snprintf(name, sizeof name, "%s", key);
@@ -70,7 +74,8 @@ static void print_tensors(const view *v) {
     if (v->o->json) {
       printf("%s{\"name\":", i ? "," : "");
       json_string(stdout, t.name, strlen(t.name));
-      printf(",\"type\":\"%s\",\"shape\":[%s],\"bytes\":%lld,\"file\":%d,\"offset\":%lld}", myna_dtype_name(t.type), dims, (long long)t.bytes, t.file, (long long)t.offset);
+      printf(",\"type\":\"%s\",\"shape\":[%s],\"bytes\":%lld,\"file\":%d,\"offset\":%lld}", myna_dtype_name(t.type),
+             dims, (long long)t.bytes, t.file, (long long)t.offset);
     } else {
       snprintf(name, sizeof name, "%s", t.name);
       printf("  %-40s %-8s %-22s %10s\n", printable(name), myna_dtype_name(t.type), dims, human_bytes(t.bytes, b));
@@ -99,22 +104,29 @@ static int print_memory(const view *v) {
   eo.n_seq = 1;
   eo.mem_limit = 0; /* the plan is shown also when it is too large */
   if (myna_memory_plan(v->full, &eo, &mem, &err) < 0) return fail(&err);
-  int64_t n_max = v->info.n_ctx_train > n_ctx ? v->info.n_ctx_train : n_ctx, fits = context_that_fits(&mem, n_ctx, limit, n_max);
+  int64_t n_max = v->info.n_ctx_train > n_ctx ? v->info.n_ctx_train : n_ctx,
+          fits = context_that_fits(&mem, n_ctx, limit, n_max);
   if (o->json) {
-    printf(",\"memory\":{\"n_ctx\":%lld,\"weights\":%lld,\"kv\":%lld,\"compute\":%lld,\"tokenizer\":%lld,\"other\":%lld,\"total\":%lld,\"available\":%lld,\"fits\":%s,\"n_ctx_that_fits\":%lld}",
-           (long long)n_ctx, (long long)mem.weights, (long long)mem.kv, (long long)mem.compute, (long long)mem.tokenizer, (long long)mem.other, (long long)mem.total,
-           (long long)limit, mem.total <= limit ? "true" : "false", (long long)fits);
+    printf(",\"memory\":{\"n_ctx\":%lld,\"weights\":%lld,\"kv\":%lld,\"compute\":%lld,\"tokenizer\":%lld,\"other\":%"
+           "lld,\"total\":%lld,",
+           (long long)n_ctx, (long long)mem.weights, (long long)mem.kv, (long long)mem.compute,
+           (long long)mem.tokenizer, (long long)mem.other, (long long)mem.total);
+    printf("\"available\":%lld,\"fits\":%s,\"n_ctx_that_fits\":%lld}", (long long)limit,
+           mem.total <= limit ? "true" : "false", (long long)fits);
     return 0;
   }
   human_bytes(limit, have);
-  if (fits == 0) snprintf(verdict, sizeof verdict, "does NOT fit into %s", have);
-  else snprintf(verdict, sizeof verdict, "%s %s; a context of %lld%s would", mem.total <= limit ? "fits into" : "does NOT fit into", have, (long long)fits, fits == n_max ? " (all it was trained for)" : "");
+  bool ok = mem.total <= limit;
+  snprintf(verdict, sizeof verdict, "%s %s", ok ? "fits into" : "does NOT fit into", have);
+  if (fits > 0 && fits != n_ctx)
+    snprintf(verdict + strlen(verdict), sizeof verdict - strlen(verdict), "; a context of %lld%s %s", (long long)fits,
+             fits == n_max ? ", all it was trained for," : "", ok ? "does too" : "would");
   printf("memory for one sequence of %lld tokens:\n", (long long)n_ctx);
   memory_line("weights", mem.weights, o->no_mmap ? "read into memory" : "mapped from the file");
   memory_line("cache", mem.kv, "keys and values");
   memory_line("compute", mem.compute, "steps of --batch-size tokens");
-  memory_line("tokenizer", mem.tokenizer, "");
-  memory_line("other", mem.other, "");
+  memory_line("tokenizer", mem.tokenizer, "tables");
+  memory_line("other", mem.other, "tokens and samplers of requests");
   memory_line("total", mem.total, verdict);
   return 0;
 }
@@ -143,15 +155,21 @@ static void print_summary(const myna_model_info *i) {
   char b[32], name[128], arch[64];
   snprintf(name, sizeof name, "%s", i->name[0] ? i->name : "(unnamed)");
   snprintf(arch, sizeof arch, "%s", i->arch[0] ? i->arch : "(none)");
-  printf("file       %s (%s)\nmodel      %s, architecture %s\n", i->file, human_bytes(i->file_bytes, b), printable(name), printable(arch));
+  printf("file       %s (%s)\nmodel      %s, architecture %s\n", i->file, human_bytes(i->file_bytes, b),
+         printable(name), printable(arch));
   if (i->n_tensors == 0) {
     printf("weights    none: only a vocabulary\n");
   } else {
-    printf("weights    %.2f M parameters in %lld tensors, mostly %s\n", (double)i->n_params / 1e6, (long long)i->n_tensors, i->weight_type);
-    if (i->n_layer) printf("shape      %lld layers, %lld wide, %lld heads (%lld for keys and values), vocabulary %lld\n", (long long)i->n_layer, (long long)i->n_embd, (long long)i->n_head, (long long)i->n_head_kv, (long long)i->n_vocab);
+    printf("weights    %.2f M parameters in %lld tensors, mostly %s\n", (double)i->n_params / 1e6,
+           (long long)i->n_tensors, i->weight_type);
+    if (i->n_layer)
+      printf("shape      %lld layers, %lld wide, %lld heads (%lld for keys and values), vocabulary %lld\n",
+             (long long)i->n_layer, (long long)i->n_embd, (long long)i->n_head, (long long)i->n_head_kv,
+             (long long)i->n_vocab);
     if (i->n_ctx_train) printf("context    trained for %lld tokens\n", (long long)i->n_ctx_train);
   }
-  printf("text       tokenizer: %s, chat template: %s\n", i->has_tokenizer ? "yes" : "no", i->has_template ? "yes" : "no");
+  printf("text       tokenizer: %s, chat template: %s\n", i->has_tokenizer ? "yes" : "no",
+         i->has_template ? "yes" : "no");
 }
 
 static void print_summary_json(const view *v) {
@@ -162,15 +180,20 @@ static void print_summary_json(const view *v) {
   const struct {
     const char *name;
     int64_t x;
-  } numbers[] = {{"n_params", i->n_params}, {"weight_bytes", i->weight_bytes}, {"file_bytes", i->file_bytes}, {"n_layer", i->n_layer}, {"n_embd", i->n_embd},
-                 {"n_head", i->n_head}, {"n_head_kv", i->n_head_kv}, {"n_vocab", i->n_vocab}, {"n_ctx_train", i->n_ctx_train}};
+  } numbers[] = {{"n_params", i->n_params},      {"weight_bytes", i->weight_bytes},
+                 {"file_bytes", i->file_bytes},  {"n_layer", i->n_layer},
+                 {"n_embd", i->n_embd},          {"n_head", i->n_head},
+                 {"n_head_kv", i->n_head_kv},    {"n_vocab", i->n_vocab},
+                 {"n_ctx_train", i->n_ctx_train}};
   for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
     printf("\"%s\":", texts[k].name);
     json_string(stdout, texts[k].text, strlen(texts[k].text));
     printf(",");
   }
-  for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++) printf("\"%s\":%lld,", numbers[k].name, (long long)numbers[k].x);
-  printf("\"has_tokenizer\":%s,\"has_template\":%s,\"runs\":%s", i->has_tokenizer ? "true" : "false", i->has_template ? "true" : "false", v->full ? "true" : "false");
+  for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++)
+    printf("\"%s\":%lld,", numbers[k].name, (long long)numbers[k].x);
+  printf("\"has_tokenizer\":%s,\"has_template\":%s,\"runs\":%s", i->has_tokenizer ? "true" : "false",
+         i->has_template ? "true" : "false", v->full ? "true" : "false");
 }
 
 /* One object with everything; --plan adds the plan, --tensors, --meta and --memory choose nothing here. */
@@ -205,6 +228,7 @@ static int print_text(const view *v) {
   if (all || o->meta) print_meta(v);
   if (o->tensors) print_tensors(v);
   if (v->full && o->plan && rc == 0) rc = print_plan(v);
+  fflush(stdout);
   if (all && v->info.n_tensors) note(o, "--tensors lists the tensors, --plan the steps");
   return rc;
 }
@@ -214,7 +238,8 @@ int cmd_inspect(options *o) {
   int rc = open_model(o, true, &v.header);
   if (rc) return rc;
   myna_model_get_info(v.header, &v.info);
-  if (myna_model_open(&v.full, v.info.file, &(myna_model_options){.no_mmap = o->no_mmap}, &v.why_not) < 0) v.full = NULL;
+  if (myna_model_open(&v.full, v.info.file, &(myna_model_options){.no_mmap = o->no_mmap}, &v.why_not) < 0)
+    v.full = NULL;
   rc = o->json ? print_json(&v) : print_text(&v);
   myna_model_close(v.full);
   myna_model_close(v.header);

@@ -4,9 +4,12 @@
 #include <string.h>
 
 const command commands[] = {
-    {"run", "[MODEL] [-p TEXT | -f FILE] [flags]", "complete a text; without a model, the small one that ships", cmd_run},
-    {"bench", "[MODEL] [-p 512] [-n 128] [-d 0] [-B 1] [flags]", "measure speed: prompt, generation, at depth, several sequences", cmd_bench},
-    {"perplexity", "[MODEL] -f FILE [flags]", "how well a model predicts a text (windows as llama.cpp's)", cmd_perplexity},
+    {"run", "[MODEL] [-p TEXT | -f FILE] [flags]", "complete a text; without a model, the small one that ships",
+     cmd_run},
+    {"bench", "[MODEL] [-p 512] [-n 128] [-d 0] [-B 1] [flags]",
+     "measure speed: prompt, generation, at depth, several sequences", cmd_bench},
+    {"perplexity", "[MODEL] -f FILE [flags]", "how well a model predicts a text (windows as llama.cpp's)",
+     cmd_perplexity},
     {"tokenize", "[MODEL] -p TEXT | -f FILE [flags]", "text to token ids", cmd_tokenize},
     {"inspect", "[MODEL] [flags]", "metadata, tensors, memory plan, compiled plan of a file", cmd_inspect},
     {"logits", "[MODEL] --tokens 1,2,3 -o OUT.npy [flags]", "raw logits of given tokens as float32 .npy", cmd_logits},
@@ -60,6 +63,12 @@ static int set_cpu(const options *o) {
   return EXIT_USAGE;
 }
 
+/* Warnings of the library are shown unless --quiet, the rest with --verbose. */
+static void log_line(void *user, int level, const char *line) {
+  const options *o = user;
+  if (level <= 1 || o->verbose) note(o, "%s", line);
+}
+
 static int run_command(const command *c, int argc, char **argv) {
   static options o;
   int rc = parse_flags(&o, c->name, argc, argv, 2);
@@ -70,13 +79,16 @@ static int run_command(const command *c, int argc, char **argv) {
   }
   rc = set_cpu(&o);
   if (rc) return rc;
+  myna_set_log(log_line, &o);
   install_signals();
   rc = c->run(&o);
   int out = finish_output();
   return interrupted ? 128 + interrupted : rc ? rc : out;
 }
 
-static bool is_one_of(const char *word, const char *a, const char *b, const char *c) { return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0; }
+static bool is_one_of(const char *word, const char *a, const char *b, const char *c) {
+  return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0;
+}
 
 int main(int argc, char **argv) {
   if (argc < 2) {

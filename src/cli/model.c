@@ -83,8 +83,10 @@ static void suggest(const char *path) {
   int n = names_in(slash == dir ? "/" : slash ? copy : ".", names, 1024);
   if (n < 0) return;
   const char *near = closest(word, names, n);
-  if (near) failed("did you mean %.*s%s%s?", (int)(word - dir), dir, near, rest);
-  else list_ggufs(slash ? copy : "this folder", names, n);
+  if (near)
+    failed("did you mean %.*s%s%s?", (int)(word - dir), dir, near, rest);
+  else
+    list_ggufs(slash ? copy : "this folder", names, n);
 }
 
 /* The file was there and could not be opened as a model: more than the library can say. */
@@ -103,8 +105,10 @@ static void explain(const char *path) {
   }
   if (myna_model_open(&m, path, &(myna_model_options){.header_only = true}, NULL) < 0) return;
   myna_model_get_info(m, &info);
-  if (info.n_tensors == 0) failed("the file has no weights, only a vocabulary: tokenize and inspect work with it");
-  else failed("myna inspect shows what is in the file");
+  if (info.n_tensors == 0)
+    failed("the file has no weights, only a vocabulary: tokenize and inspect work with it");
+  else
+    failed("myna inspect shows what is in the file");
   myna_model_close(m);
 }
 
@@ -118,8 +122,11 @@ int open_model(const options *o, bool header_only, myna_model **out) {
     return 0;
   }
   fail(&err);
-  if (access(path, F_OK) == 0) explain(path);
-  else if (o->bare_model && strchr(path, ' ')) failed("the first word without a flag is the model; a prompt is given with -p");
-  else suggest(path);
+  if (access(path, F_OK) == 0)
+    explain(path);
+  else if (o->bare_model && strchr(path, ' '))
+    failed("the first word without a flag is the model; a prompt is given with -p");
+  else
+    suggest(path);
   return EXIT_FAIL;
 }

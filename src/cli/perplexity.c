@@ -45,7 +45,8 @@ static bool adds_bos(const myna_model *m) {
 }
 
 /* Scores up to `windows` windows of s->ctx ids; each borrows its first place for BOS. Adds up the timings. */
-static int run_windows(const options *o, myna_model *m, myna_session *session, int32_t *ids, int64_t windows, score *s, myna_timings *sum) {
+static int run_windows(const options *o, myna_model *m, myna_session *session, int32_t *ids, int64_t windows, score *s,
+                       myna_timings *sum) {
   myna_err err = {0};
   char extra[48];
   int32_t bos = adds_bos(m) ? myna_token_bos(m) : -1;
@@ -75,13 +76,13 @@ static int run_windows(const options *o, myna_model *m, myna_session *session, i
 static void print_result(const options *o, const score *s, int64_t windows, double load_s, const myna_timings *t) {
   double ppl = exp(s->nll / (double)s->count), error = stderr_of(s);
   if (o->json) {
-    printf("{\"ppl\":%.6f,\"ppl_stderr\":%.6f,\"tokens\":%lld,\"n_ctx\":%lld,\"windows\":%lld,\"timings\":{", ppl, error, (long long)s->count, (long long)s->ctx, (long long)windows);
+    printf("{\"ppl\":%.6f,\"ppl_stderr\":%.6f,\"tokens\":%lld,", ppl, error, (long long)s->count);
+    printf("\"n_ctx\":%lld,\"windows\":%lld,\"timings\":{", (long long)s->ctx, (long long)windows);
     json_timings(load_s, t);
     printf("}}\n");
   } else {
     printf("perplexity %.4f +/- %.4f over %lld tokens\n", ppl, error, (long long)s->count);
   }
-  fflush(stdout); /* before the timings on a terminal */
   print_timings(o, load_s, t, interrupted ? "cancelled" : "done");
 }
 
@@ -110,7 +111,8 @@ int cmd_perplexity(options *o) {
   int rc = engine_options(o, &eo);
   if (rc == 0 && eo.n_ctx == 0) eo.n_ctx = 512;
   if (rc == 0 && eo.n_ctx < 4) rc = usage("--ctx-size %lld: a window has at least 4 tokens", (long long)eo.n_ctx);
-  if (rc == 0 && (o->chunks == 0 || o->chunks < -1)) rc = usage("--chunks %lld: a number of windows, or -1", (long long)o->chunks);
+  if (rc == 0 && (o->chunks == 0 || o->chunks < -1))
+    rc = usage("--chunks %lld: a number of windows, or -1", (long long)o->chunks);
   if (rc == 0) rc = open_model(o, false, &m);
   if (rc) return rc;
   int32_t *ids = text_ids(o, m, eo.n_ctx, &n);
@@ -122,7 +124,9 @@ int cmd_perplexity(options *o) {
     score s = {.ctx = eo.n_ctx, .first = eo.n_ctx / 2};
     rc = run_windows(o, m, session, ids, windows, &s, &t);
     if (rc == 0 && s.count > 0) print_result(o, &s, windows, load_s, &t);
-    if (rc == 0 && interrupted) note(o, "stopped after %lld of %lld windows", (long long)(s.count / (eo.n_ctx - 1 - eo.n_ctx / 2)), (long long)windows);
+    if (rc == 0 && interrupted)
+      note(o, "stopped after %lld of %lld windows", (long long)(s.count / (eo.n_ctx - 1 - eo.n_ctx / 2)),
+           (long long)windows);
   }
   myna_session_free(session);
   myna_model_close(m);

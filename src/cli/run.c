@@ -42,18 +42,25 @@ static bool keep(answer *a, const myna_event *ev) {
   return true;
 }
 
-static bool write_text(const char *text, size_t n) { return (fwrite(text, 1, n, stdout) == n && fflush(stdout) == 0) || output_failed(); }
+static bool write_text(const char *text, size_t n) {
+  return (fwrite(text, 1, n, stdout) == n && fflush(stdout) == 0) || output_failed();
+}
 
 static bool on_event(void *user, const myna_event *ev) {
   answer *a = user;
-  if (ev->kind == MYNA_EVENT_PROGRESS) progress_show(&a->prompt, (double)ev->n_done, (double)ev->n_total, "");
-  else progress_end(&a->prompt);
-  if (a->o->json) a->failed |= !keep(a, ev);
-  else if (ev->text_len > 0 && !a->failed) a->failed |= !write_text(ev->text, (size_t)ev->text_len);
+  if (ev->kind == MYNA_EVENT_PROGRESS)
+    progress_show(&a->prompt, (double)ev->n_done, (double)ev->n_total, "");
+  else
+    progress_end(&a->prompt);
+  if (a->o->json)
+    a->failed |= !keep(a, ev);
+  else if (ev->text_len > 0 && !a->failed)
+    a->failed |= !write_text(ev->text, (size_t)ev->text_len);
   return !a->failed && !interrupted;
 }
 
-static void print_json(const options *o, const char *prompt, size_t len, const answer *a, uint64_t seed, double load_s) {
+static void print_json(const options *o, const char *prompt, size_t len, const answer *a, uint64_t seed,
+                       double load_s) {
   printf("{\"text\":");
   json_string(stdout, a->text ? a->text : "", a->n);
   if (o->echo) {
@@ -111,13 +118,18 @@ static int32_t *prompt_ids(const options *o, const myna_model *m, const char *pr
 static void tell_end(const options *o, const answer *a, double load_s) {
   print_timings(o, load_s, &a->timings, finish_names[a->finish]);
   if (a->finish == MYNA_FINISH_CONTEXT)
-    note(o, "the context%s is full: --ctx-size enlarges it, --context-shift goes on without the oldest half", o->ctx ? " that --ctx-size set" : "");
+    note(o, "the context%s is full: --ctx-size enlarges it, --context-shift goes on without the oldest half",
+         o->ctx ? " that --ctx-size set" : "");
 }
 
-static int generate(const options *o, myna_model *m, const char *prompt, size_t len, const myna_engine_options *eo, double t0) {
+static int generate(const options *o, myna_model *m, const char *prompt, size_t len, const myna_engine_options *eo,
+                    double t0) {
   myna_err err = {0};
   myna_session *s = NULL;
-  myna_request r = {.max_tokens = o->n_predict < 0 ? -1 : o->n_predict, .stop = o->stop.items, .n_stop = o->stop.n, .context_shift = o->context_shift};
+  myna_request r = {.max_tokens = o->n_predict < 0 ? -1 : o->n_predict,
+                    .stop = o->stop.items,
+                    .n_stop = o->stop.n,
+                    .context_shift = o->context_shift};
   if (sampling_options(o, &r.sampling)) return EXIT_USAGE;
   int32_t *ids = prompt_ids(o, m, prompt, len, &r.n_tokens);
   if (!ids) return EXIT_FAIL;
@@ -128,7 +140,11 @@ static int generate(const options *o, myna_model *m, const char *prompt, size_t 
   double load_s = now() - t0;
   answer a = {.o = o, .prompt = progress_start(o, "prompt"), .finish = MYNA_FINISH_LENGTH};
   if (rc == 0 && o->echo && !o->json) a.failed = !write_text(prompt, len);
-  if (rc == 0 && r.max_tokens != 0 && !a.failed && myna_session_run(s, &r, on_event, &a, &a.timings, &a.finish, &err) < 0) rc = fail(&err);
+  if (rc == 0 && r.max_tokens != 0 && !a.failed &&
+      myna_session_run(s, &r, on_event, &a, &a.timings, &a.finish, &err) < 0) {
+    rc = fail(&err);
+    if (err.code == MYNA_E_LIMIT) failed("a larger --ctx-size may help");
+  }
   progress_end(&a.prompt);
   if (rc == 0 && o->json) print_json(o, prompt, len, &a, r.sampling.seed, load_s);
   if (rc == 0 && !o->json && !a.failed) write_text("\n", 1);
@@ -152,8 +168,11 @@ int cmd_run(options *o) {
   if (rc == 0) rc = open_model(o, false, &m);
   if (rc) return rc;
   char *prompt = input_text(o, &n);
-  if (prompt && o->file && n > 0 && prompt[n - 1] == '\n') n--; /* llama.cpp's habit: an editor's last newline is not meant */
-  if (myna_model_get_template(m) && !o->raw) note(o, "the model has a chat template, which is not applied yet: the prompt is completed as it is (--raw silences this)");
+  if (prompt && o->file && n > 0 && prompt[n - 1] == '\n')
+    n--; /* llama.cpp's habit: an editor's last newline is not meant */
+  if (myna_model_get_template(m) && !o->raw)
+    note(o, "the model has a chat template, which is not applied yet: the prompt is completed as it is (--raw silences "
+            "this)");
   rc = prompt ? generate(o, m, prompt, n, &eo, t0) : EXIT_FAIL;
   free(prompt);
   myna_model_close(m);

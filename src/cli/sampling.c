@@ -11,12 +11,14 @@ static int sampler_letters(const char *names, char *out, size_t n) {
   static const struct {
     const char *name;
     char letter;
-  } table[] = {{"penalties", 'e'}, {"dry", 'd'}, {"top_n_sigma", 's'}, {"top_k", 'k'}, {"typ_p", 'y'}, {"typical_p", 'y'}, {"typical", 'y'},
-               {"top_p", 'p'}, {"min_p", 'm'}, {"xtc", 'x'}, {"temperature", 't'}, {"temp", 't'}};
+  } table[] = {{"penalties", 'e'}, {"dry", 'd'},       {"top_n_sigma", 's'}, {"top_k", 'k'},
+               {"typ_p", 'y'},     {"typical_p", 'y'}, {"typical", 'y'},     {"top_p", 'p'},
+               {"min_p", 'm'},     {"xtc", 'x'},       {"temperature", 't'}, {"temp", 't'}};
   size_t at = 0;
   for (const char *p = names; *p && at + 1 < n;) {
     size_t len = strcspn(p, ";,"), i = 0;
-    while (i < sizeof table / sizeof *table && (strlen(table[i].name) != len || memcmp(table[i].name, p, len) != 0)) i++;
+    while (i < sizeof table / sizeof *table && (strlen(table[i].name) != len || memcmp(table[i].name, p, len) != 0))
+      i++;
     if (i == sizeof table / sizeof *table) return usage("--samplers: \"%.*s\" is no sampler", (int)len, p);
     out[at++] = table[i].letter;
     p += len + (p[len] != 0);
@@ -73,7 +75,8 @@ int sampling_options(const options *o, myna_sampling *s) {
   s->mirostat_eta = (float)o->mirostat_lr;
   s->mirostat_tau = (float)o->mirostat_ent;
   s->ignore_eos = o->ignore_eos;
-  if (o->sampling_seq) s->order = o->sampling_seq;
+  if (o->sampling_seq)
+    s->order = o->sampling_seq;
   else if (o->samplers) {
     if (sampler_letters(o->samplers, order, sizeof order)) return EXIT_USAGE;
     s->order = order;

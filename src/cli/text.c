@@ -64,12 +64,15 @@ char *input_text(const options *o, size_t *n) {
   *n = 0;
   if (path) return read_text(path, n);
   char *text = strdup(o->prompt ? o->prompt : "");
-  if (!text) failed("no memory for the prompt");
-  else *n = o->escape && !o->no_escape ? unescape(text) : strlen(text);
+  if (!text)
+    failed("no memory for the prompt");
+  else
+    *n = o->escape && !o->no_escape ? unescape(text) : strlen(text);
   return text;
 }
 
-int32_t *tokenize_all(const myna_model *m, const char *text, size_t n, const myna_tokenize_options *to, int64_t *count) {
+int32_t *tokenize_all(const myna_model *m, const char *text, size_t n, const myna_tokenize_options *to,
+                      int64_t *count) {
   myna_err err = {0};
   int64_t cap = (int64_t)n + 8;
   int32_t *ids = malloc((size_t)cap * sizeof *ids);
@@ -80,8 +83,10 @@ int32_t *tokenize_all(const myna_model *m, const char *text, size_t n, const myn
     *count = more ? myna_tokenize(m, text, n, to, ids, *count, &err) : -1;
   }
   if (ids && *count >= 0) return ids;
-  if (err.code) fail(&err);
-  else failed("no memory for the tokens of %zu bytes", n);
+  if (err.code)
+    fail(&err);
+  else
+    failed("no memory for the tokens of %zu bytes", n);
   free(ids);
   return NULL;
 }
@@ -95,7 +100,8 @@ static size_t utf8_length(const unsigned char *s, size_t n) {
   if (len == 0 || len > n) return 0;
   for (size_t i = 1; i < len; i++)
     if ((s[i] & 0xc0) != 0x80) return 0;
-  bool bad = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f);
+  bool bad = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
+             (s[0] == 0xf4 && s[1] > 0x8f);
   return bad ? 0 : len;
 }
 
@@ -112,10 +118,14 @@ void json_string(FILE *f, const char *s, size_t n) {
     unsigned char c = (unsigned char)s[i];
     const char *at = c ? strchr(plain, c) : NULL;
     len = utf8_length((const unsigned char *)s + i, n - i);
-    if (at) fprintf(f, "\\%c", escaped[at - plain]);
-    else if (c < 0x20 || c == 0x7f) fprintf(f, "\\u%04x", c);
-    else if (len) fwrite(s + i, 1, len, f);
-    else fputs("\xef\xbf\xbd", f), len = 1;
+    if (at)
+      fprintf(f, "\\%c", escaped[at - plain]);
+    else if (c < 0x20 || c == 0x7f)
+      fprintf(f, "\\u%04x", c);
+    else if (len)
+      fwrite(s + i, 1, len, f);
+    else
+      fputs("\xef\xbf\xbd", f), len = 1;
   }
   fputc('"', f);
 }
@@ -123,7 +133,8 @@ void json_string(FILE *f, const char *s, size_t n) {
 char *printable(char *s) {
   for (size_t i = 0, n = strlen(s), len; i < n; i += len) {
     len = utf8_length((unsigned char *)s + i, n - i);
-    bool control = (unsigned char)s[i] < 0x20 || s[i] == 0x7f || (len == 2 && (unsigned char)s[i] == 0xc2 && (unsigned char)s[i + 1] < 0xa0);
+    bool control = (unsigned char)s[i] < 0x20 || s[i] == 0x7f ||
+                   (len == 2 && (unsigned char)s[i] == 0xc2 && (unsigned char)s[i + 1] < 0xa0);
     if (len && !control) continue;
     if (!len) len = 1;
     memset(s + i, s[i] == '\n' || s[i] == '\t' ? ' ' : '?', len);
@@ -157,7 +168,8 @@ static int distance(const char *a, const char *b) {
       int best = d[i - 1][j - 1] + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
       if (d[i - 1][j] + 1 < best) best = d[i - 1][j] + 1;
       if (d[i][j - 1] + 1 < best) best = d[i][j - 1] + 1;
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best) best = d[i - 2][j - 2] + 1;
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best)
+        best = d[i - 2][j - 2] + 1;
       d[i][j] = best;
     }
   return d[n][m];
@@ -165,7 +177,8 @@ static int distance(const char *a, const char *b) {
 
 const char *closest(const char *word, const char *const *names, int n) {
   const char *best = NULL, *w = word + strspn(word, "-");
-  int len = (int)strlen(w), best_d = len < 3 ? 1 : len / 3 + 1; /* a word of one or two letters must differ in case or dashes only */
+  int len = (int)strlen(w),
+      best_d = len < 3 ? 1 : len / 3 + 1; /* a word of one or two letters must differ in case or dashes only */
   for (int i = 0; i < n; i++) {
     int d = distance(w, names[i] + strspn(names[i], "-"));
     if (d < best_d) best_d = d, best = names[i];

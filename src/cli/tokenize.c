@@ -21,8 +21,10 @@ static void print_ids(const options *o, const myna_model *m, const int32_t *ids,
   if (o->json) printf("[");
   for (int64_t i = 0; i < n; i++) {
     if (i) printf(o->json ? "," : " ");
-    if (o->json) print_piece(m, ids[i]);
-    else printf("%d", ids[i]);
+    if (o->json)
+      print_piece(m, ids[i]);
+    else
+      printf("%d", ids[i]);
   }
   printf(o->json ? "]\n" : "\n");
 }
@@ -35,7 +37,10 @@ int cmd_tokenize(options *o) {
   int rc = open_model(o, true, &m);
   if (rc) return rc;
   char *text = input_text(o, &n);
-  int32_t *ids = text ? tokenize_all(m, text, n, &(myna_tokenize_options){.no_special = o->no_bos, .parse_special = o->parse_special}, &count) : NULL;
+  int32_t *ids =
+      text ? tokenize_all(m, text, n,
+                          &(myna_tokenize_options){.no_special = o->no_bos, .parse_special = o->parse_special}, &count)
+           : NULL;
   if (ids) print_ids(o, m, ids, count);
   free(ids);
   free(text);

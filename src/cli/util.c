@@ -13,8 +13,14 @@
 
 volatile sig_atomic_t interrupted;
 
+/* The second Ctrl-C does not wait. One key press may arrive twice, from the terminal and from a wrapper that passes it on: not counted. */
 static void on_interrupt(int sig) {
-  if (interrupted) _exit(128 + sig); /* the second Ctrl-C does not wait */
+  static struct timespec first;
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  double since = (double)(t.tv_sec - first.tv_sec) + (double)(t.tv_nsec - first.tv_nsec) * 1e-9;
+  if (interrupted && since > 0.3) _exit(128 + sig);
+  if (!interrupted) first = t;
   interrupted = sig;
 }
 
@@ -135,7 +141,9 @@ void progress_show(progress *p, double done, double total, const char *extra) {
   double part = total > 0 ? done / total : 0;
   for (int i = 0; i < WIDTH; i++) bar[i] = i < (int)(part * WIDTH) ? '#' : '.';
   bar[WIDTH] = 0;
-  snprintf(line, sizeof line, "%s [%s] %3.0f %%  %.1f s, %.1f s left  %s", p->label, bar, 100 * part, t - p->start, part > 0 ? (t - p->start) * (1 - part) / part : 0, extra ? extra : "");
+  double left = part > 0 ? (t - p->start) * (1 - part) / part : 0;
+  snprintf(line, sizeof line, "%s [%s] %3.0f %%  %.1f s, %.1f s left  %s", p->label, bar, 100 * part, t - p->start,
+           left, extra ? extra : "");
   fprintf(stderr, "\r%.*s\033[K", columns(stderr) - 1, line); /* a line that wraps could not be cleared */
 }
 

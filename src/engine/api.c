@@ -5,9 +5,20 @@
 
 void myna_model_get_info(const myna_model *m, myna_model_info *o) {
   const myna__config *g = &m->cfg;
-  *o = (myna_model_info){.arch = m->arch, .name = m->name, .file = m->path, .n_layer = g->n_layer, .n_embd = g->n_embd, .n_vocab = g->n_vocab,
-                         .n_ctx_train = g->n_ctx_train, .n_head = g->n_head, .n_head_kv = g->n_head_kv, .n_params = m->n_params,
-                         .weight_bytes = m->weight_bytes, .file_bytes = m->file_bytes, .n_tensors = m->gguf.n_tensors, .n_meta = m->gguf.n_kv,
+  *o = (myna_model_info){.arch = m->arch,
+                         .name = m->name,
+                         .file = m->path,
+                         .n_layer = g->n_layer,
+                         .n_embd = g->n_embd,
+                         .n_vocab = g->n_vocab,
+                         .n_ctx_train = g->n_ctx_train,
+                         .n_head = g->n_head,
+                         .n_head_kv = g->n_head_kv,
+                         .n_params = m->n_params,
+                         .weight_bytes = m->weight_bytes,
+                         .file_bytes = m->file_bytes,
+                         .n_tensors = m->gguf.n_tensors,
+                         .n_meta = m->gguf.n_kv,
                          .weight_type = myna_dtype_name(m->main_type)};
   o->has_tokenizer = myna__gguf_find(&m->gguf, "tokenizer.ggml.tokens") != NULL;
   o->has_template = myna__gguf_find(&m->gguf, "tokenizer.chat_template") != NULL;
@@ -18,14 +29,20 @@ int myna_model_get_tensor(const myna_model *m, int64_t i, myna_tensor_info *o) {
   const myna__gguf_tensor *t = &m->gguf.tensors[i];
   static _Thread_local char name[256]; /* names in the file are not terminated */
   snprintf(name, sizeof name, "%.*s", (int)MYNA__MIN(t->name.n, sizeof name - 1), t->name.p);
-  *o = (myna_tensor_info){.name = name, .type = t->type, .n_dims = t->n_dims, .bytes = (int64_t)t->bytes, .offset = (int64_t)t->offset, .file = t->file};
+  *o = (myna_tensor_info){.name = name,
+                          .type = t->type,
+                          .n_dims = t->n_dims,
+                          .bytes = (int64_t)t->bytes,
+                          .offset = (int64_t)t->offset,
+                          .file = t->file};
   for (int k = 0; k < t->n_dims; k++) o->dims[k] = t->dims[t->n_dims - 1 - k];
   return 0;
 }
 
 /* ---- metadata as text ---- */
 
-static const char *const type_names[] = {"u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "str", "arr", "u64", "i64", "f64"};
+static const char *const type_names[] = {"u8",   "i8",  "u16", "i16", "u32", "i32", "f32",
+                                         "bool", "str", "arr", "u64", "i64", "f64"};
 static const int type_bytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
 static void print_number(myna__buf *b, myna__gguf_type t, const uint8_t *p) {
@@ -40,14 +57,14 @@ static void print_number(myna__buf *b, myna__gguf_type t, const uint8_t *p) {
   } x = {0};
   memcpy(&x, p, (size_t)type_bytes[t]);
   switch (t) {
-    case MYNA__GGUF_BOOL: myna__buf_str(b, x.u ? "true" : "false"); break;
-    case MYNA__GGUF_I8: myna__buf_printf(b, "%d", x.i8); break;
-    case MYNA__GGUF_I16: myna__buf_printf(b, "%d", x.i16); break;
-    case MYNA__GGUF_I32: myna__buf_printf(b, "%d", x.i32); break;
-    case MYNA__GGUF_I64: myna__buf_printf(b, "%lld", (long long)x.i64); break;
-    case MYNA__GGUF_F32: myna__buf_printf(b, "%.9g", (double)x.f); break;
-    case MYNA__GGUF_F64: myna__buf_printf(b, "%.17g", x.d); break;
-    default: myna__buf_printf(b, "%llu", (unsigned long long)x.u);
+  case MYNA__GGUF_BOOL: myna__buf_str(b, x.u ? "true" : "false"); break;
+  case MYNA__GGUF_I8: myna__buf_printf(b, "%d", x.i8); break;
+  case MYNA__GGUF_I16: myna__buf_printf(b, "%d", x.i16); break;
+  case MYNA__GGUF_I32: myna__buf_printf(b, "%d", x.i32); break;
+  case MYNA__GGUF_I64: myna__buf_printf(b, "%lld", (long long)x.i64); break;
+  case MYNA__GGUF_F32: myna__buf_printf(b, "%.9g", (double)x.f); break;
+  case MYNA__GGUF_F64: myna__buf_printf(b, "%.17g", x.d); break;
+  default: myna__buf_printf(b, "%llu", (unsigned long long)x.u);
   }
 }
 
@@ -68,14 +85,17 @@ static void print_array(myna__buf *b, const myna__gguf_kv *kv, int max_items) {
   myna__buf_str(b, n < kv->count ? (n ? ", ...]" : "...]") : "]");
 }
 
-int64_t myna_model_get_meta(const myna_model *m, int64_t i, const char **key, char type[24], char *value, size_t n, int max_items) {
+int64_t myna_model_get_meta(const myna_model *m, int64_t i, const char **key, char type[24], char *value, size_t n,
+                            int max_items) {
   if (i < 0 || i >= m->gguf.n_kv) return MYNA_E_NOTFOUND;
   const myna__gguf_kv *kv = &m->gguf.kvs[i];
   static _Thread_local char name[256];
   snprintf(name, sizeof name, "%.*s", (int)MYNA__MIN(kv->key.n, sizeof name - 1), kv->key.p);
   *key = name;
-  if (kv->type == MYNA__GGUF_ARR) snprintf(type, 24, "arr[%s,%llu]", type_names[kv->elem], (unsigned long long)kv->count);
-  else snprintf(type, 24, "%s", type_names[kv->type]);
+  if (kv->type == MYNA__GGUF_ARR)
+    snprintf(type, 24, "arr[%s,%llu]", type_names[kv->elem], (unsigned long long)kv->count);
+  else
+    snprintf(type, 24, "%s", type_names[kv->type]);
   myna__buf b = {0};
   if (kv->type == MYNA__GGUF_ARR) {
     print_array(&b, kv, max_items);
@@ -100,21 +120,24 @@ const char *myna_model_get_template(const myna_model *cm) {
   myna_model *m = (myna_model *)(uintptr_t)cm;
   myna__str s;
   pthread_mutex_lock(&m->lock);
-  if (!m->chat_template && myna__gguf_str(&m->gguf, "tokenizer.chat_template", &s, NULL) > 0) m->chat_template = myna__strndup(s.p, s.n);
+  if (!m->chat_template && myna__gguf_str(&m->gguf, "tokenizer.chat_template", &s, NULL) > 0)
+    m->chat_template = myna__strndup(s.p, s.n);
   pthread_mutex_unlock(&m->lock);
   return m->chat_template;
 }
 
 /* ---- text ---- */
 
-int64_t myna_tokenize(const myna_model *m, const char *text, size_t n, const myna_tokenize_options *o, int32_t *ids, int64_t cap, myna_err *err) {
+int64_t myna_tokenize(const myna_model *m, const char *text, size_t n, const myna_tokenize_options *o, int32_t *ids,
+                      int64_t cap, myna_err *err) {
   const myna__tokenizer *tk;
   TRY(myna__model_tokenizer((myna_model *)(uintptr_t)m, &tk, err));
   myna__tokenize_options opt = {.add_special = !o || !o->no_special, .parse_special = o && o->parse_special};
   return myna__tokenize(tk, text, n, &opt, ids, cap, err);
 }
 
-int64_t myna_detokenize(const myna_model *m, const int32_t *ids, int64_t n, bool special, char *buf, int64_t cap, myna_err *err) {
+int64_t myna_detokenize(const myna_model *m, const int32_t *ids, int64_t n, bool special, char *buf, int64_t cap,
+                        myna_err *err) {
   const myna__tokenizer *tk;
   TRY(myna__model_tokenizer((myna_model *)(uintptr_t)m, &tk, err));
   myna__detok d = {0};
@@ -161,13 +184,20 @@ bool myna_token_is_eog(const myna_model *m, int32_t id) {
 
 int64_t myna_model_print_plan(myna_model *m, char *buf, int64_t n, myna_err *err) {
   myna__lm *lm;
-  myna__lm_options o = {.kv_type = myna__lm_default_kv(m, false), .n_ctx = MYNA__MIN(m->cfg.n_ctx_train, 4096), .n_tok = 512, .n_seq = 1, .n_out = 1, .n_pages = {1, 1, 1, 1}};
+  myna__lm_options o = {.kv_type = myna__lm_default_kv(m, false),
+                        .n_ctx = MYNA__MIN(m->cfg.n_ctx_train, 4096),
+                        .n_tok = 512,
+                        .n_seq = 1,
+                        .n_out = 1,
+                        .n_pages = {1, 1, 1, 1}};
   TRY(myna__lm_new(&lm, m, &o, err));
   int64_t len = myna_plan_print(lm->plan, buf, n);
   myna__lm_free(lm);
   return len;
 }
 
-bool myna_mapped_file_at(const void *addr, const char **path, size_t *offset) { return myna__file_of_address(addr, path, offset); }
+bool myna_mapped_file_at(const void *addr, const char **path, size_t *offset) {
+  return myna__file_of_address(addr, path, offset);
+}
 
 const char *myna_cpu_level(myna_err *err) { return myna__cpu_init(err) < 0 ? NULL : myna__cpu_name(myna__cpu()); }

@@ -23,17 +23,21 @@ void myna__engine_post(myna_engine *e, const myna_event *ev) {
   p += logits;
   if (ev->n_top) {
     n->ev.top_ids = memcpy(p, ev->top_ids, (size_t)ev->n_top * sizeof(int32_t));
-    n->ev.top_logprobs = memcpy(p + (size_t)ev->n_top * sizeof(int32_t), ev->top_logprobs, (size_t)ev->n_top * sizeof(float));
+    n->ev.top_logprobs =
+        memcpy(p + (size_t)ev->n_top * sizeof(int32_t), ev->top_logprobs, (size_t)ev->n_top * sizeof(float));
   }
   p += top;
   if (ev->text_len) memcpy(p, ev->text, (size_t)ev->text_len);
   p[ev->text_len] = 0;
   n->ev.text = p;
   pthread_mutex_lock(&e->lock);
-  while (logits && e->logits_waiting >= 4 && !e->stop) pthread_cond_wait(&e->work, &e->lock); /* let the consumer catch up */
+  while (logits && e->logits_waiting >= 4 && !e->stop)
+    pthread_cond_wait(&e->work, &e->lock); /* let the consumer catch up */
   e->logits_waiting += logits > 0;
-  if (e->last) e->last->next = n;
-  else e->first = n;
+  if (e->last)
+    e->last->next = n;
+  else
+    e->first = n;
   e->last = n;
   pthread_cond_broadcast(&e->event);
   pthread_mutex_unlock(&e->lock);
@@ -53,7 +57,8 @@ int myna_next_event(myna_engine *e, int timeout_ms, myna_event *out) {
   if (e->taken) myna__free(e->taken, e->taken->bytes);
   e->taken = NULL;
   int rc = 0;
-  while (!e->first && rc != ETIMEDOUT) rc = timeout_ms < 0 ? pthread_cond_wait(&e->event, &e->lock) : pthread_cond_timedwait(&e->event, &e->lock, &ts);
+  while (!e->first && rc != ETIMEDOUT)
+    rc = timeout_ms < 0 ? pthread_cond_wait(&e->event, &e->lock) : pthread_cond_timedwait(&e->event, &e->lock, &ts);
   myna__event_node *n = e->first;
   if (n) {
     e->first = n->next;
@@ -83,18 +88,38 @@ void myna__job_free(myna__job *j) {
 static int check_request(const myna_engine *e, const myna_request *r, myna_err *err) {
   int64_t ctx = e->opt.n_ctx, vocab = e->model->cfg.n_vocab;
   if (!r->tokens || r->n_tokens < 1) return myna__err(err, MYNA_E_ARG, "the prompt is empty");
-  if (r->n_tokens > ctx) return myna__err(err, MYNA_E_LIMIT, "the prompt has %lld tokens, the context holds %lld", (long long)r->n_tokens, (long long)ctx);
+  if (r->n_tokens > ctx)
+    return myna__err(err, MYNA_E_LIMIT, "the prompt has %lld tokens, the context holds %lld", (long long)r->n_tokens,
+                     (long long)ctx);
   for (int64_t i = 0; i < r->n_tokens; i++)
-    if (r->tokens[i] < 0 || r->tokens[i] >= vocab) return myna__err(err, MYNA_E_ARG, "prompt token %lld is %d, the vocabulary has %lld", (long long)i, r->tokens[i], (long long)vocab);
-  if (r->n_forced < 0 || (r->n_forced > 0 && !r->forced)) return myna__err(err, MYNA_E_ARG, "n_forced is %lld%s", (long long)r->n_forced, r->n_forced < 0 ? "" : ", forced is NULL");
-  if (r->n_stop < 0 || (r->n_stop > 0 && !r->stop)) return myna__err(err, MYNA_E_ARG, "n_stop is %d%s", r->n_stop, r->n_stop < 0 ? "" : ", stop is NULL");
+    if (r->tokens[i] < 0 || r->tokens[i] >= vocab)
+      return myna__err(err, MYNA_E_ARG, "prompt token %lld is %d, the vocabulary has %lld", (long long)i, r->tokens[i],
+                       (long long)vocab);
+  if (r->n_forced < 0 || (r->n_forced > 0 && !r->forced))
+    return myna__err(err, MYNA_E_ARG, "n_forced is %lld%s", (long long)r->n_forced,
+                     r->n_forced < 0 ? "" : ", forced is NULL");
+  if (r->n_stop < 0 || (r->n_stop > 0 && !r->stop))
+    return myna__err(err, MYNA_E_ARG, "n_stop is %d%s", r->n_stop, r->n_stop < 0 ? "" : ", stop is NULL");
   if (r->max_tokens < -1) return myna__err(err, MYNA_E_ARG, "max_tokens is %lld", (long long)r->max_tokens);
   for (int64_t i = 0; i < r->n_forced; i++)
-    if (r->forced[i] < 0 || r->forced[i] >= vocab) return myna__err(err, MYNA_E_ARG, "forced token %lld is %d, the vocabulary has %lld", (long long)i, r->forced[i], (long long)vocab);
-  if (r->n_probs < 0 || r->n_probs > 20) return myna__err(err, MYNA_E_ARG, "n_probs is %d, 0 to 20 are possible", r->n_probs);
-  if (r->n_keep < 0 || r->n_keep >= ctx) return myna__err(err, MYNA_E_ARG, "n_keep is %lld, the context holds %lld", (long long)r->n_keep, (long long)ctx);
-  if (!r->no_text && !e->tok) return myna__err(err, MYNA_E_NOTFOUND, "%s has no tokenizer: ask for tokens without text", e->model->path);
+    if (r->forced[i] < 0 || r->forced[i] >= vocab)
+      return myna__err(err, MYNA_E_ARG, "forced token %lld is %d, the vocabulary has %lld", (long long)i, r->forced[i],
+                       (long long)vocab);
+  if (r->n_probs < 0 || r->n_probs > 20)
+    return myna__err(err, MYNA_E_ARG, "n_probs is %d, 0 to 20 are possible", r->n_probs);
+  if (r->n_keep < 0 || r->n_keep >= ctx)
+    return myna__err(err, MYNA_E_ARG, "n_keep is %lld, the context holds %lld", (long long)r->n_keep, (long long)ctx);
+  if (!r->no_text && !e->tok)
+    return myna__err(err, MYNA_E_NOTFOUND, "%s has no tokenizer: ask for tokens without text", e->model->path);
   return 0;
+}
+
+/* Whether the prompt shows text: an answer that continues it keeps its leading space. */
+static bool shows_text(const myna_engine *e, const myna_request *r) {
+  char piece[8];
+  for (int64_t i = 0; e->tok && i < r->n_tokens; i++)
+    if (myna__token_bytes(e->tok, r->tokens[i], false, piece, sizeof piece) > 0) return true;
+  return false;
 }
 
 static int job_new(myna_engine *e, const myna_request *r, myna__job **out, myna_err *err) {
@@ -109,13 +134,16 @@ static int job_new(myna_engine *e, const myna_request *r, myna__job **out, myna_
   j->cap = e->opt.n_ctx + 1;
   j->tokens = myna__alloc((size_t)j->cap * sizeof *j->tokens);
   if (r->n_forced > 0) j->forced = myna__alloc((size_t)r->n_forced * sizeof *j->forced);
-  if (!j->tokens || (r->n_forced > 0 && !j->forced)) return myna__err(err, MYNA_E_NOMEM, "no memory for a request of %lld tokens", (long long)j->cap);
+  if (!j->tokens || (r->n_forced > 0 && !j->forced))
+    return myna__err(err, MYNA_E_NOMEM, "no memory for a request of %lld tokens", (long long)j->cap);
   memcpy(j->tokens, r->tokens, (size_t)r->n_tokens * sizeof *j->tokens);
   if (j->forced) memcpy(j->forced, r->forced, (size_t)r->n_forced * sizeof *j->forced);
   j->n = j->n_prompt = r->n_tokens;
   j->t_submit = myna__now();
+  j->detok.started = shows_text(e, r);
   TRY(myna__stops_set(&j->stops, r->stop, r->n_stop, err));
-  if (!r->want_logits) TRY(myna__sampler_new(&j->sampler, &r->sampling, e->model, e->model->cfg.n_vocab, e->opt.n_ctx, err));
+  if (!r->want_logits)
+    TRY(myna__sampler_new(&j->sampler, &r->sampling, e->model, e->model->cfg.n_vocab, e->opt.n_ctx, err));
   for (int64_t i = 0; i < r->n_tokens && j->sampler; i++) TRY(myna__sampler_accept(j->sampler, r->tokens[i], false));
   return 0;
 }
@@ -169,7 +197,6 @@ static void *engine_main(void *arg) {
 
 /* ---- making and freeing ---- */
 
-
 static void copy_page(void *user, int32_t dst, int32_t src) {
   const myna__lm_group *g = user;
   memcpy(g->pool + dst * g->page_stride, g->pool + src * g->page_stride, (size_t)g->page_stride);
@@ -178,9 +205,16 @@ static void copy_page(void *user, int32_t dst, int32_t src) {
 static int make_caches(myna_engine *e, myna_err *err) {
   for (int g = 0; g < e->lm->n_groups; g++) {
     myna__lm_group *p = &e->lm->group[g];
-    myna__kv_options o = {.n_pages = p->n_pages, .n_seq = e->opt.n_seq, .table_len = p->table_len, .window = p->window, .table = p->table, .copy = copy_page, .user = p};
+    myna__kv_options o = {.n_pages = p->n_pages,
+                          .n_seq = e->opt.n_seq,
+                          .table_len = p->table_len,
+                          .window = p->window,
+                          .table = p->table,
+                          .copy = copy_page,
+                          .user = p};
     o.key = (uint64_t)e->opt.kv_type * 2 + e->opt.exact;
     TRY(myna__kv_new(&e->kv[g], &o, err));
+    e->stats.pages_total += p->n_pages;
   }
   return 0;
 }
@@ -209,8 +243,10 @@ static int start(myna_engine *e, const myna_engine_options *o, myna_err *err) {
   e->step_seq = myna__alloc(n);
   e->step_rows = myna__alloc((size_t)e->n_out_max * sizeof(int32_t));
   e->seq_used = myna__calloc((size_t)e->opt.n_seq * sizeof *e->seq_used);
-  if (!e->step_tokens || !e->step_pos || !e->step_seq || !e->step_rows || !e->seq_used) return myna__err(err, MYNA_E_NOMEM, "no memory for an engine");
-  if (pthread_create(&e->thread, NULL, engine_main, e)) return myna__err(err, MYNA_E_INTERNAL, "cannot start the engine thread");
+  if (!e->step_tokens || !e->step_pos || !e->step_seq || !e->step_rows || !e->seq_used)
+    return myna__err(err, MYNA_E_NOMEM, "no memory for an engine");
+  if (pthread_create(&e->thread, NULL, engine_main, e))
+    return myna__err(err, MYNA_E_INTERNAL, "cannot start the engine thread");
   e->thread_started = true;
   return 0;
 }

@@ -24,24 +24,24 @@ typedef enum myna__job_state { MYNA__JOB_QUEUED, MYNA__JOB_RUNNING, MYNA__JOB_DO
 typedef struct myna__job {
   struct myna__job *next;
   int64_t id;
-  myna_request req;      /* pointers in it are replaced by copies or cleared */
-  int32_t *tokens;       /* prompt, then answer; [cap] */
+  myna_request req; /* pointers in it are replaced by copies or cleared */
+  int32_t *tokens;  /* prompt, then answer; [cap] */
   int64_t n, cap;
-  int64_t n_prompt;      /* of tokens: the request's prompt (smaller after a shift) */
+  int64_t n_prompt; /* of tokens: the request's prompt (smaller after a shift) */
   int64_t n_gen;
   int32_t *forced;
-  int64_t n_done;        /* positions computed */
-  int64_t n_commit;      /* pages indexed up to here */
+  int64_t n_done;   /* positions computed */
+  int64_t n_commit; /* pages indexed up to here */
   myna__job_state state;
-  int seq;               /* slot, -1 while queued */
+  int seq;                         /* slot, -1 while queued */
   int64_t chunk, first_out, n_out; /* this step: tokens, first logits row, rows */
   myna__sampler *sampler;
   myna__detok detok;
   myna__stops stops;
   atomic_bool cancelled;
   double t_submit, t_start, t_prompt, t_first, t_end;
-  int64_t n_cached;      /* found computed at the first start */
-  int64_t n_told;        /* rows of logits posted */
+  int64_t n_cached; /* found computed at the first start */
+  int64_t n_told;   /* rows of logits posted */
 } myna__job;
 
 typedef struct myna__event_node {

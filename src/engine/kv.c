@@ -10,27 +10,29 @@ enum { PAGE = 64, NONE = -1 };
 
 typedef struct page {
   int32_t refs;
-  int32_t next;      /* in its bucket, or in the free list */
+  int32_t next; /* in its bucket, or in the free list */
   bool indexed;
-  int16_t n;         /* tokens it holds, when indexed */
-  uint64_t before;   /* hash of everything before it */
+  int16_t n;       /* tokens it holds, when indexed */
+  uint64_t before; /* hash of everything before it */
   int64_t stamp;
-  int64_t depth;     /* page number in its sequence */
+  int64_t depth; /* page number in its sequence */
   int32_t tokens[PAGE];
 } page;
 
 struct myna__kv {
   myna__kv_options opt;
-  page *pages;      /* [n_pages] */
-  int32_t *bucket;  /* [n_bucket] first page */
+  page *pages;     /* [n_pages] */
+  int32_t *bucket; /* [n_bucket] first page */
   int64_t n_bucket;
-  int32_t free;     /* first free page */
+  int32_t free; /* first free page */
   int64_t n_free, clock;
 };
 
 static int32_t *table_of(const myna__kv *kv, int seq) { return kv->opt.table + (int64_t)seq * kv->opt.table_len; }
 static uint64_t extend(uint64_t hash, const int32_t *tokens) { return myna__hash(tokens, PAGE * sizeof *tokens, hash); }
-static int32_t *bucket_of(const myna__kv *kv, uint64_t hash) { return &kv->bucket[hash & (uint64_t)(kv->n_bucket - 1)]; }
+static int32_t *bucket_of(const myna__kv *kv, uint64_t hash) {
+  return &kv->bucket[hash & (uint64_t)(kv->n_bucket - 1)];
+}
 
 int myna__kv_new(myna__kv **out, const myna__kv_options *o, myna_err *err) {
   *out = NULL;
@@ -161,6 +163,7 @@ int64_t myna__kv_adopt(myna__kv *kv, int seq, const int32_t *tokens, int64_t n) 
     int shared;
     int64_t want = MYNA__MIN(PAGE, n - i * PAGE);
     int32_t id = lookup(kv, hash, tokens + i * PAGE, want, &shared);
+    assert(i < first_needed(kv, n) || (id != NONE && shared == want)); /* probe said so */
     if (id != NONE && shared == want && i >= first_needed(kv, n)) {
       t[i] = id;
       kv->pages[id].refs++;
@@ -222,10 +225,12 @@ static int64_t pages_available(const myna__kv *kv) {
 
 int myna__kv_reserve(myna__kv *kv, int seq, int64_t from, int64_t to, myna_err *err) {
   int32_t *t = table_of(kv, seq);
-  if (to > kv->opt.table_len * PAGE) return myna__err(err, MYNA_E_LIMIT, "position %lld is beyond the context", (long long)to);
+  if (to > kv->opt.table_len * PAGE)
+    return myna__err(err, MYNA_E_LIMIT, "position %lld is beyond the context", (long long)to);
   int64_t need = pages_needed(kv, t, from, to);
   if (need == 0) return 0;
-  if (need > kv->n_free && need > pages_available(kv)) return myna__err(err, MYNA_E_LIMIT, "the cache is full: %lld pages are held", (long long)kv->opt.n_pages);
+  if (need > kv->n_free && need > pages_available(kv))
+    return myna__err(err, MYNA_E_LIMIT, "the cache is full: %lld pages are held", (long long)kv->opt.n_pages);
   for (int64_t i = from / PAGE; i * PAGE < to; i++) {
     if (t[i] != NONE && writable(&kv->pages[t[i]], i, from)) continue;
     int32_t id = take_page(kv);
@@ -281,10 +286,8 @@ int myna__kv_fork(myna__kv *kv, int seq_from, int seq_to, int64_t n, myna_err *e
   return 0;
 }
 
-int64_t myna__kv_available(const myna__kv *kv) { return pages_available(kv); }
-
 void myna__kv_get_stats(const myna__kv *kv, myna__kv_stats *s) {
-  *s = (myna__kv_stats){.total = kv->opt.n_pages};
+  *s = (myna__kv_stats){.total = kv->opt.n_pages, .free = kv->n_free};
   for (int64_t i = 0; i < kv->opt.n_pages; i++) {
     s->used += kv->pages[i].refs > 0;
     s->shared += kv->pages[i].refs > 1;

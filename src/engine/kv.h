@@ -9,11 +9,11 @@ typedef struct myna__kv myna__kv;
 
 typedef struct myna__kv_options {
   int64_t n_pages, n_seq, table_len;
-  int64_t window;     /* 0: full; else pages wholly behind the window are given back as positions advance */
-  int32_t *table;     /* [n_seq, table_len]: kept up to date here, -1 where no page */
+  int64_t window; /* 0: full; else pages wholly behind the window are given back as positions advance */
+  int32_t *table; /* [n_seq, table_len]: kept up to date here, -1 where no page */
   void (*copy)(void *user, int32_t dst, int32_t src); /* page bytes of all layers */
   void *user;
-  uint64_t key;       /* of everything else that shapes pages (model, types): mixed into prefix hashes */
+  uint64_t key; /* of everything else that shapes pages (model, types): mixed into prefix hashes */
 } myna__kv_options;
 
 int myna__kv_new(myna__kv **out, const myna__kv_options *o, myna_err *err);
@@ -25,6 +25,7 @@ void myna__kv_free(myna__kv *kv);
 int64_t myna__kv_match(myna__kv *kv, int seq, const int32_t *tokens, int64_t n);
 /* How many positions would match; changes nothing. With several groups the engine takes the minimum and calls adopt with it. */
 int64_t myna__kv_probe(const myna__kv *kv, const int32_t *tokens, int64_t n, int64_t at_most);
+/* n: what probe returned for these tokens (in every group), nothing changed since. */
 int64_t myna__kv_adopt(myna__kv *kv, int seq, const int32_t *tokens, int64_t n);
 /* Makes positions [from, to) of seq writable: allocates pages (evicting unreferenced indexed pages, least recently used first), copies a page that
  * is shared. MYNA_E_LIMIT when the pool is full (nothing changes then). tokens [0, to) are what will stand there (for the index). */
@@ -36,10 +37,9 @@ void myna__kv_release(myna__kv *kv, int seq, const int32_t *tokens, int64_t n, b
 /* seq_to (empty) shares all pages of seq_from up to n positions (parallel sampling); writes copy. */
 int myna__kv_fork(myna__kv *kv, int seq_from, int seq_to, int64_t n, myna_err *err);
 
-/* Pages that reserve could hand out now: free, or cached and unreferenced. */
-int64_t myna__kv_available(const myna__kv *kv);
-
-typedef struct myna__kv_stats { int64_t total, used, shared, cached; } myna__kv_stats;
+typedef struct myna__kv_stats {
+  int64_t total, used, shared, cached, free;
+} myna__kv_stats;
 void myna__kv_get_stats(const myna__kv *kv, myna__kv_stats *s);
 
 #endif

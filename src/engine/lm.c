@@ -22,7 +22,8 @@ int myna__lm_groups(const myna__config *cfg, const myna__family *f, myna_dtype k
     int64_t window = f->window_of ? f->window_of(cfg, i) : 0;
     int g = 0;
     while (g < lm->n_groups && lm->group[g].window != window) g++;
-    if (g == MYNA__MAX_GROUPS) return myna__err(err, MYNA_E_UNSUPPORTED, "layers have more than %d different windows", MYNA__MAX_GROUPS);
+    if (g == MYNA__MAX_GROUPS)
+      return myna__err(err, MYNA_E_UNSUPPORTED, "layers have more than %d different windows", MYNA__MAX_GROUPS);
     if (g == lm->n_groups) lm->group[lm->n_groups++] = (myna__lm_group){.window = window};
     lm->layer_group[i] = g;
     lm->layer_slot[i] = lm->group[g].n_layers++;
@@ -33,14 +34,20 @@ int myna__lm_groups(const myna__config *cfg, const myna__family *f, myna_dtype k
 
 /* ---- building ---- */
 
-static myna_array *attend(myna__build *b, int layer, myna_array *q, myna_array *k, myna_array *v, const myna__attend_options *o) {
+static myna_array *attend(myna__build *b, int layer, myna_array *q, myna_array *k, myna_array *v,
+                          const myna__attend_options *o) {
   myna__lm *lm = b->user;
   myna__lm_group *g = &lm->group[lm->layer_group[layer]];
-  myna_kv_layout l = {.type = lm->opt.kv_type, .n_kv_head = lm->cfg.n_head_kv, .dim_k = lm->cfg.dim_k, .dim_v = lm->cfg.dim_v, .page_stride = g->page_stride};
+  myna_kv_layout l = {.type = lm->opt.kv_type,
+                      .n_kv_head = lm->cfg.n_head_kv,
+                      .dim_k = lm->cfg.dim_k,
+                      .dim_v = lm->cfg.dim_v,
+                      .page_stride = g->page_stride};
   l.layer_offset = lm->layer_slot[layer] * myna_kv_page_bytes(&l);
   g->state = myna_kv_write(b->c, g->state, k, v, g->table_in, lm->seq_in, b->pos, &l);
   myna_attention_options a = {.scale = o->scale, .causal = true, .window = o->window, .softcap = o->softcap};
-  return myna_attention_paged(b->c, q, g->state, g->table_in, lm->seq_in, b->pos, nn_w(b, layer, MYNA__W_ATTN_SINKS), &l, &a);
+  return myna_attention_paged(b->c, q, g->state, g->table_in, lm->seq_in, b->pos, nn_w(b, layer, MYNA__W_ATTN_SINKS),
+                              &l, &a);
 }
 
 /* Arrays over the model's weights, in the same order; vectors are plain F32 views. */
@@ -78,7 +85,15 @@ static int build_plan(myna__lm *lm, myna_err *err) {
   int rc = weight_arrays(lm, w, err);
   if (rc == 0) {
     int n_in = make_inputs(lm, in);
-    myna__build b = {.c = lm->ctx, .cfg = &lm->cfg, .weights = w, .tokens = in[0], .pos = in[1], .rows = in[3], .attend = attend, .adapt = lm->opt.adapt, .user = lm};
+    myna__build b = {.c = lm->ctx,
+                     .cfg = &lm->cfg,
+                     .weights = w,
+                     .tokens = in[0],
+                     .pos = in[1],
+                     .rows = in[3],
+                     .attend = attend,
+                     .adapt = lm->opt.adapt,
+                     .user = lm};
     lm->seq_in = in[2];
     out[0] = lm->model->family->build(&b);
     for (int g = 0; g < lm->n_groups; g++) out[1 + g] = lm->group[g].state; /* the writes must run */
@@ -99,7 +114,8 @@ static int alloc_pools(myna__lm *lm, myna_err *err) {
     p->pool = myna__calloc((size_t)(p->n_pages * p->page_stride));
     p->table = myna__alloc((size_t)(lm->opt.n_seq * len) * sizeof *p->table);
     if (!p->pool || !p->table)
-      return myna__err(err, MYNA_E_NOMEM, "no memory for %lld cache pages of %lld bytes", (long long)p->n_pages, (long long)p->page_stride);
+      return myna__err(err, MYNA_E_NOMEM, "no memory for %lld cache pages of %lld bytes", (long long)p->n_pages,
+                       (long long)p->page_stride);
     for (int64_t i = 0; i < lm->opt.n_seq * len; i++) p->table[i] = -1;
     lm->kv_bytes += p->n_pages * p->page_stride;
   }
@@ -143,7 +159,8 @@ void myna__lm_free(myna__lm *lm) {
 /* ---- running ---- */
 
 int myna__lm_step_run(myna__lm *lm, const myna__lm_step *s, const float **logits, myna_err *err) {
-  void *data[IN_FIXED + 2 * MYNA__MAX_GROUPS] = {(void *)(uintptr_t)s->tokens, (void *)(uintptr_t)s->pos, (void *)(uintptr_t)s->seq, (void *)(uintptr_t)s->rows};
+  void *data[IN_FIXED + 2 * MYNA__MAX_GROUPS] = {(void *)(uintptr_t)s->tokens, (void *)(uintptr_t)s->pos,
+                                                 (void *)(uintptr_t)s->seq, (void *)(uintptr_t)s->rows};
   for (int g = 0; g < lm->n_groups; g++) {
     data[IN_FIXED + 2 * g] = lm->group[g].pool;
     data[IN_FIXED + 2 * g + 1] = lm->group[g].table;

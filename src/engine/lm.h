@@ -14,19 +14,19 @@ typedef struct myna__lm_options {
   myna__pool *pool;
   myna_dtype kv_type;
   bool exact;
-  int64_t n_ctx, n_tok, n_seq; /* maxima: positions per sequence, tokens per step, sequences */
-  int64_t n_out;               /* most rows with logits per step; 0: n_tok */
+  int64_t n_ctx, n_tok, n_seq;       /* maxima: positions per sequence, tokens per step, sequences */
+  int64_t n_out;                     /* most rows with logits per step; 0: n_tok */
   int64_t n_pages[MYNA__MAX_GROUPS]; /* per group; 0: enough for n_seq sequences of n_ctx */
   myna_array *(*adapt)(myna__build *b, int layer, myna__role role, myna_array *x, myna_array *y); /* tests, adapters */
   void *user;
 } myna__lm_options;
 
 typedef struct myna__lm_group {
-  int64_t window;      /* 0: full */
+  int64_t window; /* 0: full */
   int n_layers;
   int64_t page_stride, n_pages, table_len;
-  uint8_t *pool;       /* [n_pages * page_stride], zeroed, 64-aligned */
-  int32_t *table;      /* [n_seq, table_len], -1 where no page: the caller's to fill */
+  uint8_t *pool;                /* [n_pages * page_stride], zeroed, 64-aligned */
+  int32_t *table;               /* [n_seq, table_len], -1 where no page: the caller's to fill */
   myna_array *state, *table_in; /* while building */
 } myna__lm_group;
 

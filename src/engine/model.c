@@ -38,20 +38,24 @@ static int check_uniform(myna_model *m, const char *what, myna_err *err) {
 
 static int limit(myna_model *m, const char *what, int64_t x, int64_t lo, int64_t hi, myna_err *err) {
   if (x >= lo && x <= hi) return 0;
-  return myna__err_at(err, MYNA_E_FORMAT, m->path, -1, "%s is %lld, it must be %lld to %lld", what, (long long)x, (long long)lo, (long long)hi);
+  return myna__err_at(err, MYNA_E_FORMAT, m->path, -1, "%s is %lld, it must be %lld to %lld", what, (long long)x,
+                      (long long)lo, (long long)hi);
 }
 
 static int fill_config(myna_model *m, myna_err *err) {
   myna__config *g = &m->cfg;
   for (const myna__key *k = m->family->keys; k->gguf; k++) TRY(read_key(m, k, err));
-  static const char *const uniform[] = {"%s.attention.head_count", "%s.attention.head_count_kv", "%s.feed_forward_length"};
+  static const char *const uniform[] = {"%s.attention.head_count", "%s.attention.head_count_kv",
+                                        "%s.feed_forward_length"};
   for (size_t i = 0; i < MYNA__COUNT(uniform); i++) TRY(check_uniform(m, uniform[i], err));
   TRY(limit(m, "block_count", g->n_layer, 1, MYNA__MAX_LAYERS, err));
   TRY(limit(m, "embedding_length", g->n_embd, 1, 1 << 20, err));
   TRY(limit(m, "attention.head_count", g->n_head, 1, 4096, err));
   if (g->n_head_kv == 0) g->n_head_kv = g->n_head;
   TRY(limit(m, "attention.head_count_kv", g->n_head_kv, 1, g->n_head, err));
-  if (g->n_head % g->n_head_kv) return myna__err_at(err, MYNA_E_FORMAT, m->path, -1, "head_count %lld is no multiple of head_count_kv %lld", (long long)g->n_head, (long long)g->n_head_kv);
+  if (g->n_head % g->n_head_kv)
+    return myna__err_at(err, MYNA_E_FORMAT, m->path, -1, "head_count %lld is no multiple of head_count_kv %lld",
+                        (long long)g->n_head, (long long)g->n_head_kv);
   if (g->dim_k == 0) g->dim_k = g->n_embd / g->n_head;
   if (g->dim_v == 0) g->dim_v = g->dim_k;
   TRY(limit(m, "attention.key_length", g->dim_k, 1, 4096, err));
@@ -65,8 +69,10 @@ static int fill_config(myna_model *m, myna_err *err) {
   TRY(limit(m, "sliding_window", g->window, 0, INT32_MAX, err));
   if (g->n_ctx_train <= 0) g->n_ctx_train = 2048;
   TRY(limit(m, "context_length", g->n_ctx_train, 1, INT32_MAX, err));
-  if (g->n_rot % 2) return myna__err_at(err, MYNA_E_FORMAT, m->path, -1, "rope.dimension_count %lld is odd", (long long)g->n_rot);
-  if (!(g->norm_eps >= 0) || g->norm_eps > 1) return myna__err_at(err, MYNA_E_FORMAT, m->path, -1, "layer_norm_rms_epsilon is %g", g->norm_eps);
+  if (g->n_rot % 2)
+    return myna__err_at(err, MYNA_E_FORMAT, m->path, -1, "rope.dimension_count %lld is odd", (long long)g->n_rot);
+  if (!(g->norm_eps >= 0) || g->norm_eps > 1)
+    return myna__err_at(err, MYNA_E_FORMAT, m->path, -1, "layer_norm_rms_epsilon is %g", g->norm_eps);
   return m->family->check ? m->family->check(g, err) : 0;
 }
 
@@ -76,8 +82,8 @@ static int letter(const myna__config *g, char c, int64_t *out) {
   const struct {
     char c;
     int64_t v;
-  } table[] = {{'E', g->n_embd}, {'V', g->n_vocab}, {'H', g->n_head}, {'G', g->n_head_kv}, {'D', g->dim_k},
-               {'C', g->dim_v}, {'F', g->n_ff},    {'X', g->n_expert}, {'M', g->n_ff_exp}, {'R', g->n_rot / 2}};
+  } table[] = {{'E', g->n_embd}, {'V', g->n_vocab}, {'H', g->n_head},   {'G', g->n_head_kv}, {'D', g->dim_k},
+               {'C', g->dim_v},  {'F', g->n_ff},    {'X', g->n_expert}, {'M', g->n_ff_exp},  {'R', g->n_rot / 2}};
   for (size_t i = 0; i < MYNA__COUNT(table); i++)
     if (table[i].c == c) return *out = table[i].v, 0;
   return -1;
@@ -119,7 +125,8 @@ int myna__model_shape(const myna__config *g, const char *expr, int64_t *dims, in
 static const char *shape_text(const int64_t *dims, int n, char buf[96]) {
   size_t at = 0;
   buf[0] = 0;
-  for (int i = 0; i < n && at < 90; i++) at += (size_t)snprintf(buf + at, 96 - at, "%s%lld", i ? "," : "", (long long)dims[i]);
+  for (int i = 0; i < n && at < 90; i++)
+    at += (size_t)snprintf(buf + at, 96 - at, "%s%lld", i ? "," : "", (long long)dims[i]);
   return buf;
 }
 
@@ -127,7 +134,9 @@ static int bind_vector(myna_model *m, myna__bound *b, const myna__gguf_tensor *t
   const myna__quant *q = myna__quant_get(t->type);
   float *v = myna__arena_alloc(&m->arena, (size_t)t->dims[0] * sizeof *v);
   if (!v) return myna__err(err, MYNA_E_NOMEM, "no memory for tensor %s", b->name);
-  if (!q || !q->to_f32) return myna__err_at(err, MYNA_E_UNSUPPORTED, m->path, (int64_t)t->offset, "tensor %s has type %s", b->name, myna_dtype_name(t->type));
+  if (!q || !q->to_f32)
+    return myna__err_at(err, MYNA_E_UNSUPPORTED, m->path, (int64_t)t->offset, "tensor %s has type %s", b->name,
+                        myna_dtype_name(t->type));
   q->to_f32(v, &(myna__wrow){.p = {t->data}}, t->dims[0]);
   b->n_dims = 1;
   b->vec = v;
@@ -138,7 +147,8 @@ static int bind_vector(myna_model *m, myna__bound *b, const myna__gguf_tensor *t
 static void bind_matrix(myna__bound *b, const myna__gguf_tensor *t, int n_dims) {
   int64_t row = t->dims[0] / myna_dtype_block(t->type) * myna_dtype_bytes(t->type);
   b->n_dims = n_dims;
-  b->w = (myna__weight){.type = t->type, .n_in = t->dims[0], .n_out = t->dims[1], .n_expert = n_dims == 3 ? t->dims[2] : 0};
+  b->w = (myna__weight){
+      .type = t->type, .n_in = t->dims[0], .n_out = t->dims[1], .n_expert = n_dims == 3 ? t->dims[2] : 0};
   b->w.plane[0] = t->data;
   b->w.row_stride[0] = row;
   b->w.expert_stride[0] = row * t->dims[1];
@@ -158,11 +168,13 @@ static int bind_one(myna_model *m, const myna__weight_spec *s, int layer, myna_e
     char a[96], c[96];
     int64_t have[4] = {0};
     for (int i = 0; i < t->n_dims; i++) have[i] = t->dims[t->n_dims - 1 - i];
-    return myna__err_at(err, MYNA_E_FORMAT, m->path, (int64_t)t->offset, "tensor %s is [%s], the model needs [%s]", b->name, shape_text(have, t->n_dims, a),
-                        shape_text(want, n_dims, c));
+    return myna__err_at(err, MYNA_E_FORMAT, m->path, (int64_t)t->offset, "tensor %s is [%s], the model needs [%s]",
+                        b->name, shape_text(have, t->n_dims, a), shape_text(want, n_dims, c));
   }
   const myna__quant *q = myna__quant_get(t->type);
-  if (!q || !q->dot) return myna__err_at(err, MYNA_E_UNSUPPORTED, m->path, (int64_t)t->offset, "tensor %s has type %s", b->name, myna_dtype_name(t->type));
+  if (!q || !q->dot)
+    return myna__err_at(err, MYNA_E_UNSUPPORTED, m->path, (int64_t)t->offset, "tensor %s has type %s", b->name,
+                        myna_dtype_name(t->type));
   b->present = true;
   if (n_dims == 1) return bind_vector(m, b, t, err);
   bind_matrix(b, t, n_dims);
@@ -175,7 +187,9 @@ static const myna__weight_spec *spec_of(const myna_model *m, myna__role role) {
   return s->gguf ? s : NULL;
 }
 
-static bool has(const myna_model *m, int layer, myna__role role) { return m->bound[(int64_t)(layer + 1) * MYNA__ROLE_COUNT + role].present; }
+static bool has(const myna_model *m, int layer, myna__role role) {
+  return m->bound[(int64_t)(layer + 1) * MYNA__ROLE_COUNT + role].present;
+}
 
 /* A weight that is optional for the family but not beside the others of this layer. */
 static int need(const myna_model *m, int layer, myna__role role, myna_err *err) {
@@ -188,7 +202,8 @@ static int need(const myna_model *m, int layer, myna__role role, myna_err *err) 
 
 /* Families name both forms of a block as optional (dense or experts, fused or not): each layer must have one of them whole. */
 static int check_layer(const myna_model *m, int i, myna_err *err) {
-  static const myna__role experts[] = {MYNA__W_FFN_ROUTER, MYNA__W_FFN_GATE_EXPS, MYNA__W_FFN_UP_EXPS, MYNA__W_FFN_DOWN_EXPS};
+  static const myna__role experts[] = {MYNA__W_FFN_ROUTER, MYNA__W_FFN_GATE_EXPS, MYNA__W_FFN_UP_EXPS,
+                                       MYNA__W_FFN_DOWN_EXPS};
   static const myna__role dense[] = {MYNA__W_FFN_UP, MYNA__W_FFN_DOWN};
   static const myna__role qkv[] = {MYNA__W_ATTN_Q, MYNA__W_ATTN_K, MYNA__W_ATTN_V};
   if (m->cfg.n_expert > 0 && spec_of(m, MYNA__W_FFN_ROUTER)) {
@@ -197,7 +212,9 @@ static int check_layer(const myna_model *m, int i, myna_err *err) {
     for (size_t k = 0; k < MYNA__COUNT(dense); k++) TRY(need(m, i, dense[k], err));
     TRY(need(m, i, MYNA__W_FFN_GATE, err)); /* phi3, fused, has no such row */
   }
-  for (size_t k = 0; k < MYNA__COUNT(qkv) && !has(m, i, MYNA__W_ATTN_QKV); k++) TRY(need(m, i, qkv[k], err));
+  if (has(m, i, MYNA__W_ATTN_QKV)) return 0;
+  if (!has(m, i, MYNA__W_ATTN_Q)) TRY(need(m, i, MYNA__W_ATTN_QKV, err)); /* families that fuse them say so */
+  for (size_t k = 0; k < MYNA__COUNT(qkv); k++) TRY(need(m, i, qkv[k], err));
   return 0;
 }
 
@@ -240,8 +257,10 @@ static int find_family(myna_model *m, bool header_only, myna_err *err) {
   int rc = myna__gguf_str(&m->gguf, "general.architecture", &arch, err);
   if (rc < 0) return rc;
   if (rc > 0) snprintf(m->arch, sizeof m->arch, "%.*s", (int)MYNA__MIN(arch.n, sizeof m->arch - 1), arch.p);
-  if (myna__gguf_str(&m->gguf, "general.name", &name, NULL) > 0) snprintf(m->name, sizeof m->name, "%.*s", (int)MYNA__MIN(name.n, sizeof m->name - 1), name.p);
-  if (rc == 0 && !header_only) return myna__err_at(err, MYNA_E_FORMAT, m->path, -1, "key general.architecture is missing");
+  if (myna__gguf_str(&m->gguf, "general.name", &name, NULL) > 0)
+    snprintf(m->name, sizeof m->name, "%.*s", (int)MYNA__MIN(name.n, sizeof m->name - 1), name.p);
+  if (rc == 0 && !header_only)
+    return myna__err_at(err, MYNA_E_FORMAT, m->path, -1, "key general.architecture is missing");
   m->family = myna__family_find(m->arch);
   if (m->family || header_only) return 0;
   char known[256] = "";
@@ -249,7 +268,8 @@ static int find_family(myna_model *m, bool header_only, myna_err *err) {
     size_t at = strlen(known);
     snprintf(known + at, sizeof known - at, "%s%s", i ? ", " : "", myna__family_at(i)->arch);
   }
-  return myna__err_at(err, MYNA_E_UNSUPPORTED, m->path, -1, "architecture \"%s\" is not supported (supported: %s)", m->arch, known);
+  return myna__err_at(err, MYNA_E_UNSUPPORTED, m->path, -1, "architecture \"%s\" is not supported (supported: %s)",
+                      m->arch, known);
 }
 
 static int open_model(myna_model *m, const char *path, const myna_model_options *o, myna_err *err) {
@@ -299,7 +319,8 @@ void myna_model_close(myna_model *m) {
 
 static int build_tokenizer(myna_model *m, myna_err *err) {
   TRY(myna__tokdata_from_gguf(&m->tokdata, &m->gguf, err));
-  if (m->tokdata.model == MYNA__TOK_NONE) return myna__err_at(err, MYNA_E_NOTFOUND, m->path, -1, "the file has no tokenizer");
+  if (m->tokdata.model == MYNA__TOK_NONE)
+    return myna__err_at(err, MYNA_E_NOTFOUND, m->path, -1, "the file has no tokenizer");
   return myna__tokenizer_new(&m->tok, &m->tokdata, err);
 }
 

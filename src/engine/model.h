@@ -14,9 +14,9 @@
 /* A bound weight: a matrix as it lies in the file, or a vector made F32. */
 typedef struct myna__bound {
   bool present;
-  int n_dims;            /* 1: vector */
-  myna__weight w;        /* n_dims >= 2 */
-  const float *vec;      /* n_dims 1: [n] */
+  int n_dims;       /* 1: vector */
+  myna__weight w;   /* n_dims >= 2 */
+  const float *vec; /* n_dims 1: [n] */
   int64_t n;
   char name[64];
 } myna__bound;
@@ -29,7 +29,7 @@ struct myna_model {
   myna__config cfg;
   myna__bound *bound; /* [(n_layer + 1) * MYNA__ROLE_COUNT]; row 0: global */
   int64_t n_bound;
-  myna__arena arena;  /* vectors converted to F32 */
+  myna__arena arena; /* vectors converted to F32 */
   int64_t n_params, weight_bytes, file_bytes;
   myna_dtype main_type; /* holds most bytes among matrices */
   pthread_mutex_t lock;

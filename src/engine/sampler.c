@@ -24,7 +24,8 @@ void myna__philox(const uint32_t key[2], uint32_t x[4]) {
 }
 
 double myna__random(uint64_t seed, uint64_t index, uint32_t purpose) {
-  uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)}, x[4] = {(uint32_t)index, (uint32_t)(index >> 32), purpose, 0};
+  uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)},
+           x[4] = {(uint32_t)index, (uint32_t)(index >> 32), purpose, 0};
   myna__philox(key, x);
   return (double)(((uint64_t)x[0] << 32 | x[1]) >> 11) * 0x1p-53;
 }
@@ -35,9 +36,22 @@ static const char *const default_breakers[] = {"\n", ":", "\"", "*"};
 static const char default_order[] = "edskypmxt";
 
 void myna_sampling_default(myna_sampling *s) {
-  *s = (myna_sampling){.set = true, .temperature = 0.8f, .dynatemp_exponent = 1, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .typical_p = 1,
-                       .top_n_sigma = -1, .xtc_threshold = 0.1f, .repeat_last_n = 64, .repeat_penalty = 1, .dry_base = 1.75f,
-                       .dry_allowed_length = 2, .dry_penalty_last_n = 64, .mirostat_tau = 5, .mirostat_eta = 0.1f};
+  *s = (myna_sampling){.set = true,
+                       .temperature = 0.8f,
+                       .dynatemp_exponent = 1,
+                       .top_k = 40,
+                       .top_p = 0.95f,
+                       .min_p = 0.05f,
+                       .typical_p = 1,
+                       .top_n_sigma = -1,
+                       .xtc_threshold = 0.1f,
+                       .repeat_last_n = 64,
+                       .repeat_penalty = 1,
+                       .dry_base = 1.75f,
+                       .dry_allowed_length = 2,
+                       .dry_penalty_last_n = 64,
+                       .mirostat_tau = 5,
+                       .mirostat_eta = 0.1f};
 }
 
 /* NaN fails every range. */
@@ -47,7 +61,9 @@ static int range(const char *field, double x, double low, double high, myna_err 
   return myna__err(err, MYNA_E_ARG, "%s is %g, it must be %g to %g", field, x, low, high);
 }
 
-static int number(const char *field, double x, myna_err *err) { return isfinite(x) ? 0 : myna__err(err, MYNA_E_ARG, "%s is %g, it must be a finite number", field, x); }
+static int number(const char *field, double x, myna_err *err) {
+  return isfinite(x) ? 0 : myna__err(err, MYNA_E_ARG, "%s is %g, it must be a finite number", field, x);
+}
 
 static int check_numbers(const myna_sampling *s, myna_err *err) {
   const double max = 3e38;
@@ -63,7 +79,8 @@ static int check_numbers(const myna_sampling *s, myna_err *err) {
   TRY(range("min_keep", s->min_keep, 0, INT32_MAX, err));
   TRY(range("repeat_last_n", s->repeat_last_n, -1, INT32_MAX, err));
   if (!(s->repeat_penalty > 0) || !isfinite(1 / s->repeat_penalty) || !isfinite(s->repeat_penalty))
-    return myna__err(err, MYNA_E_ARG, "repeat_penalty is %g, it must be greater than 0 (1: off)", (double)s->repeat_penalty);
+    return myna__err(err, MYNA_E_ARG, "repeat_penalty is %g, it must be greater than 0 (1: off)",
+                     (double)s->repeat_penalty);
   TRY(number("frequency_penalty", (double)s->frequency_penalty, err));
   TRY(number("presence_penalty", (double)s->presence_penalty, err));
   TRY(range("dry_multiplier", (double)s->dry_multiplier, 0, max, err));
@@ -80,17 +97,22 @@ static int check_lists(const myna_sampling *s, int64_t n_vocab, myna_err *err) {
   if (s->n_bias > 0 && !s->bias) return myna__err(err, MYNA_E_ARG, "bias is NULL, n_bias is %d", s->n_bias);
   for (int i = 0; i < s->n_bias; i++) {
     if (s->bias[i].id < 0 || s->bias[i].id >= n_vocab)
-      return myna__err(err, MYNA_E_ARG, "bias[%d].id is %d, the vocabulary has %lld", i, s->bias[i].id, (long long)n_vocab);
+      return myna__err(err, MYNA_E_ARG, "bias[%d].id is %d, the vocabulary has %lld", i, s->bias[i].id,
+                       (long long)n_vocab);
     if (isnan(s->bias[i].bias) || s->bias[i].bias == INFINITY)
-      return myna__err(err, MYNA_E_ARG, "bias[%d].bias is %g, it must be a number below infinity", i, (double)s->bias[i].bias);
+      return myna__err(err, MYNA_E_ARG, "bias[%d].bias is %g, it must be a number below infinity", i,
+                       (double)s->bias[i].bias);
   }
   TRY(range("n_dry_breakers", s->n_dry_breakers, 0, 1000, err));
   for (int i = 0; i < s->n_dry_breakers && s->dry_breakers; i++)
-    if (!s->dry_breakers[i] || !s->dry_breakers[i][0]) return myna__err(err, MYNA_E_ARG, "dry_breakers[%d] is empty", i);
+    if (!s->dry_breakers[i] || !s->dry_breakers[i][0])
+      return myna__err(err, MYNA_E_ARG, "dry_breakers[%d] is empty", i);
   const char *order = s->order ? s->order : default_order;
-  if (strlen(order) > MYNA__ORDER_MAX) return myna__err(err, MYNA_E_ARG, "order \"%.40s\" has more than %d letters", order, MYNA__ORDER_MAX);
+  if (strlen(order) > MYNA__ORDER_MAX)
+    return myna__err(err, MYNA_E_ARG, "order \"%.40s\" has more than %d letters", order, MYNA__ORDER_MAX);
   for (const char *c = order; *c; c++)
-    if (!myna__sampler_row_find(*c)) return myna__err(err, MYNA_E_ARG, "order \"%s\" has the letter '%c', known are %s", order, *c, default_order);
+    if (!myna__sampler_row_find(*c))
+      return myna__err(err, MYNA_E_ARG, "order \"%s\" has the letter '%c', known are %s", order, *c, default_order);
   return 0;
 }
 
@@ -159,7 +181,8 @@ static int init(myna__sampler *p, const myna_sampling *s, myna_model *m, myna_er
     myna_sampling_default(&defaults);
     s = &defaults;
   }
-  if (p->n_vocab < 1 || p->n_vocab > INT32_MAX) return myna__err(err, MYNA_E_ARG, "n_vocab is %lld", (long long)p->n_vocab);
+  if (p->n_vocab < 1 || p->n_vocab > INT32_MAX)
+    return myna__err(err, MYNA_E_ARG, "n_vocab is %lld", (long long)p->n_vocab);
   if (p->n_ctx < 1 || p->n_ctx > INT32_MAX) return myna__err(err, MYNA_E_ARG, "n_ctx is %lld", (long long)p->n_ctx);
   TRY(check_numbers(s, err));
   TRY(check_lists(s, p->n_vocab, err));
@@ -167,17 +190,20 @@ static int init(myna__sampler *p, const myna_sampling *s, myna_model *m, myna_er
   snprintf(p->order, sizeof p->order, "%s", s->order ? s->order : default_order);
   arrange(p);
   TRY(alloc_state(p, err));
-  if ((s->ignore_eos || row_on(p, 'd')) && m && myna__model_tokenizer(m, &tk, NULL) < 0) tk = NULL; /* a file without tokenizer has neither */
+  if ((s->ignore_eos || row_on(p, 'd')) && m && myna__model_tokenizer(m, &tk, NULL) < 0)
+    tk = NULL; /* a file without tokenizer has neither */
   TRY(copy_bias(p, s, tk ? myna__tokenizer_data(tk) : NULL, err));
   if (row_on(p, 'd') && tk)
-    TRY(myna__dry_find_breakers(p, tk, s->dry_breakers ? s->dry_breakers : default_breakers, s->dry_breakers ? s->n_dry_breakers : (int)MYNA__COUNT(default_breakers), err));
+    TRY(myna__dry_find_breakers(p, tk, s->dry_breakers ? s->dry_breakers : default_breakers,
+                                s->dry_breakers ? s->n_dry_breakers : (int)MYNA__COUNT(default_breakers), err));
   p->s.bias = NULL;
   p->s.dry_breakers = NULL;
   p->s.order = NULL;
   return 0;
 }
 
-int myna__sampler_new(myna__sampler **out, const myna_sampling *s, myna_model *m, int64_t n_vocab, int64_t n_ctx, myna_err *err) {
+int myna__sampler_new(myna__sampler **out, const myna_sampling *s, myna_model *m, int64_t n_vocab, int64_t n_ctx,
+                      myna_err *err) {
   *out = NULL;
   myna__sampler *p = myna__calloc(sizeof *p);
   if (!p) return myna__err(err, MYNA_E_NOMEM, "no memory for a sampler");
@@ -285,7 +311,8 @@ static int run(myna__sampler *p, const float *logits, myna_err *err) {
   myna__list_expand(p);
   int64_t best = myna__list_best(p);
   bool greedy = p->s.temperature <= 0 && !(p->s.dynatemp_range > 0);
-  if (best < 0 || !(p->list[best].logit > -INFINITY) || greedy) return only(p, best < 0 ? (myna__cand){.logit = -INFINITY} : p->list[best], err);
+  if (best < 0 || !(p->list[best].logit > -INFINITY) || greedy)
+    return only(p, best < 0 ? (myna__cand){.logit = -INFINITY} : p->list[best], err);
   myna__list_softmax(p);
   return 0;
 }
@@ -322,7 +349,8 @@ int64_t myna__sampler_probs(myna__sampler *p, const float *logits, myna__cand *o
 
 /* ---- log-probabilities ---- */
 
-void myna__logprobs(const float *logits, int64_t n_vocab, int32_t id, float *logprob, int n, int32_t *ids, float *logprobs) {
+void myna__logprobs(const float *logits, int64_t n_vocab, int32_t id, float *logprob, int n, int32_t *ids,
+                    float *logprobs) {
   myna__cand top[MYNA__LOGPROBS_MAX];
   n = MYNA__MIN(n, MYNA__LOGPROBS_MAX);
   int have = (int)myna__top_logits(logits, n_vocab, MYNA__MAX(n, 1), top);

@@ -5,13 +5,17 @@
 
 #include "engine/model.h"
 
-typedef struct myna__cand { int32_t id; float logit, p; } myna__cand;
+typedef struct myna__cand {
+  int32_t id;
+  float logit, p;
+} myna__cand;
 
 typedef struct myna__sampler myna__sampler;
 /* s: as in myna.h (not `set`: defaults; may be NULL). m gives end tokens and token texts for DRY breakers; NULL, or a file without
  * tokenizer, has neither. Validates ranges and order letters: MYNA_E_ARG naming field and value. Nothing of s is kept. Windows of the past
  * are cut at n_ctx tokens. */
-int myna__sampler_new(myna__sampler **out, const myna_sampling *s, myna_model *m, int64_t n_vocab, int64_t n_ctx, myna_err *err);
+int myna__sampler_new(myna__sampler **out, const myna_sampling *s, myna_model *m, int64_t n_vocab, int64_t n_ctx,
+                      myna_err *err);
 void myna__sampler_free(myna__sampler *p);
 /* Prompt (before anything generated) and accepted tokens feed penalties and DRY; a generated one moves mirostat's mu when it was a candidate of the
  * last draw. MYNA_E_ARG for an id outside the vocabulary. */
@@ -30,6 +34,7 @@ void myna__philox(const uint32_t key[2], uint32_t x[4]);
 enum { MYNA__LOGPROBS_MAX = 64 };
 /* Log-softmax of the unmodified logits: of `id`, and the n <= MYNA__LOGPROBS_MAX most likely (ids, logprobs; where
  * there are fewer: -1, -inf). */
-void myna__logprobs(const float *logits, int64_t n_vocab, int32_t id, float *logprob, int n, int32_t *ids, float *logprobs);
+void myna__logprobs(const float *logits, int64_t n_vocab, int32_t id, float *logprob, int n, int32_t *ids,
+                    float *logprobs);
 
 #endif

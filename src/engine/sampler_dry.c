@@ -21,7 +21,9 @@ static int grow(void **p, int64_t *cap, int64_t need, size_t item, myna_err *err
 int myna__dry_add(myna__sampler *p, int32_t head, const int32_t *tail, int64_t n_tail, myna_err *err) {
   for (int64_t i = p->n_breakers - 1; i >= 0 && p->breakers[i].head == head; i--) { /* one token's are added together */
     const myna__breaker *b = &p->breakers[i];
-    if (b->n_tail == n_tail && (n_tail == 0 || memcmp(p->breaker_tails + b->tail, tail, (size_t)n_tail * sizeof *tail) == 0)) return 0;
+    if (b->n_tail == n_tail &&
+        (n_tail == 0 || memcmp(p->breaker_tails + b->tail, tail, (size_t)n_tail * sizeof *tail) == 0))
+      return 0;
   }
   TRY(grow((void **)&p->breakers, &p->cap_breakers, p->n_breakers + 1, sizeof *p->breakers, err));
   TRY(grow((void **)&p->breaker_tails, &p->cap_tails, p->n_tails + n_tail, sizeof *p->breaker_tails, err));
@@ -88,7 +90,8 @@ static int find_breaker(finder *f, const char *text, char *word, size_t cap, myn
   return 0;
 }
 
-int myna__dry_find_breakers(myna__sampler *p, const myna__tokenizer *tk, const char *const *breakers, int n, myna_err *err) {
+int myna__dry_find_breakers(myna__sampler *p, const myna__tokenizer *tk, const char *const *breakers, int n,
+                            myna_err *err) {
   enum { WORD = 1024 };
   finder *f = myna__alloc(sizeof *f + WORD);
   if (!f) return myna__err(err, MYNA_E_NOMEM, "no memory for DRY breakers");
@@ -105,8 +108,10 @@ static int64_t first_of(const myna__sampler *p, int32_t head) {
   int64_t lo = 0, hi = p->n_breakers;
   while (lo < hi) {
     int64_t mid = lo + (hi - lo) / 2;
-    if (p->breakers[mid].head < head) lo = mid + 1;
-    else hi = mid;
+    if (p->breakers[mid].head < head)
+      lo = mid + 1;
+    else
+      hi = mid;
   }
   return lo;
 }
@@ -157,7 +162,8 @@ static void find_repeats(myna__sampler *p, int64_t n) {
 static float punished(const myna__sampler *p, int32_t id, float logit) {
   if (breaks_alone(p, id)) return logit;
   int32_t exponent = p->mark[id] - 1 - p->s.dry_allowed_length;
-  if (p->s.dry_base > 1.000001f) exponent = MYNA__MIN(exponent, (int32_t)(88.7228391f / logf(p->s.dry_base))); /* finite in float */
+  if (p->s.dry_base > 1.000001f)
+    exponent = MYNA__MIN(exponent, (int32_t)(88.7228391f / logf(p->s.dry_base))); /* finite in float */
   return logit - p->s.dry_multiplier * powf(p->s.dry_base, (float)exponent);
 }
 

@@ -6,7 +6,8 @@
 /* ---- penalties ---- */
 
 static bool penalties_on(const myna__sampler *p) {
-  return p->s.repeat_last_n != 0 && (p->s.repeat_penalty != 1 || p->s.frequency_penalty != 0 || p->s.presence_penalty != 0);
+  return p->s.repeat_last_n != 0 &&
+         (p->s.repeat_penalty != 1 || p->s.frequency_penalty != 0 || p->s.presence_penalty != 0);
 }
 
 /* Dividing a negative logit would reward the token. */
@@ -31,7 +32,9 @@ static void penalties(myna__sampler *p, int at) {
 
 /* ---- DRY (sampler_dry.c) ---- */
 
-static bool dry_on(const myna__sampler *p) { return p->s.dry_multiplier != 0 && p->s.dry_base >= 1 && p->s.dry_penalty_last_n != 0; }
+static bool dry_on(const myna__sampler *p) {
+  return p->s.dry_multiplier != 0 && p->s.dry_base >= 1 && p->s.dry_penalty_last_n != 0;
+}
 static void dry(myna__sampler *p, int at) { myna__dry_apply(p); }
 
 /* ---- cutting by logits ---- */
@@ -183,8 +186,10 @@ static bool temperature_on(const myna__sampler *p) { return p->s.temperature != 
 static void scale(myna__sampler *p, float t) {
   int64_t best = t <= 0 ? myna__list_best(p) : -1;
   for (int64_t i = 0; i < p->n; i++) {
-    if (t > 0) p->list[i].logit /= t;
-    else if (i != best) p->list[i].logit = -INFINITY;
+    if (t > 0)
+      p->list[i].logit /= t;
+    else if (i != best)
+      p->list[i].logit = -INFINITY;
   }
 }
 
@@ -200,8 +205,10 @@ static float dynamic_temperature(myna__sampler *p) {
 
 static void temperature(myna__sampler *p, int at) {
   myna__list_expand(p);
-  if (p->s.dynatemp_range <= 0) scale(p, p->s.temperature);
-  else if (p->n > 1) scale(p, dynamic_temperature(p));
+  if (p->s.dynatemp_range <= 0)
+    scale(p, p->s.temperature);
+  else if (p->n > 1)
+    scale(p, dynamic_temperature(p));
 }
 
 /* ---- mirostat (Basu et al. 2021): replaces the whole order ---- */

@@ -21,8 +21,8 @@ struct myna__sampler {
   int64_t n_bias;
 
   /* Accepted tokens: a ring that holds the longest window and as much again to roll back. NULL when nothing looks back. */
-  int32_t *ring;    /* [n_ring], a power of two */
-  float *mu;        /* [n_ring] mirostat's mu before generated token i; NULL without mirostat */
+  int32_t *ring; /* [n_ring], a power of two */
+  float *mu;     /* [n_ring] mirostat's mu before generated token i; NULL without mirostat */
   int64_t n_ring, n_tokens, n_gen;
   int64_t drawn_at; /* n_gen when `list` was made by the last draw; -1 */
 
@@ -31,9 +31,9 @@ struct myna__sampler {
   float *dense_logits; /* [n_vocab] */
   myna__cand *list;    /* [n_vocab] */
   int64_t n;
-  myna__cand *spare;   /* [n_vocab] for typical; NULL */
-  int32_t *mark;       /* [n_vocab] zero between uses, for penalties and DRY; NULL */
-  int32_t *repeat;     /* [n_ctx] for DRY; NULL */
+  myna__cand *spare; /* [n_vocab] for typical; NULL */
+  int32_t *mark;     /* [n_vocab] zero between uses, for penalties and DRY; NULL */
+  int32_t *repeat;   /* [n_ctx] for DRY; NULL */
 
   myna__breaker *breakers; /* sorted by head */
   int64_t n_breakers, cap_breakers;
@@ -42,10 +42,10 @@ struct myna__sampler {
 };
 
 /* sampler_list.c */
-void myna__list_expand(myna__sampler *p);                /* from dense to a list in order of ids */
-void myna__list_sort(myna__sampler *p, int64_t k);       /* the k best come first, in order: logit descending, id ascending */
-void myna__list_softmax(myna__sampler *p);               /* fills p of all */
-int64_t myna__list_best(const myna__sampler *p);         /* index of the best, -1 when empty */
+void myna__list_expand(myna__sampler *p);          /* from dense to a list in order of ids */
+void myna__list_sort(myna__sampler *p, int64_t k); /* the k best come first, in order: logit descending, id ascending */
+void myna__list_softmax(myna__sampler *p);         /* fills p of all */
+int64_t myna__list_best(const myna__sampler *p);   /* index of the best, -1 when empty */
 /* The k best of x[0..n) in order; returns how many (NaN never is). */
 int64_t myna__top_logits(const float *x, int64_t n, int64_t k, myna__cand *out);
 
@@ -55,7 +55,7 @@ typedef struct myna__sampler_row {
   const char *name;
   bool (*active)(const myna__sampler *p);
   void (*apply)(myna__sampler *p, int at); /* at: place in the order */
-  bool keeps_best; /* can never drop the best candidate */
+  bool keeps_best;                         /* can never drop the best candidate */
 } myna__sampler_row;
 const myna__sampler_row *myna__sampler_row_find(char letter);
 void myna__mirostat_apply(myna__sampler *p);
@@ -65,10 +65,13 @@ float myna__mirostat_mu(const myna__sampler *p, float surprise); /* next mu */
 void myna__dry_apply(myna__sampler *p);
 int myna__dry_add(myna__sampler *p, int32_t head, const int32_t *tail, int64_t n_tail, myna_err *err);
 void myna__dry_sort(myna__sampler *p); /* after the last add */
-int myna__dry_find_breakers(myna__sampler *p, const myna__tokenizer *tk, const char *const *breakers, int n, myna_err *err);
+int myna__dry_find_breakers(myna__sampler *p, const myna__tokenizer *tk, const char *const *breakers, int n,
+                            myna_err *err);
 
 /* The i-th accepted token from the end, 0 the last. */
-static inline int32_t myna__recent(const myna__sampler *p, int64_t i) { return p->ring[(p->n_tokens - 1 - i) & (p->n_ring - 1)]; }
+static inline int32_t myna__recent(const myna__sampler *p, int64_t i) {
+  return p->ring[(p->n_tokens - 1 - i) & (p->n_ring - 1)];
+}
 /* How many tokens a window of `last_n` (-1: the context) sees now. */
 static inline int64_t myna__window(const myna__sampler *p, int32_t last_n) {
   int64_t n = last_n < 0 || last_n > p->n_ctx ? p->n_ctx : last_n;

@@ -13,8 +13,10 @@ int myna_session_new(myna_session **out, myna_model *m, const myna_engine_option
   myna_session *s = myna__calloc(sizeof *s);
   if (!s) return myna__err(err, MYNA_E_NOMEM, "no memory for a session");
   int rc = myna_engine_new(&s->engine, m, &opt, err);
-  if (rc < 0) myna__free(s, sizeof *s);
-  else *out = s;
+  if (rc < 0)
+    myna__free(s, sizeof *s);
+  else
+    *out = s;
   return rc;
 }
 
@@ -24,8 +26,8 @@ void myna_session_free(myna_session *s) {
   myna__free(s, sizeof *s);
 }
 
-int myna_session_run(myna_session *s, const myna_request *r, bool (*on_event)(void *user, const myna_event *ev), void *user, myna_timings *timings,
-                     myna_finish *finish, myna_err *err) {
+int myna_session_run(myna_session *s, const myna_request *r, bool (*on_event)(void *user, const myna_event *ev),
+                     void *user, myna_timings *timings, myna_finish *finish, myna_err *err) {
   int64_t id;
   myna_event ev;
   TRY(myna_submit(s->engine, r, &id, err));

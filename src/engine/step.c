@@ -53,16 +53,14 @@ static void post_done(myna_engine *e, myna__job *j, myna_finish finish, const my
 
 /* What the pages are doing, for those who ask. */
 static void update_pages(myna_engine *e) {
-  int64_t total = 0, used = 0, shared = 0;
+  int64_t used = 0, shared = 0;
   for (int g = 0; g < e->lm->n_groups; g++) {
     myna__kv_stats s;
     myna__kv_get_stats(e->kv[g], &s);
-    total += s.total;
     used += s.used;
     shared += s.shared;
   }
   pthread_mutex_lock(&e->lock);
-  e->stats.pages_total = total;
   e->stats.pages_used = used;
   e->stats.pages_shared = shared;
   pthread_mutex_unlock(&e->lock);
@@ -104,25 +102,12 @@ static void reuse_prefix(myna_engine *e, myna__job *j) {
   j->n_done = j->n_commit = n;
 }
 
-/* A queued job starts when nothing runs, or when what it still has to compute fits beside the others: so one that was preempted does not come back
- * only to be preempted again. */
-static bool fits(const myna_engine *e, const myna__job *j) {
-  if (!e->running) return true;
-  int64_t need = j->n / MYNA__PAGE + 1;
-  for (int g = 0; g < e->lm->n_groups; g++) {
-    int64_t have = myna__kv_probe(e->kv[g], j->tokens, j->n, j->n - 1) / MYNA__PAGE; /* these are shared, or must be kept */
-    if (myna__kv_available(e->kv[g]) < need - have + (have > 0)) return false;
-  }
-  return true;
-}
-
 /* Moves queued jobs to running while sequences are free. */
 static void admit(myna_engine *e) {
   for (;;) {
     int seq = free_seq(e);
     pthread_mutex_lock(&e->lock);
     myna__job *j = seq >= 0 ? e->queue : NULL;
-    if (j && !fits(e, j)) j = NULL;
     if (j) {
       e->queue = j->next;
       e->stats.n_queued--;
@@ -233,8 +218,10 @@ static void fill(myna_engine *e, batch *b, bool decode) {
     myna_err err = {0};
     int rc = make_room(e, j, n, &err);
     next = j->next; /* a younger job may have gone */
-    if (rc == 0) add_tokens(e, b, j, n);
-    else if (e->running == j && !j->next) finish(e, j, MYNA_FINISH_ERROR, &err); /* alone and still too large */
+    if (rc == 0)
+      add_tokens(e, b, j, n);
+    else if (e->running == j && !j->next)
+      finish(e, j, MYNA_FINISH_ERROR, &err); /* alone and still too large */
   }
 }
 
@@ -243,7 +230,12 @@ static void fill(myna_engine *e, batch *b, bool decode) {
 static void post_token(myna_engine *e, myna__job *j, int32_t id, const float *logits) {
   int32_t ids[20];
   float probs[20];
-  myna_event ev = {.id = j->id, .kind = MYNA_EVENT_TOKEN, .user = j->req.user, .token = id, .text = e->text.data, .text_len = (int64_t)e->text.len};
+  myna_event ev = {.id = j->id,
+                   .kind = MYNA_EVENT_TOKEN,
+                   .user = j->req.user,
+                   .token = id,
+                   .text = e->text.data,
+                   .text_len = (int64_t)e->text.len};
   if (j->req.n_probs > 0) {
     ev.n_top = MYNA__MIN(j->req.n_probs, (int)MYNA__MIN(e->model->cfg.n_vocab, 20));
     myna__logprobs(logits, e->model->cfg.n_vocab, id, &ev.logprob, ev.n_top, ids, probs);
@@ -294,7 +286,12 @@ static myna_finish accept(myna_engine *e, myna__job *j, int32_t id, const float 
 static void post_logits(myna_engine *e, myna__job *j, const float *logits) {
   int64_t v = e->model->cfg.n_vocab, told = MYNA__MAX(j->n_told - j->n_done, 0);
   if (told >= j->n_out) return;
-  myna_event ev = {.id = j->id, .kind = MYNA_EVENT_LOGITS, .user = j->req.user, .token = -1, .logits = logits + (j->first_out + told) * v, .n_vocab = v};
+  myna_event ev = {.id = j->id,
+                   .kind = MYNA_EVENT_LOGITS,
+                   .user = j->req.user,
+                   .token = -1,
+                   .logits = logits + (j->first_out + told) * v,
+                   .n_vocab = v};
   ev.first_row = j->n_done + told;
   ev.n_rows = j->n_out - told;
   j->n_told = j->n_done + j->n_out;
@@ -309,7 +306,8 @@ static void commit(myna_engine *e, myna__job *j, bool end) {
 }
 
 static void progress(myna_engine *e, const myna__job *j) {
-  myna_event ev = {.id = j->id, .kind = MYNA_EVENT_PROGRESS, .user = j->req.user, .token = -1, .n_done = j->n_done, .n_total = j->n};
+  myna_event ev = {
+      .id = j->id, .kind = MYNA_EVENT_PROGRESS, .user = j->req.user, .token = -1, .n_done = j->n_done, .n_total = j->n};
   myna__engine_post(e, &ev);
 }
 
@@ -354,7 +352,12 @@ bool myna__engine_step(myna_engine *e) {
   if (b.n == 0) return false;
   const float *logits = NULL;
   myna_err err = {0};
-  myna__lm_step s = {.n_tok = b.n, .n_out = b.n_out, .tokens = e->step_tokens, .pos = e->step_pos, .seq = e->step_seq, .rows = e->step_rows};
+  myna__lm_step s = {.n_tok = b.n,
+                     .n_out = b.n_out,
+                     .tokens = e->step_tokens,
+                     .pos = e->step_pos,
+                     .seq = e->step_seq,
+                     .rows = e->step_rows};
   if (myna__lm_step_run(e->lm, &s, &logits, &err) < 0) {
     fail_all(e, &err);
     return true;

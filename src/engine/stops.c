@@ -39,7 +39,9 @@ static size_t hold(const myna__stops *s) {
 }
 
 /* Text may contain NUL bytes, so no strstr. */
-static const char *find(const myna__buf *b, const char *item) { return b->len ? memmem(b->data, b->len, item, strlen(item)) : NULL; }
+static const char *find(const myna__buf *b, const char *item) {
+  return b->len ? memmem(b->data, b->len, item, strlen(item)) : NULL;
+}
 
 bool myna__stops_push(myna__stops *s, const char *text, size_t n, myna__buf *out) {
   if (s->n == 0) {
@@ -55,8 +57,10 @@ bool myna__stops_push(myna__stops *s, const char *text, size_t n, myna__buf *out
   }
   size_t certain = first ? (size_t)(first - s->held.data) : s->held.len - hold(s);
   myna__buf_add(out, s->held.data, certain);
-  if (first) s->held.len = 0;
-  else if (certain) shift(&s->held, certain);
+  if (first)
+    s->held.len = 0;
+  else if (certain)
+    shift(&s->held, certain);
   return first != NULL;
 }
 

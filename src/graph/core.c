@@ -211,7 +211,7 @@ bool myna__check_shape(myna_ctx *c, const char *op, myna_dtype t, const int64_t 
 static myna_array *leaf(myna_ctx *c, const char *op, const myna__spec *s, void *data, size_t owned_bytes) {
   myna_array *a = array_new(c, s);
   if (!a) {
-    myna__free(data, owned_bytes);
+    if (owned_bytes) myna__free(data, owned_bytes); /* else borrowed */
     return myna__fail(c, MYNA_E_NOMEM, op, "no memory");
   }
   a->data = data;

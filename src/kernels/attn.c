@@ -13,7 +13,9 @@ static const struct {
   myna_dtype type;
   int bytes;
   bool pairs;
-} kinds[MYNA__KV_KINDS] = {[MYNA__KV_F32] = {MYNA_F32, 4, false}, [MYNA__KV_BF16] = {MYNA_BF16, 2, true}, [MYNA__KV_F16] = {MYNA_F16, 2, false}};
+} kinds[MYNA__KV_KINDS] = {[MYNA__KV_F32] = {MYNA_F32, 4, false},
+                           [MYNA__KV_BF16] = {MYNA_BF16, 2, true},
+                           [MYNA__KV_F16] = {MYNA_F16, 2, false}};
 
 static int kind_of(myna_dtype t) {
   for (int i = 0; i < MYNA__KV_KINDS; i++)
@@ -27,7 +29,8 @@ size_t myna__kv_page_bytes(myna_dtype kv, int64_t n_kv_head, int64_t dim_k, int6
 }
 
 static uint8_t *head_of(const myna__kv_view *kv, int64_t page, int64_t head, int kind) {
-  return kv->pool + page * kv->page_stride + head * (myna__page_k(kv->dim_k) + myna__page_v(kv->dim_v)) * kinds[kind].bytes;
+  return kv->pool + page * kv->page_stride +
+         head * (myna__page_k(kv->dim_k) + myna__page_v(kv->dim_v)) * kinds[kind].bytes;
 }
 
 /* Page of a position, or -1. */
@@ -87,8 +90,10 @@ static void write_k(uint8_t *base, const float *x, int64_t dim, int64_t p, int k
     }
     narrow(h, x + d, n, kind);
     if (n % 2) h[n] = 0; /* the padding of an odd dim is multiplied, too */
-    if (pairs) scatter32(to, 64, h, (n + 1) / 2);
-    else scatter16(to, 32, h, n);
+    if (pairs)
+      scatter32(to, 64, h, (n + 1) / 2);
+    else
+      scatter16(to, 32, h, n);
   }
 }
 
@@ -124,7 +129,8 @@ static void write_token(const write_job *j, int64_t t) {
   for (int64_t h = 0; h < kv->n_kv_head; h++) {
     uint8_t *base = head_of(kv, page, h, j->kind);
     write_k(base, j->k + t * j->ldk + h * kv->dim_k, kv->dim_k, p, j->kind);
-    write_v(base + myna__page_k(kv->dim_k) * kinds[j->kind].bytes, j->v + t * j->ldv + h * kv->dim_v, kv->dim_v, p, j->kind);
+    write_v(base + myna__page_k(kv->dim_k) * kinds[j->kind].bytes, j->v + t * j->ldv + h * kv->dim_v, kv->dim_v, p,
+            j->kind);
   }
 }
 
@@ -135,8 +141,8 @@ static void write_unit(void *arg, int64_t unit, int worker) {
   for (int64_t t = unit * j->per_unit; t < end; t++) write_token(j, t);
 }
 
-void myna__kv_write(const myna__kv_view *kv, const float *k, int64_t ldk, const float *v, int64_t ldv, const int32_t *seq, const int32_t *pos, int64_t n_tok,
-                    myna__pool *pool) {
+void myna__kv_write(const myna__kv_view *kv, const float *k, int64_t ldk, const float *v, int64_t ldv,
+                    const int32_t *seq, const int32_t *pos, int64_t n_tok, myna__pool *pool) {
   write_job j = {kv, k, v, ldk, ldv, n_tok, 0, seq, pos, kind_of(kv->type)};
   if (j.kind < 0 || n_tok < 1) return;
   j.per_unit = n_tok < 16 ? n_tok : MYNA__MAX(8, n_tok / (4 * myna__pool_size(pool)));
@@ -189,7 +195,8 @@ static layout plan(const myna__attn_args *a, int64_t max_tok, int n_threads) {
   l.counters = at;
   at += up64((size_t)(FEW * a->kv.n_kv_head) * sizeof(atomic_int));
   /* per worker: prepared queries, o of a segment, rows, M and L of the rows */
-  l.worker_bytes = up64((size_t)l.max_rows * ((size_t)myna__query_bytes(a->kv.dim_k) + sizeof(myna__attn_row) + (size_t)a->kv.dim_v * 4 + 8));
+  l.worker_bytes = up64((size_t)l.max_rows * ((size_t)myna__query_bytes(a->kv.dim_k) + sizeof(myna__attn_row) +
+                                              (size_t)a->kv.dim_v * 4 + 8));
   l.workers = at;
   at += l.worker_bytes * (size_t)n_threads;
   l.row_bytes = (size_t)(a->kv.dim_v + 2) * 4; /* m, l, o */
@@ -199,7 +206,9 @@ static layout plan(const myna__attn_args *a, int64_t max_tok, int n_threads) {
   return l;
 }
 
-size_t myna__attn_scratch(const myna__attn_args *a, int64_t max_tok, int n_threads) { return plan(a, max_tok, n_threads).total; }
+size_t myna__attn_scratch(const myna__attn_args *a, int64_t max_tok, int n_threads) {
+  return plan(a, max_tok, n_threads).total;
+}
 
 static int64_t make_blocks(const myna__attn_args *a, block *b, int64_t per_block) {
   int64_t n = 0;
@@ -212,7 +221,9 @@ static int64_t make_blocks(const myna__attn_args *a, block *b, int64_t per_block
   return n;
 }
 
-static int64_t first_visible(const myna__attn_args *a, int64_t pos) { return a->window > 0 ? MYNA__MAX(pos - a->window + 1, 0) : 0; }
+static int64_t first_visible(const myna__attn_args *a, int64_t pos) {
+  return a->window > 0 ? MYNA__MAX(pos - a->window + 1, 0) : 0;
+}
 
 /* (M, L, O) with (m, l, o) of a later segment. */
 static void merge(float *M, float *L, float *O, float m, float l, const float *o, int64_t dim) {
@@ -288,11 +299,19 @@ static void segment(const attn_job *j, const block *b, int64_t kv_head, int64_t 
   int64_t last = a->pos[b->first + b->n - 1], from = MYNA__MAX(first_visible(a, a->pos[b->first]), seg * MYNA__SEGMENT);
   int64_t to = MYNA__MIN(last + 1, (seg + 1) * MYNA__SEGMENT);
   for (int64_t p = from / MYNA__PAGE * MYNA__PAGE; p < to; p += MYNA__PAGE) {
-    int64_t page = page_at(kv, a->seq[b->first], p), next = p + MYNA__PAGE < to ? page_at(kv, a->seq[b->first], p + MYNA__PAGE) : -1;
+    int64_t page = page_at(kv, a->seq[b->first], p),
+            next = p + MYNA__PAGE < to ? page_at(kv, a->seq[b->first], p + MYNA__PAGE) : -1;
     if (page < 0) continue;
     const uint8_t *base = head_of(kv, page, kv_head, j->kind);
-    myna__attn_page x = {.k = base, .next = next < 0 ? NULL : head_of(kv, next, kv_head, j->kind), .v = base + myna__page_k(kv->dim_k) * kinds[j->kind].bytes, .dim_k = kv->dim_k, .dim_v = kv->dim_v, .scale = a->scale,
-                         .softcap = a->softcap, .row = w->row, .n_row = n};
+    myna__attn_page x = {.k = base,
+                         .next = next < 0 ? NULL : head_of(kv, next, kv_head, j->kind),
+                         .v = base + myna__page_k(kv->dim_k) * kinds[j->kind].bytes,
+                         .dim_k = kv->dim_k,
+                         .dim_v = kv->dim_v,
+                         .scale = a->scale,
+                         .softcap = a->softcap,
+                         .row = w->row,
+                         .n_row = n};
     for (int i = 0; i < n; i++) {
       int64_t pos = a->pos[row_token(j, b, i)];
       w->row[i].lo = (int)MYNA__MAX(first_visible(a, pos) - p, 0);
@@ -335,7 +354,8 @@ static void unit_whole(void *arg, int64_t unit, int worker) {
   for (int i = 0; i < n; i++) w.M[i] = -INFINITY, w.L[i] = 0;
   for (int64_t s = s0; s < s1; s++) {
     segment(j, b, kv_head, s, &w);
-    for (int i = 0; i < n; i++) merge(&w.M[i], &w.L[i], row_out(j, b, kv_head, i), w.row[i].m, lanes(w.row[i].l), w.row[i].o, dim);
+    for (int i = 0; i < n; i++)
+      merge(&w.M[i], &w.L[i], row_out(j, b, kv_head, i), w.row[i].m, lanes(w.row[i].l), w.row[i].o, dim);
   }
   for (int i = 0; i < n; i++) finish_row(j->a, row_head(j, kv_head, i), w.M[i], w.L[i], row_out(j, b, kv_head, i));
 }
@@ -348,7 +368,8 @@ static float *partial(const attn_job *j, int64_t token, int64_t head, int64_t se
 /* Few tokens: one segment of one (block, head); the last one to arrive merges. */
 static void unit_segment(void *arg, int64_t unit, int worker) {
   const attn_job *j = arg;
-  int64_t heads = j->a->kv.n_kv_head, seg = unit / (j->n_block * heads), bh = unit % (j->n_block * heads), kv_head = bh % heads, s0, s1, dim = j->a->kv.dim_v;
+  int64_t heads = j->a->kv.n_kv_head, seg = unit / (j->n_block * heads), bh = unit % (j->n_block * heads),
+          kv_head = bh % heads, s0, s1, dim = j->a->kv.dim_v;
   const block *b = (const block *)(void *)(j->scratch + j->l.blocks) + bh / heads;
   int n = rows_of(j, b);
   segments_of(j, b, &s0, &s1);
@@ -377,7 +398,12 @@ static void unit_segment(void *arg, int64_t unit, int worker) {
 }
 
 void myna__attn(const myna__attn_args *a, void *scratch, myna__pool *pool) {
-  attn_job j = {.a = a, .t = myna__kernels(), .l = plan(a, a->n_tok, myna__pool_size(pool)), .scratch = scratch, .kind = kind_of(a->kv.type), .split = a->n_tok <= FEW};
+  attn_job j = {.a = a,
+                .t = myna__kernels(),
+                .l = plan(a, a->n_tok, myna__pool_size(pool)),
+                .scratch = scratch,
+                .kind = kind_of(a->kv.type),
+                .split = a->n_tok <= FEW};
   if (j.kind < 0 || a->n_tok < 1) return;
   j.n_block = make_blocks(a, (block *)(void *)(j.scratch + j.l.blocks), MYNA__MAX(1, ROWS / j.l.group));
   int64_t n = j.n_block * a->kv.n_kv_head, most = 0;

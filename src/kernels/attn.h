@@ -22,18 +22,20 @@ static inline int64_t myna__k_at(int64_t dim, int64_t pos, int64_t d, bool pairs
   if (!pairs) return (pos / 16 * dim + d) * 16 + pos % 16;
   return ((pos / 16 * ((dim + 1) / 2) + d / 2) * 16 + pos % 16) * 2 + d % 2;
 }
-static inline int64_t myna__v_at(int64_t dim, int64_t pos, int64_t d, bool pairs) { return pairs ? (pos / 2 * dim + d) * 2 + pos % 2 : pos * dim + d; }
+static inline int64_t myna__v_at(int64_t dim, int64_t pos, int64_t d, bool pairs) {
+  return pairs ? (pos / 2 * dim + d) * 2 + pos % 2 : pos * dim + d;
+}
 
 /* Bytes of a prepared query (attn_query in kernels.inc): never more than its floats, rounded up to a vector. */
 static inline int64_t myna__query_bytes(int64_t dim_k) { return (dim_k * 4 + 63) / 64 * 64; }
 
 /* Running softmax of one query row over one segment. */
 typedef struct myna__attn_row {
-  const void *q;  /* [dim_k] floats, or what the level's attn_query made of them */
-  float *o;       /* [dim_v] sum of p * v */
-  float m;        /* maximum so far, -inf at the start */
-  float l[16];    /* sum of p by position mod 16 */
-  int lo, hi;     /* positions of this page that it sees: [lo, hi) of 64 */
+  const void *q; /* [dim_k] floats, or what the level's attn_query made of them */
+  float *o;      /* [dim_v] sum of p * v */
+  float m;       /* maximum so far, -inf at the start */
+  float l[16];   /* sum of p by position mod 16 */
+  int lo, hi;    /* positions of this page that it sees: [lo, hi) of 64 */
 } myna__attn_row;
 
 typedef struct myna__attn_page {

@@ -27,9 +27,15 @@ static void run_rows(row_job *j, myna__pool *pool) {
   if (j->rows > 0) myna__pool_run(pool, (j->rows + j->per_unit - 1) / j->per_unit, row_unit, j);
 }
 
-static void one_rms(const row_job *j, int64_t i) { j->t->rms_row(j->y + i * j->ldy, j->x + i * j->ldx, j->w, j->p, j->n); }
-static void one_layer(const row_job *j, int64_t i) { j->t->layer_row(j->y + i * j->ldy, j->x + i * j->ldx, j->w, j->b, j->p, j->n); }
-static void one_softmax(const row_job *j, int64_t i) { j->t->softmax_row(j->y + i * j->ldy, j->x + i * j->ldx, j->p, j->n); }
+static void one_rms(const row_job *j, int64_t i) {
+  j->t->rms_row(j->y + i * j->ldy, j->x + i * j->ldx, j->w, j->p, j->n);
+}
+static void one_layer(const row_job *j, int64_t i) {
+  j->t->layer_row(j->y + i * j->ldy, j->x + i * j->ldx, j->w, j->b, j->p, j->n);
+}
+static void one_softmax(const row_job *j, int64_t i) {
+  j->t->softmax_row(j->y + i * j->ldy, j->x + i * j->ldx, j->p, j->n);
+}
 
 static void one_gated(const row_job *j, int64_t i) {
   float *y = j->y + i * j->ldy;
@@ -49,20 +55,39 @@ static void one_gated(const row_job *j, int64_t i) {
   }
 }
 
-void myna__rms_norm(float *y, int64_t ldy, const float *x, int64_t ldx, const float *w, float eps, int64_t rows, int64_t n, myna__pool *pool) {
-  run_rows(&(row_job){.y = y, .ldy = ldy, .x = x, .ldx = ldx, .w = w, .p = eps, .rows = rows, .n = n, .one = one_rms}, pool);
+void myna__rms_norm(float *y, int64_t ldy, const float *x, int64_t ldx, const float *w, float eps, int64_t rows,
+                    int64_t n, myna__pool *pool) {
+  run_rows(&(row_job){.y = y, .ldy = ldy, .x = x, .ldx = ldx, .w = w, .p = eps, .rows = rows, .n = n, .one = one_rms},
+           pool);
 }
 
-void myna__layer_norm(float *y, int64_t ldy, const float *x, int64_t ldx, const float *w, const float *b, float eps, int64_t rows, int64_t n, myna__pool *pool) {
-  run_rows(&(row_job){.y = y, .ldy = ldy, .x = x, .ldx = ldx, .w = w, .b = b, .p = eps, .rows = rows, .n = n, .one = one_layer}, pool);
+void myna__layer_norm(float *y, int64_t ldy, const float *x, int64_t ldx, const float *w, const float *b, float eps,
+                      int64_t rows, int64_t n, myna__pool *pool) {
+  run_rows(
+      &(row_job){
+          .y = y, .ldy = ldy, .x = x, .ldx = ldx, .w = w, .b = b, .p = eps, .rows = rows, .n = n, .one = one_layer},
+      pool);
 }
 
-void myna__softmax(float *y, int64_t ldy, const float *x, int64_t ldx, float scale, int64_t rows, int64_t n, myna__pool *pool) {
-  run_rows(&(row_job){.y = y, .ldy = ldy, .x = x, .ldx = ldx, .p = scale, .rows = rows, .n = n, .one = one_softmax}, pool);
+void myna__softmax(float *y, int64_t ldy, const float *x, int64_t ldx, float scale, int64_t rows, int64_t n,
+                   myna__pool *pool) {
+  run_rows(&(row_job){.y = y, .ldy = ldy, .x = x, .ldx = ldx, .p = scale, .rows = rows, .n = n, .one = one_softmax},
+           pool);
 }
 
-void myna__gated(float *y, int64_t ldy, const float *a, int64_t lda, const float *b, int64_t ldb, myna__gate g, int64_t rows, int64_t n, myna__pool *pool) {
-  run_rows(&(row_job){.y = y, .ldy = ldy, .x = a, .ldx = lda, .b = b, .ldb = ldb, .gate = g, .rows = rows, .n = n, .one = one_gated}, pool);
+void myna__gated(float *y, int64_t ldy, const float *a, int64_t lda, const float *b, int64_t ldb, myna__gate g,
+                 int64_t rows, int64_t n, myna__pool *pool) {
+  run_rows(&(row_job){.y = y,
+                      .ldy = ldy,
+                      .x = a,
+                      .ldx = lda,
+                      .b = b,
+                      .ldb = ldb,
+                      .gate = g,
+                      .rows = rows,
+                      .n = n,
+                      .one = one_gated},
+           pool);
 }
 
 void myna__unary(myna__unary_fn f, float *y, const float *x, int64_t n) { myna__kernels()->unary(f, y, x, n); }
@@ -71,7 +96,9 @@ void myna__add(float *y, const float *a, const float *b, int64_t n) {
   for (int64_t i = 0; i < n; i++) y[i] = a[i] + b[i];
 }
 
-void myna__to_f32(float *y, const void *x, myna_dtype t, int64_t n) { myna__quant_get(t)->to_f32(y, &(myna__wrow){.p = {x}}, n); }
+void myna__to_f32(float *y, const void *x, myna_dtype t, int64_t n) {
+  myna__quant_get(t)->to_f32(y, &(myna__wrow){.p = {x}}, n);
+}
 void myna__from_f32(void *y, myna_dtype t, const float *x, int64_t n) { myna__quant_get(t)->from_f32(y, x, NULL, n); }
 
 /* ---- rope ---- */
@@ -88,7 +115,9 @@ static float rope_freqs(const myna__rope_args *a, float *freq) {
     m *= (float)(1.0 + 0.1 * log(1.0 / (double)a->freq_scale));
   }
   for (int64_t i = 0; i < a->n_rot / 2; i++) {
-    double mix = a->ext_factor != 0 ? (1 - fmin(1, fmax(0, ((double)i - lo) / fmax(0.001, hi - lo)))) * (double)a->ext_factor : 0;
+    double mix = a->ext_factor != 0
+                     ? (1 - fmin(1, fmax(0, ((double)i - lo) / fmax(0.001, hi - lo)))) * (double)a->ext_factor
+                     : 0;
     double f = pow(base, -2.0 * (double)i / n) * ((double)a->freq_scale * (1 - mix) + mix);
     freq[i] = (float)(a->factors ? f / (double)a->factors[i] : f);
   }

@@ -36,14 +36,19 @@ static int check(myna__config *g, myna_err *err) {
   return 0;
 }
 
-static int64_t window_of(const myna__config *g, int layer) { return (layer + 1) % g->window_pattern == 0 ? 0 : g->window; }
+static int64_t window_of(const myna__config *g, int layer) {
+  return (layer + 1) % g->window_pattern == 0 ? 0 : g->window;
+}
 
 static myna_array *build(myna__build *b) {
   const myna__config *g = b->cfg;
   myna_array *x = nn_embed(b);
   for (int i = 0; i < g->n_layer; i++) {
     bool local = (i + 1) % g->window_pattern != 0;
-    nn_attention_options o = {.qk_norm = true, .window = window_of(g, i), .rope_base = local ? g->rope_base_local : 0, .unscaled_rope = local};
+    nn_attention_options o = {.qk_norm = true,
+                              .window = window_of(g, i),
+                              .rope_base = local ? g->rope_base_local : 0,
+                              .unscaled_rope = local};
     myna_array *h = nn_attention(b, i, nn_norm(b, i, MYNA__W_ATTN_NORM, x), &o);
     x = myna_add(b->c, nn_norm(b, i, MYNA__W_ATTN_POST_NORM, h), x);
     h = nn_mlp(b, i, nn_norm(b, i, MYNA__W_FFN_NORM, x), MYNA_ACT_GELU_TANH);
@@ -52,4 +57,5 @@ static myna_array *build(myna__build *b) {
   return nn_head(b, x);
 }
 
-const myna__family myna__family_gemma3 = {.arch = "gemma3", .keys = keys, .weights = weights, .check = check, .window_of = window_of, .build = build};
+const myna__family myna__family_gemma3 = {
+    .arch = "gemma3", .keys = keys, .weights = weights, .check = check, .window_of = window_of, .build = build};

@@ -31,7 +31,8 @@ static myna_array *build(myna__build *b) {
   for (int i = 0; i < b->cfg->n_layer; i++) {
     x = myna_add(b->c, nn_attention(b, i, nn_norm(b, i, MYNA__W_ATTN_NORM, x), &o), x);
     myna_array *h = nn_norm(b, i, MYNA__W_FFN_NORM, x);
-    h = b->cfg->n_expert > 0 ? nn_moe(b, i, h, MYNA_ACT_SILU, MYNA_ROUTER_SOFTMAX, true) : nn_mlp(b, i, h, MYNA_ACT_SILU);
+    h = b->cfg->n_expert > 0 ? nn_moe(b, i, h, MYNA_ACT_SILU, MYNA_ROUTER_SOFTMAX, true)
+                             : nn_mlp(b, i, h, MYNA_ACT_SILU);
     x = myna_add(b->c, h, x);
   }
   return nn_head(b, x);

@@ -14,13 +14,13 @@ typedef struct myna__config {
   int64_t n_rot;                             /* rotated dimensions; 0: dim_k */
   int64_t n_expert, n_expert_used, n_ff_exp; /* n_ff_exp 0: n_ff */
   int64_t expert_norm;                       /* normalise top-k weights: 1; -1: no; 0: family's default */
-  int64_t window, window_pattern;            /* sliding window; every window_pattern-th layer is full (family decides) */
+  int64_t window, window_pattern; /* sliding window; every window_pattern-th layer is full (family decides) */
   double norm_eps, rope_base, rope_base_local, attn_scale, embd_scale, softcap_attn, softcap_logits, expert_scale;
   /* rope scaling */
-  char rope_type[16];                        /* "", "none", "linear", "yarn", "longrope" */
+  char rope_type[16]; /* "", "none", "linear", "yarn", "longrope" */
   double rope_factor, rope_attn_factor, rope_ext_factor, rope_beta_fast, rope_beta_slow;
   int64_t rope_orig_ctx;
-  int64_t n_ctx;                             /* the run's context (chooses long or short rope factors) */
+  int64_t n_ctx; /* the run's context (chooses long or short rope factors) */
 } myna__config;
 
 /* One config key. gguf: key with %s for the architecture name; hf: key of config.json (for folders, later). */
@@ -34,18 +34,18 @@ typedef struct myna__key {
 #define MYNA__KEY(field) (int)offsetof(myna__config, field)
 
 /* Weights are named by role; a family says how its files call them. Roles with %d exist once per layer. */
-#define MYNA__ROLE_LIST(X)                                                                                       \
-  X(TOKEN_EMBD) X(OUTPUT_NORM) X(OUTPUT) X(OUTPUT_BIAS) X(ROPE_FACTORS) X(ROPE_LONG) X(ROPE_SHORT)                                         \
-  X(ATTN_NORM) X(ATTN_QKV) X(ATTN_Q) X(ATTN_K) X(ATTN_V) X(ATTN_O)                                                         \
-  X(ATTN_QKV_BIAS) X(ATTN_Q_BIAS) X(ATTN_K_BIAS) X(ATTN_V_BIAS) X(ATTN_O_BIAS)                                      \
-  X(ATTN_Q_NORM) X(ATTN_K_NORM) X(ATTN_POST_NORM) X(ATTN_SINKS)                                                    \
-  X(FFN_NORM) X(FFN_GATE) X(FFN_UP) X(FFN_DOWN) X(FFN_GATE_BIAS) X(FFN_UP_BIAS) X(FFN_DOWN_BIAS) X(FFN_POST_NORM)              \
-  X(FFN_ROUTER) X(FFN_GATE_EXPS) X(FFN_UP_EXPS) X(FFN_DOWN_EXPS)
+#define MYNA__ROLE_LIST(X)                                                                                          \
+  X(TOKEN_EMBD)                                                                                                     \
+  X(OUTPUT_NORM) X(OUTPUT) X(OUTPUT_BIAS) X(ROPE_FACTORS) X(ROPE_LONG) X(ROPE_SHORT) X(ATTN_NORM) X(ATTN_QKV)       \
+      X(ATTN_Q) X(ATTN_K) X(ATTN_V) X(ATTN_O) X(ATTN_QKV_BIAS) X(ATTN_Q_BIAS) X(ATTN_K_BIAS) X(ATTN_V_BIAS)         \
+          X(ATTN_O_BIAS) X(ATTN_Q_NORM) X(ATTN_K_NORM) X(ATTN_POST_NORM) X(ATTN_SINKS) X(FFN_NORM) X(FFN_GATE)      \
+              X(FFN_UP) X(FFN_DOWN) X(FFN_GATE_BIAS) X(FFN_UP_BIAS) X(FFN_DOWN_BIAS) X(FFN_POST_NORM) X(FFN_ROUTER) \
+                  X(FFN_GATE_EXPS) X(FFN_UP_EXPS) X(FFN_DOWN_EXPS)
 typedef enum myna__role {
 #define X(name) MYNA__W_##name,
   MYNA__ROLE_LIST(X)
 #undef X
-  MYNA__ROLE_COUNT
+      MYNA__ROLE_COUNT
 } myna__role;
 
 /* shape: C order, comma separated products of letters: E n_embd, V n_vocab, H n_head, G n_head_kv, D dim_k, C dim_v,
@@ -73,19 +73,20 @@ typedef struct myna__build {
   myna_array *rows;           /* I32 [n_out]: rows of the last hidden state that get logits; NULL: all */
   /* q [n_tok, n_head, dim_k], k [n_tok, n_head_kv, dim_k], v [n_tok, n_head_kv, dim_v] -> [n_tok, n_head, dim_v].
    * Inference writes to pages and reads from pages; training is plain causal attention. */
-  myna_array *(*attend)(struct myna__build *b, int layer, myna_array *q, myna_array *k, myna_array *v, const myna__attend_options *o);
+  myna_array *(*attend)(struct myna__build *b, int layer, myna_array *q, myna_array *k, myna_array *v,
+                        const myna__attend_options *o);
   void *user;
   /* NULL, or adds an adapter to a linear: y = w x so far; returns y (+ delta). */
   myna_array *(*adapt)(struct myna__build *b, int layer, myna__role role, myna_array *x, myna_array *y);
 } myna__build;
 
 typedef struct myna__family {
-  const char *arch;              /* general.architecture */
-  const myna__key *keys;         /* ends with gguf NULL */
-  const myna__weight_spec *weights; /* ends with gguf NULL */
-  int (*check)(myna__config *cfg, myna_err *err); /* defaults and limits of the family; may be NULL */
+  const char *arch;                                         /* general.architecture */
+  const myna__key *keys;                                    /* ends with gguf NULL */
+  const myna__weight_spec *weights;                         /* ends with gguf NULL */
+  int (*check)(myna__config *cfg, myna_err *err);           /* defaults and limits of the family; may be NULL */
   int64_t (*window_of)(const myna__config *cfg, int layer); /* sliding window of a layer, 0 full; NULL: 0 */
-  myna_array *(*build)(myna__build *b); /* -> logits F32 [n_out, n_vocab] */
+  myna_array *(*build)(myna__build *b);                     /* -> logits F32 [n_out, n_vocab] */
 } myna__family;
 
 const myna__family *myna__family_find(const char *arch); /* NULL */
@@ -106,15 +107,15 @@ myna_array *nn_embed(myna__build *b);
 myna_array *nn_head(myna__build *b, myna_array *x);
 
 typedef struct nn_attention_options {
-  bool interleaved;        /* rope pairs (2i, 2i+1) */
-  bool qk_norm;            /* RMS norm of q and k per head before rope */
+  bool interleaved; /* rope pairs (2i, 2i+1) */
+  bool qk_norm;     /* RMS norm of q and k per head before rope */
   bool no_rope;
-  double rope_base;        /* 0: cfg->rope_base */
-  double rope_factor;      /* linear; 0: as cfg says */
-  bool unscaled_rope;      /* ignore the config's rope scaling (gemma3 local layers) */
+  double rope_base;   /* 0: cfg->rope_base */
+  double rope_factor; /* linear; 0: as cfg says */
+  bool unscaled_rope; /* ignore the config's rope scaling (gemma3 local layers) */
   int64_t window;
   myna_array *rope_factors;
-  double scale;            /* 0: cfg->attn_scale, or 1/sqrt(dim_k) */
+  double scale; /* 0: cfg->attn_scale, or 1/sqrt(dim_k) */
 } nn_attention_options;
 /* q, k, v projections (fused or not, as the file has them), norms, rope, attend, output projection. x [n_tok, n_embd]. */
 myna_array *nn_attention(myna__build *b, int layer, myna_array *x, const nn_attention_options *o);

@@ -7,7 +7,9 @@ myna_array *nn_w(const myna__build *b, int layer, myna__role role) {
   return b->weights[(int64_t)(layer + 1) * MYNA__ROLE_COUNT + role];
 }
 
-static myna_array *optional(const myna__build *b, int layer, myna__role role) { return role == MYNA__ROLE_COUNT ? NULL : nn_w(b, layer, role); }
+static myna_array *optional(const myna__build *b, int layer, myna__role role) {
+  return role == MYNA__ROLE_COUNT ? NULL : nn_w(b, layer, role);
+}
 
 static myna_array *adapted(myna__build *b, int layer, myna__role role, myna_array *x, myna_array *y) {
   return b->adapt ? b->adapt(b, layer, role, x, y) : y;
@@ -17,7 +19,9 @@ myna_array *nn_linear(myna__build *b, int layer, myna__role w, myna__role bias, 
   return adapted(b, layer, w, x, myna_linear(b->c, x, nn_w(b, layer, w), optional(b, layer, bias)));
 }
 
-myna_array *nn_norm(myna__build *b, int layer, myna__role w, myna_array *x) { return myna_rms_norm(b->c, x, nn_w(b, layer, w), b->cfg->norm_eps); }
+myna_array *nn_norm(myna__build *b, int layer, myna__role w, myna_array *x) {
+  return myna_rms_norm(b->c, x, nn_w(b, layer, w), b->cfg->norm_eps);
+}
 
 myna_array *nn_embed(myna__build *b) {
   myna_array *x = myna_embed(b->c, nn_w(b, -1, MYNA__W_TOKEN_EMBD), b->tokens);
@@ -35,7 +39,8 @@ myna_array *nn_head(myna__build *b, myna_array *x) {
 
 /* Rope as the config scales it: linear and YaRN interpolate, longrope only carries a magnitude. */
 static myna_rope_options rope_options(const myna__config *cfg, const nn_attention_options *o) {
-  myna_rope_options r = {.n_rot = cfg->n_rot, .interleaved = o->interleaved, .base = o->rope_base != 0 ? o->rope_base : cfg->rope_base};
+  myna_rope_options r = {
+      .n_rot = cfg->n_rot, .interleaved = o->interleaved, .base = o->rope_base != 0 ? o->rope_base : cfg->rope_base};
   if (o->unscaled_rope) return r;
   r.attn_factor = cfg->rope_attn_factor;
   bool yarn = strcmp(cfg->rope_type, "yarn") == 0;
@@ -55,10 +60,12 @@ static void project_qkv(myna__build *b, int layer, myna_array *x, myna_array **q
   static const myna__role roles[3] = {MYNA__W_ATTN_Q, MYNA__W_ATTN_K, MYNA__W_ATTN_V};
   static const myna__role biases[3] = {MYNA__W_ATTN_Q_BIAS, MYNA__W_ATTN_K_BIAS, MYNA__W_ATTN_V_BIAS};
   int64_t n[3] = {g->n_head * g->dim_k, g->n_head_kv * g->dim_k, g->n_head_kv * g->dim_v}, at = 0;
-  myna_array *w[3], *bias[3], *fused = nn_w(b, layer, MYNA__W_ATTN_QKV), *fused_bias = nn_w(b, layer, MYNA__W_ATTN_QKV_BIAS);
+  myna_array *w[3], *bias[3], *fused = nn_w(b, layer, MYNA__W_ATTN_QKV),
+                              *fused_bias = nn_w(b, layer, MYNA__W_ATTN_QKV_BIAS);
   for (int i = 0; i < 3; at += n[i++]) {
     w[i] = fused ? myna_weight_rows(b->c, fused, at, at + n[i]) : nn_w(b, layer, roles[i]);
-    bias[i] = fused_bias ? myna_contiguous(b->c, myna_slice_axis(b->c, fused_bias, 0, at, at + n[i])) : nn_w(b, layer, biases[i]);
+    bias[i] = fused_bias ? myna_contiguous(b->c, myna_slice_axis(b->c, fused_bias, 0, at, at + n[i]))
+                         : nn_w(b, layer, biases[i]);
   }
   myna_linear_list(b->c, x, w, bias, 3, qkv);
   for (int i = 0; i < 3; i++) qkv[i] = adapted(b, layer, roles[i], x, qkv[i]);
@@ -90,7 +97,8 @@ myna_array *nn_attention(myna__build *b, int layer, myna_array *x, const nn_atte
 myna_array *nn_mlp(myna__build *b, int layer, myna_array *x, myna_act act) {
   static const myna__role roles[2] = {MYNA__W_FFN_GATE, MYNA__W_FFN_UP};
   myna_array *up = nn_w(b, layer, MYNA__W_FFN_UP), *gate = nn_w(b, layer, MYNA__W_FFN_GATE), *out[2];
-  myna_array *w[2] = {gate, up}, *bias[2] = {nn_w(b, layer, MYNA__W_FFN_GATE_BIAS), nn_w(b, layer, MYNA__W_FFN_UP_BIAS)};
+  myna_array *w[2] = {gate, up},
+             *bias[2] = {nn_w(b, layer, MYNA__W_FFN_GATE_BIAS), nn_w(b, layer, MYNA__W_FFN_UP_BIAS)};
   if (!gate) { /* [gate; up] in one matrix */
     w[0] = myna_weight_rows(b->c, up, 0, b->cfg->n_ff);
     w[1] = myna_weight_rows(b->c, up, b->cfg->n_ff, 2 * b->cfg->n_ff);
@@ -102,7 +110,8 @@ myna_array *nn_mlp(myna__build *b, int layer, myna_array *x, myna_act act) {
 
 myna_array *nn_moe(myna__build *b, int layer, myna_array *x, myna_act act, myna_router router, bool normalise) {
   myna_array *ids, *weights, *out[2], *y;
-  myna_array *w[2] = {nn_w(b, layer, MYNA__W_FFN_GATE_EXPS), nn_w(b, layer, MYNA__W_FFN_UP_EXPS)}, *down = nn_w(b, layer, MYNA__W_FFN_DOWN_EXPS);
+  myna_array *w[2] = {nn_w(b, layer, MYNA__W_FFN_GATE_EXPS), nn_w(b, layer, MYNA__W_FFN_UP_EXPS)},
+             *down = nn_w(b, layer, MYNA__W_FFN_DOWN_EXPS);
   bool norm = b->cfg->expert_norm ? b->cfg->expert_norm > 0 : normalise;
   myna_array *logits = nn_linear(b, layer, MYNA__W_FFN_ROUTER, MYNA__ROLE_COUNT, x);
   myna_route(b->c, logits, NULL, b->cfg->n_expert_used, router, norm, b->cfg->expert_scale, &ids, &weights);

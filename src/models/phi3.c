@@ -3,7 +3,8 @@
 #include "models/keys.h"
 #include <math.h>
 
-static const myna__key keys[] = {KEYS_COMMON, KEY_I("%s.attention.sliding_window", "sliding_window", window, false), {0}};
+static const myna__key keys[] = {
+    KEYS_COMMON, KEY_I("%s.attention.sliding_window", "sliding_window", window, false), {0}};
 
 static const myna__weight_spec weights[] = {
     WEIGHTS_ENDS,
@@ -38,4 +39,5 @@ static myna_array *build(myna__build *b) {
   return nn_head(b, x);
 }
 
-const myna__family myna__family_phi3 = {.arch = "phi3", .keys = keys, .weights = weights, .window_of = window_of, .build = build};
+const myna__family myna__family_phi3 = {
+    .arch = "phi3", .keys = keys, .weights = weights, .window_of = window_of, .build = build};

@@ -6,9 +6,9 @@
 
 typedef struct element {
   myna__class cls;
-  double (*get_f)(const uint8_t *p); /* NULL: from get_i */
-  int64_t (*get_i)(const uint8_t *p); /* NULL: from get_f */
-  void (*set_f)(uint8_t *p, double v); /* NULL: limited to [lo, hi], then set_i */
+  double (*get_f)(const uint8_t *p);    /* NULL: from get_i */
+  int64_t (*get_i)(const uint8_t *p);   /* NULL: from get_f */
+  void (*set_f)(uint8_t *p, double v);  /* NULL: limited to [lo, hi], then set_i */
   void (*set_i)(uint8_t *p, int64_t v); /* NULL: through set_f */
   double lo, hi;
 } element;
@@ -120,13 +120,17 @@ static int64_t get_i64(const element *e, const uint8_t *p) {
 }
 
 static void set_f64(const element *e, uint8_t *p, double v) {
-  if (e->set_f) e->set_f(p, v);
-  else e->set_i(p, to_int(v, e->lo, e->hi));
+  if (e->set_f)
+    e->set_f(p, v);
+  else
+    e->set_i(p, to_int(v, e->lo, e->hi));
 }
 
 static void set_i64(const element *e, uint8_t *p, int64_t v) {
-  if (e->set_i) e->set_i(p, v);
-  else e->set_f(p, (double)v);
+  if (e->set_i)
+    e->set_i(p, v);
+  else
+    e->set_f(p, (double)v);
 }
 
 myna__class myna__class_of(myna_dtype t) { return elements[t].cls; }
@@ -284,7 +288,8 @@ static bool direct(const myna__tensor *t, myna__class k, const uint8_t *p, int64
 }
 
 static void copy_run(uint8_t *y, int64_t y_step, const uint8_t *x, int64_t x_step, int64_t bytes, int64_t n) {
-  if (y_step == bytes && x_step == bytes) memcpy(y, x, (size_t)(n * bytes));
+  if (y_step == bytes && x_step == bytes)
+    memcpy(y, x, (size_t)(n * bytes));
   else if (bytes == 4)
     for (int64_t i = 0; i < n; i++) memcpy(y + i * y_step, x + i * x_step, 4);
   else
@@ -353,8 +358,10 @@ void myna__each_run(const myna__each *e, myna__pool *pool) {
   loop l;
   make_loop(&l, e);
   if (l.total <= 0) return;
-  if (l.total <= FEW) run_range(&l, 0, l.total);
-  else myna__pool_run(pool, (l.total + UNIT - 1) / UNIT, run_unit, &l);
+  if (l.total <= FEW)
+    run_range(&l, 0, l.total);
+  else
+    myna__pool_run(pool, (l.total + UNIT - 1) / UNIT, run_unit, &l);
 }
 
 void myna__elements_copy(const myna__tensor *to, const myna__tensor *from, myna__pool *pool) {

@@ -38,8 +38,10 @@ bool myna__tensor_rows(const myna__tensor *t, int64_t *rows, int64_t *n, int64_t
   int64_t expect = 0; /* stride that the next outer axis must have */
   for (int i = t->n_dims - 2; i >= 0; i--) {
     if (t->shape[i] == 1) continue;
-    if (first) *row_stride = t->stride[i];
-    else if (t->stride[i] != expect) return false;
+    if (first)
+      *row_stride = t->stride[i];
+    else if (t->stride[i] != expect)
+      return false;
     first = false;
     expect = t->stride[i] * t->shape[i];
     *rows *= t->shape[i];

@@ -30,9 +30,9 @@ void myna__tensor_copy(uint8_t *dst, const myna__tensor *src);
 
 /* Walks the outer dimensions of up to 4 equally shaped tensors: calls fn for each run along the last axis. */
 typedef struct myna__walk {
-  int64_t n;                /* length of the last axis */
-  uint8_t *ptr[4];          /* start of this run per tensor */
-  int64_t step[4];          /* byte stride along the last axis */
+  int64_t n;       /* length of the last axis */
+  uint8_t *ptr[4]; /* start of this run per tensor */
+  int64_t step[4]; /* byte stride along the last axis */
 } myna__walk;
 typedef void (*myna__walk_fn)(void *arg, const myna__walk *w);
 void myna__tensor_walk(const myna__tensor *const *t, int n_t, myna__walk_fn fn, void *arg);

@@ -104,7 +104,7 @@ static void put_token(const myna__tokenizer *tk, int32_t id, bool special, struc
     if (special) put(o, s.p, s.n);
     break;
   case MYNA__TOKTYPE_USER:
-    if (!bpe && myna__only_marks(s))
+    if (tk->t->escape_whitespaces && myna__only_marks(s))
       put_marked(o, s);
     else
       put(o, s.p, s.n);

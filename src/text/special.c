@@ -2,16 +2,16 @@
  * tokens (and "unknown") when asked for.
  *
  * The order is llama.cpp's: the longest token takes all its occurrences from left to right, then the next longest what
- * is left, so that "<|a|>" inside "<|a|>b" goes to the longer. Here each position of the text waits in the queue of the
- * longest token that matches there, and moves to the queue of the next shorter one when it could not be taken: linear in
- * the text however many tokens there are. */
+ * is left: of "ab" and "bcd", the text "abcd" is "a" and "bcd". Here each position of the text waits in the queue of
+ * the longest token that matches there, and moves to the queue of the next shorter one when it could not be taken:
+ * linear in the text however many tokens there are. */
 #include "text/tok.h"
 
 /* Text of a special token as it is looked for: SentencePiece files write user-defined runs of spaces as U+2581. */
 static size_t special_text(const myna__tokenizer *tk, int32_t id, const char **text, char spaces[64]) {
   myna__str s = tk->t->tokens[id];
   *text = s.p;
-  bool user = tk->t->model != MYNA__TOK_BPE && myna__tok_type_of(tk, id) == MYNA__TOKTYPE_USER;
+  bool user = tk->t->escape_whitespaces && myna__tok_type_of(tk, id) == MYNA__TOKTYPE_USER;
   if (!user || s.n > 3 * 64 || !myna__only_marks(s)) return s.n;
   memset(spaces, ' ', 64);
   *text = spaces;

@@ -1,6 +1,6 @@
 /* vocab.h: from bytes to token id, and from a pair of neighbours to the rank of their merge.
  *
- * Both tables are keyed by a polynomial hash that can be joined, hash(ab) = hash(a) * M^|b| + hash(b) (mod 2^64), so that
+ * Both tables are keyed by a polynomial hash that can be joined, hash(ab) = hash(a) * M^|b| + hash(b) mod 2^64, so that
  * a symbol carries its hash along and no string is ever put together to be looked up. A hit is always verified against
  * the bytes in the file: a collision costs time, never a wrong token. */
 #ifndef MYNA__VOCAB_H

@@ -3,8 +3,10 @@
 #include "formats/npy.h"
 
 static const char *model_file(char path[512], const char *name, const char *ending) {
-  if (strchr(name, '/')) snprintf(path, 512, "%s%s", name, ending);
-  else snprintf(path, 512, "%s/tests/fixtures/models/%s%s", MYNA_ROOT, name, ending);
+  if (strchr(name, '/'))
+    snprintf(path, 512, "%s%s", name, ending);
+  else
+    snprintf(path, 512, "%s/tests/fixtures/models/%s%s", MYNA_ROOT, name, ending);
   return path;
 }
 
@@ -34,8 +36,10 @@ static void *load(const char *name, const char *what, int k, myna_dtype type, in
   char path[512], ending[32];
   myna__npy a;
   myna_err err = {0};
-  if (k) snprintf(ending, sizeof ending, ".%s.%d.npy", what, k);
-  else snprintf(ending, sizeof ending, ".%s.npy", what);
+  if (k)
+    snprintf(ending, sizeof ending, ".%s.%d.npy", what, k);
+  else
+    snprintf(ending, sizeof ending, ".%s.npy", what);
   ASSERT_OK_ERR(myna__npy_open(&a, model_file(path, name, ending), &err), &err);
   assert_int_equal(a.type, type);
   *n = a.n;
@@ -68,7 +72,8 @@ double fx_nmse(const float *x, const float *want, int64_t n) {
 /* ---- plans ---- */
 
 myna__lm *fx_lm(myna_model *m, const fx_lm_options *o) {
-  myna__lm_options lo = {.kv_type = o->kv_type, .exact = o->exact, .n_ctx = o->n_ctx, .n_tok = o->n_tok, .n_seq = o->n_seq};
+  myna__lm_options lo = {
+      .kv_type = o->kv_type, .exact = o->exact, .n_ctx = o->n_ctx, .n_tok = o->n_tok, .n_seq = o->n_seq};
   myna__lm *lm = NULL;
   myna_err err = {0};
   if (o->n_threads > 0) ASSERT_OK_ERR(myna__pool_new(&lo.pool, o->n_threads, false, &err), &err);

@@ -43,7 +43,8 @@ static void by_hand(myna_model *m, const int32_t *t, int64_t n, int n_gen, int32
 }
 
 static void same_ids(const fx_result *r, const int32_t *want, int64_t n, const char *what) {
-  if (r->n != n) fail_msg("%s: %lld tokens, not %lld (finish %d %s)", what, (long long)r->n, (long long)n, r->finish, r->err.msg);
+  if (r->n != n)
+    fail_msg("%s: %lld tokens, not %lld (finish %d %s)", what, (long long)r->n, (long long)n, r->finish, r->err.msg);
   for (int64_t i = 0; i < n; i++)
     if (r->ids[i] != want[i]) fail_msg("%s: token %lld is %d, not %d", what, (long long)i, r->ids[i], want[i]);
 }
@@ -58,7 +59,12 @@ static void test_greedy(void **state) {
     myna_model *m = fx_open(names[i]);
     by_hand(m, p.t, p.n, N, want);
     for (int batch = 0; batch < 3; batch++) {
-      myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1 + batch, .n_ctx = 256, .n_batch = batch == 0 ? 512 : batch == 1 ? 7 : 1, .n_seq = 1});
+      myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1 + batch,
+                                                           .n_ctx = 256,
+                                                           .n_batch = batch == 0   ? 512
+                                                                      : batch == 1 ? 7
+                                                                                   : 1,
+                                                           .n_seq = 1});
       myna_request r = fx_greedy(p.t, p.n, N);
       fx_run(e, &r, results);
       same_ids(results, want, N, names[i]);
@@ -94,8 +100,9 @@ static void test_crowd(void **state) {
       fx_run(e, &r[k], &alone[k]);
       myna_engine_free(e);
     }
-    static const myna_engine_options modes[] = {
-        {.n_threads = 2, .n_ctx = 256, .n_seq = 3}, {.n_threads = 3, .n_ctx = 256, .n_seq = 16, .n_batch = 17}, {.n_threads = 1, .n_ctx = 256, .n_seq = 7, .kv_tokens = 256}};
+    static const myna_engine_options modes[] = {{.n_threads = 2, .n_ctx = 256, .n_seq = 3},
+                                                {.n_threads = 3, .n_ctx = 256, .n_seq = 16, .n_batch = 17},
+                                                {.n_threads = 1, .n_ctx = 256, .n_seq = 7, .kv_tokens = 256}};
     for (size_t k = 0; k < MYNA__COUNT(modes); k++) {
       myna_engine *e = fx_engine(m, &modes[k]);
       fx_run_all(e, r, R, results);
@@ -134,7 +141,8 @@ static void test_preemption(void **state) {
     }
     myna_engine_stats st;
     myna_engine_get_stats(e, &st);
-    print_message("%s: %lld steps, %lld prompt tokens, %lld generated\n", names[i], (long long)st.n_steps, (long long)st.n_prompt_tokens, (long long)st.n_gen_tokens);
+    print_message("%s: %lld steps, %lld prompt tokens, %lld generated\n", names[i], (long long)st.n_steps,
+                  (long long)st.n_prompt_tokens, (long long)st.n_gen_tokens);
     assert_true(st.n_steps < R * (GEN + 20)); /* no thrashing */
     myna_engine_free(e);
     free(p.t);
@@ -171,7 +179,8 @@ static void test_prefix_reuse(void **state) {
     fx_run(e, &r, results);
     same_ids(results, other, N, "changed in the middle");
     if (i == 0) assert_int_equal(results[0].timings.n_cached, 150);
-    myna_request same[4] = {fx_greedy(long_prompt, 200, N), fx_greedy(long_prompt, 130, N), fx_greedy(turn, 240, N), fx_greedy(long_prompt, 199, N)};
+    myna_request same[4] = {fx_greedy(long_prompt, 200, N), fx_greedy(long_prompt, 130, N), fx_greedy(turn, 240, N),
+                            fx_greedy(long_prompt, 199, N)};
     fx_run_all(e, same, 4, results); /* sharing pages at the same time */
     same_ids(&results[0], want, N, "together");
     same_ids(&results[2], other, N, "together");
@@ -182,6 +191,31 @@ static void test_prefix_reuse(void **state) {
     free(p.t);
     myna_model_close(m);
   }
+}
+
+/* The groups of a model with windows evict differently: what one still has is of no use without the others'. */
+static void test_groups(void **state) {
+  prompt p = prompt_of("gemma3", 0);
+  myna_model *m = fx_open("gemma3");
+  int32_t a[240], b[100], want_a[10], want_b[10];
+  for (int k = 0; k < 240; k++) a[k] = p.t[k * 3 % p.n];
+  for (int k = 0; k < 100; k++) b[k] = p.t[(k * 7 + 5) % p.n];
+  by_hand(m, a, 240, 10, want_a);
+  by_hand(m, b, 100, 10, want_b);
+  myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 256, .n_seq = 2, .kv_tokens = 256});
+  for (int round = 0; round < 6; round++) {
+    myna_request ra = fx_greedy(a, 240 - 17 * round, 10), rb = fx_greedy(b, 100, 10);
+    if (round) by_hand(m, a, ra.n_tokens, 10, want_a);
+    fx_run(e, &ra, results);
+    same_ids(results, want_a, 10, "a");
+    if (round == 1)
+      assert_in_range(results[0].timings.n_cached, 0, 128); /* its last full pages are gone, its last window is there */
+    fx_run(e, &rb, results);
+    same_ids(results, want_b, 10, "b");
+  }
+  myna_engine_free(e);
+  free(p.t);
+  myna_model_close(m);
 }
 
 /* One seed, one answer: alone, beside six others, on an engine that did other things before. */
@@ -252,7 +286,9 @@ static void test_text_and_stops(void **state) {
   myna_err err = {0};
   int32_t ids[256], forced[256];
   const char *prompt_text = "hello", *answer = "one two three. gr\xc3\xbc\xc3\x9f dich!";
-  int64_t n = myna_tokenize(m, prompt_text, 5, NULL, ids, 256, &err), n_forced = myna_tokenize(m, answer, strlen(answer), &(myna_tokenize_options){.no_special = true}, forced, 256, &err);
+  int64_t n = myna_tokenize(m, prompt_text, 5, NULL, ids, 256, &err),
+          n_forced =
+              myna_tokenize(m, answer, strlen(answer), &(myna_tokenize_options){.no_special = true}, forced, 256, &err);
   assert_true(n > 0 && n_forced > 0);
   myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 256, .n_seq = 2});
   myna_request r = {.tokens = ids, .n_tokens = n, .max_tokens = n_forced, .forced = forced, .n_forced = n_forced};
@@ -262,7 +298,8 @@ static void test_text_and_stops(void **state) {
   same_ids(results, forced, n_forced, "forced");
   static const struct {
     const char *stop, *want;
-  } cases[] = {{"three", "one two "}, {"o t", "one tw"}, {"\xc3\x9f", "one two three. gr\xc3\xbc"}, {"o", ""}, {"dich!?", NULL}};
+  } cases[] = {
+      {"three", "one two "}, {"o t", "one tw"}, {"\xc3\x9f", "one two three. gr\xc3\xbc"}, {"o", ""}, {"dich!?", NULL}};
   for (size_t i = 0; i < MYNA__COUNT(cases); i++) {
     const char *stops[] = {"never", cases[i].stop};
     r.stop = stops;
@@ -347,10 +384,12 @@ static void test_logits(void **state) {
   float *want = calloc((size_t)(LEN * v), sizeof *want);
   fx_step(lm, &(fx_part){.to = LEN, .tokens = t, .out = want}, 1);
   fx_lm_free(lm);
-  static const myna_engine_options modes[] = {{.n_threads = 2, .n_ctx = 256}, {.n_threads = 1, .n_ctx = 256, .n_batch = 30, .n_seq = 4, .kv_tokens = 300}};
+  static const myna_engine_options modes[] = {
+      {.n_threads = 2, .n_ctx = 256}, {.n_threads = 1, .n_ctx = 256, .n_batch = 30, .n_seq = 4, .kv_tokens = 300}};
   for (size_t k = 0; k < MYNA__COUNT(modes); k++) {
     myna_engine *e = fx_engine(m, &modes[k]);
-    myna_request r = {.tokens = t, .n_tokens = LEN, .want_logits = true, .no_text = true}, g = fx_greedy(t, 20, 150);
+    myna_request r = {.tokens = t, .n_tokens = LEN, .want_logits = true, .no_text = true},
+                 g = fx_greedy(t, 60, 150); /* grows until the others must go */
     int64_t rows[R] = {0};
     int done = 0;
     ASSERT_OK(myna_submit(e, &g, &ids[R], NULL));
@@ -393,7 +432,8 @@ static void test_progress(void **state) {
     last = ev.n_done;
   } while (ev.kind != MYNA_EVENT_DONE);
   assert_int_equal(last, 32);
-  assert_true(ev.timings.prompt_s >= 0 && ev.timings.gen_s >= 0 && ev.timings.queue_s >= 0 && ev.timings.first_token_s > 0);
+  assert_true(ev.timings.prompt_s >= 0 && ev.timings.gen_s >= 0 && ev.timings.queue_s >= 0 &&
+              ev.timings.first_token_s > 0);
   myna_engine_free(e);
   free(p.t);
   myna_model_close(m);
@@ -477,8 +517,10 @@ static void test_cancel(void **state) {
     if (ev.kind == MYNA_EVENT_TOKEN && tokens == 500) ASSERT_OK(myna_cancel(e, a));
     if (ev.kind != MYNA_EVENT_DONE) continue;
     assert_int_equal(ev.finish, MYNA_FINISH_CANCELLED);
-    if (ev.id == a) a_done = true;
-    else b_done = true;
+    if (ev.id == a)
+      a_done = true;
+    else
+      b_done = true;
   }
   myna_engine_free(e);
   /* Freed while it works, with events that nobody took. */
@@ -504,35 +546,33 @@ static void test_errors(void **state) {
   int64_t id, v = m->cfg.n_vocab;
   int32_t bad[3] = {1, (int32_t)v, -1}, many[65] = {0};
   const char *const empty[] = {""};
-#define REFUSED(code, part, ...)                                        \
-  do {                                                                  \
-    myna_err err_ = {0};                                                \
-    myna_request r_ = {.tokens = p.t, .n_tokens = p.n, __VA_ARGS__};    \
-    ASSERT_FAILS(myna_submit(e, &r_, &id, &err_), code, &err_, part);   \
+#define REFUSED(code, part, change)                                   \
+  do {                                                                \
+    myna_err err_ = {0};                                              \
+    myna_request r_ = {.tokens = p.t, .n_tokens = p.n};               \
+    change;                                                           \
+    ASSERT_FAILS(myna_submit(e, &r_, &id, &err_), code, &err_, part); \
   } while (0)
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Winitializer-overrides"
-  REFUSED(MYNA_E_ARG, "empty", .n_tokens = 0);
-  REFUSED(MYNA_E_ARG, "empty", .tokens = NULL);
-  REFUSED(MYNA_E_ARG, "prompt token 1", .tokens = bad, .n_tokens = 2);
-  REFUSED(MYNA_E_ARG, "prompt token 0 is -1", .tokens = bad + 2, .n_tokens = 1);
-  REFUSED(MYNA_E_LIMIT, "65 tokens, the context holds 64", .tokens = many, .n_tokens = 65);
-  REFUSED(MYNA_E_ARG, "forced token 1", .forced = bad, .n_forced = 2);
-  REFUSED(MYNA_E_ARG, "n_forced is 2", .n_forced = 2);
-  REFUSED(MYNA_E_ARG, "n_forced is -1", .n_forced = -1);
-  REFUSED(MYNA_E_ARG, "n_probs is 21", .n_probs = 21);
-  REFUSED(MYNA_E_ARG, "n_keep is 64", .n_keep = 64);
-  REFUSED(MYNA_E_ARG, "n_keep is -1", .n_keep = -1);
-  REFUSED(MYNA_E_ARG, "max_tokens is -2", .max_tokens = -2);
-  REFUSED(MYNA_E_ARG, "n_stop is 1", .n_stop = 1);
-  REFUSED(MYNA_E_ARG, "stop string 0", .stop = empty, .n_stop = 1);
-  REFUSED(MYNA_E_ARG, "top_p is 2", .sampling = {.set = true, .repeat_penalty = 1, .top_p = 2});
-#pragma clang diagnostic pop
+  REFUSED(MYNA_E_ARG, "empty", r_.n_tokens = 0);
+  REFUSED(MYNA_E_ARG, "empty", r_.tokens = NULL);
+  REFUSED(MYNA_E_ARG, "prompt token 1", (r_.tokens = bad, r_.n_tokens = 2));
+  REFUSED(MYNA_E_ARG, "prompt token 0 is -1", (r_.tokens = bad + 2, r_.n_tokens = 1));
+  REFUSED(MYNA_E_LIMIT, "65 tokens, the context holds 64", (r_.tokens = many, r_.n_tokens = 65));
+  REFUSED(MYNA_E_ARG, "forced token 1", (r_.forced = bad, r_.n_forced = 2));
+  REFUSED(MYNA_E_ARG, "n_forced is 2", r_.n_forced = 2);
+  REFUSED(MYNA_E_ARG, "n_forced is -1", r_.n_forced = -1);
+  REFUSED(MYNA_E_ARG, "n_probs is 21", r_.n_probs = 21);
+  REFUSED(MYNA_E_ARG, "n_keep is 64", r_.n_keep = 64);
+  REFUSED(MYNA_E_ARG, "n_keep is -1", r_.n_keep = -1);
+  REFUSED(MYNA_E_ARG, "max_tokens is -2", r_.max_tokens = -2);
+  REFUSED(MYNA_E_ARG, "n_stop is 1", r_.n_stop = 1);
+  REFUSED(MYNA_E_ARG, "stop string 0", (r_.stop = empty, r_.n_stop = 1));
+  REFUSED(MYNA_E_ARG, "top_p is 2", (r_.sampling = (myna_sampling){.set = true, .repeat_penalty = 1, .top_p = 2}));
   myna_engine_free(e);
   e = fx_engine(plain, &(myna_engine_options){.n_threads = 1, .n_ctx = 64, .n_seq = 2});
   free(p.t);
   p = prompt_of("llama-tied", 0);
-  REFUSED(MYNA_E_NOTFOUND, "no tokenizer", .max_tokens = 1);
+  REFUSED(MYNA_E_NOTFOUND, "no tokenizer", r_.max_tokens = 1);
   myna_request r = fx_greedy(p.t, 3, 5);
   fx_run(e, &r, results);
   assert_int_equal(results[0].n, 5);
@@ -544,39 +584,51 @@ static void test_errors(void **state) {
   err = (myna_err){0};
   ASSERT_FAILS(myna_engine_new(&e, m, &(myna_engine_options){.n_batch = -3}, &err), MYNA_E_ARG, &err, "n_batch is -3");
   err = (myna_err){0};
-  ASSERT_FAILS(myna_engine_new(&e, m, &(myna_engine_options){.n_ctx = 512, .kv_tokens = 64}, &err), MYNA_E_ARG, &err, "kv_tokens 64");
+  ASSERT_FAILS(myna_engine_new(&e, m, &(myna_engine_options){.n_ctx = 512, .kv_tokens = 64}, &err), MYNA_E_ARG, &err,
+               "kv_tokens 64");
   err = (myna_err){0};
-  ASSERT_FAILS(myna_engine_new(&e, m, &(myna_engine_options){.kv_type = MYNA_Q4_K, .kv_type_set = true}, &err), MYNA_E_UNSUPPORTED, &err, "Q4_K");
+  ASSERT_FAILS(myna_engine_new(&e, m, &(myna_engine_options){.kv_type = MYNA_Q4_K, .kv_type_set = true}, &err),
+               MYNA_E_UNSUPPORTED, &err, "Q4_K");
   assert_null(e);
   free(p.t);
   myna_model_close(m);
   myna_model_close(plain);
 }
 
-/* Memory that fails anywhere while an engine is made and a request submitted: an error or a result, never a crash or a leak. */
+/* Memory that fails anywhere while a model is opened, or while a request is submitted and runs: an error or a result, never a crash or a leak. */
 static void test_out_of_memory(void **state) {
   prompt p = prompt_of("llama-tied", 1);
-  for (int n = 1;; n += n < 40 ? 1 : 7) {
+  char path[512];
+  test_path(path, "tests/fixtures/models/llama-tied.gguf");
+  for (int n = 1;; n++) {
     test_failing f;
     test_fail_at(&f, n);
     myna_model *m = NULL;
-    myna_engine *e = NULL;
-    char path[512];
-    myna_err err = {0};
+    int rc = myna_model_open(&m, path, NULL, NULL);
+    myna_model_close(m);
+    test_fail_off();
+    assert_int_equal(rc, f.failed ? MYNA_E_NOMEM : 0);
+    assert_int_equal(f.live, 0);
+    if (!f.failed) break;
+  }
+  for (int n = 1;; n++) {
+    test_failing f;
+    test_fail_at(&f, 0);
+    myna_model *m = fx_open("llama-tied");
+    myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 64, .n_seq = 1, .n_batch = 8});
+    f.fail_at = f.count + n;
     int64_t id;
-    bool submitted = false;
-    if (myna_model_open(&m, test_path(path, "tests/fixtures/models/llama-tied.gguf"), NULL, &err) == 0 && myna_engine_new(&e, m, &(myna_engine_options){.n_threads = 1, .n_ctx = 64, .n_seq = 1, .n_batch = 8}, &err) == 0) {
-      myna_request r = fx_greedy(p.t, p.n, 3);
-      submitted = myna_submit(e, &r, &id, &err) == 0;
-      myna_event ev = {0};
-      while (submitted && ev.kind != MYNA_EVENT_DONE && myna_next_event(e, 200, &ev) == 1) {}
-    }
+    myna_err err = {0};
+    myna_request r = fx_greedy(p.t, p.n, 3);
+    myna_event ev = {0};
+    bool submitted = myna_submit(e, &r, &id, &err) == 0;
+    if (!submitted) assert_int_equal(err.code, MYNA_E_NOMEM);
+    while (submitted && ev.kind != MYNA_EVENT_DONE && myna_next_event(e, 100, &ev) == 1) {} /* an event may be lost */
     myna_engine_free(e);
     myna_model_close(m);
     test_fail_off();
-    if (f.live != 0) fail_msg("allocation %d fails: %lld bytes are left", n, (long long)f.live);
+    assert_int_equal(f.live, 0);
     if (!f.failed) break;
-    assert_true(submitted || err.code != 0);
   }
   free(p.t);
 }
@@ -595,6 +647,7 @@ static void test_memory(void **state) {
   assert_int_equal(a.total, a.weights + a.kv + a.compute + a.tokenizer + a.other);
   /* 2 planes of F32 for every position, head and layer; 4 contexts. */
   assert_int_equal(a.kv, 4 * 1024 * info.n_layer * info.n_head_kv * (m->cfg.dim_k + m->cfg.dim_v) * 4);
+  myna_token_eos(m); /* the tokenizer is the model's and made on first use */
   int64_t before = myna__mem_in_use();
   myna_engine *e = fx_engine(m, &o);
   int64_t taken = myna__mem_in_use() - before;
@@ -602,7 +655,8 @@ static void test_memory(void **state) {
   myna_engine_get_stats(e, &st);
   assert_memory_equal(&st.memory, &a, sizeof a);
   assert_int_equal(st.pages_total, 64);
-  if (taken > a.total - a.weights) fail_msg("the engine took %lld bytes, %lld were planned", (long long)taken, (long long)(a.total - a.weights));
+  if (taken > a.total - a.weights)
+    fail_msg("the engine took %lld bytes, %lld were planned", (long long)taken, (long long)(a.total - a.weights));
   myna_engine_free(e);
   assert_int_equal(myna__mem_in_use(), before);
   /* A limit shortens the pool, down to one context; below that it is an error that says where the bytes go. */
@@ -627,7 +681,9 @@ static void test_memory(void **state) {
 
 /* ---- sessions ---- */
 
-static bool stop_after_five(void *user, const myna_event *ev) { return ev->kind != MYNA_EVENT_TOKEN || ++*(int *)user < 5; }
+static bool stop_after_five(void *user, const myna_event *ev) {
+  return ev->kind != MYNA_EVENT_TOKEN || ++*(int *)user < 5;
+}
 
 static void test_session(void **state) {
   prompt p = prompt_of("llama", 0);
@@ -674,7 +730,8 @@ static void test_stories(void **state) {
   json_decref(g);
   myna_model *m = fx_open(path);
   for (int mode = 0; mode < 3; mode++) {
-    myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1 + mode, .n_ctx = 512, .n_seq = 4, .exact = mode == 1});
+    myna_engine *e =
+        fx_engine(m, &(myna_engine_options){.n_threads = 1 + mode, .n_ctx = 512, .n_seq = 4, .exact = mode == 1});
     myna_request r[4];
     for (int i = 0; i < 4; i++) r[i] = fx_greedy(want, n_prompt + 37 * i, 0);
     fx_run_all(e, r, 4, results);
@@ -692,11 +749,12 @@ static void test_stories(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_greedy), cmocka_unit_test(test_crowd),          cmocka_unit_test(test_preemption), cmocka_unit_test(test_prefix_reuse),
-      cmocka_unit_test(test_seed),   cmocka_unit_test(test_context),        cmocka_unit_test(test_text_and_stops), cmocka_unit_test(test_probs),
-      cmocka_unit_test(test_logits), cmocka_unit_test(test_progress),       cmocka_unit_test(test_threads),    cmocka_unit_test(test_cancel),
-      cmocka_unit_test(test_errors), cmocka_unit_test(test_out_of_memory),  cmocka_unit_test(test_memory),     cmocka_unit_test(test_session),
-      cmocka_unit_test(test_stories),
+      cmocka_unit_test(test_greedy),       cmocka_unit_test(test_crowd),          cmocka_unit_test(test_preemption),
+      cmocka_unit_test(test_prefix_reuse), cmocka_unit_test(test_groups),         cmocka_unit_test(test_seed),
+      cmocka_unit_test(test_context),      cmocka_unit_test(test_text_and_stops), cmocka_unit_test(test_probs),
+      cmocka_unit_test(test_logits),       cmocka_unit_test(test_progress),       cmocka_unit_test(test_threads),
+      cmocka_unit_test(test_cancel),       cmocka_unit_test(test_errors),         cmocka_unit_test(test_out_of_memory),
+      cmocka_unit_test(test_memory),       cmocka_unit_test(test_session),        cmocka_unit_test(test_stories),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,13 +5,18 @@
 #include <unistd.h>
 
 /* Longrope chooses its factors by the context: the oracle took the short ones for the short sequences. */
-static int64_t context_of(const char *name, int64_t n) { return strcmp(name, "phi3-longrope") == 0 && n <= 32 ? 32 : 64; }
+static int64_t context_of(const char *name, int64_t n) {
+  return strcmp(name, "phi3-longrope") == 0 && n <= 32 ? 32 : 64;
+}
 
-static float *space(int64_t n_tok, const myna__lm *lm) { return calloc((size_t)(n_tok * lm->cfg.n_vocab), sizeof(float)); }
+static float *space(int64_t n_tok, const myna__lm *lm) {
+  return calloc((size_t)(n_tok * lm->cfg.n_vocab), sizeof(float));
+}
 
 static void same_bits(const char *what, const char *name, const float *x, const float *want, int64_t n_tok, int64_t v) {
   for (int64_t i = 0; i < n_tok; i++)
-    if (memcmp(x + i * v, want + i * v, (size_t)v * sizeof *x)) fail_msg("%s: %s: row %lld differs", name, what, (long long)i);
+    if (memcmp(x + i * v, want + i * v, (size_t)v * sizeof *x))
+      fail_msg("%s: %s: row %lld differs", name, what, (long long)i);
 }
 
 /* One shot within the oracle's tolerance; token by token, and cut at every place, the same bits. */
@@ -26,7 +31,8 @@ static void check_fixture(const char *name, int k) {
   fx_step(lm, &(fx_part){.seq = 1, .to = n, .tokens = tokens, .out = all}, 1);
   double e = fx_nmse(all, want, n * v);
   if (!(e <= 1e-6)) fail_msg("%s sequence %d: NMSE %g", name, k, e);
-  for (int64_t i = 0; i < n; i++) fx_step(lm, &(fx_part){.seq = 0, .from = i, .to = i + 1, .tokens = tokens, .out = out}, 1);
+  for (int64_t i = 0; i < n; i++)
+    fx_step(lm, &(fx_part){.seq = 0, .from = i, .to = i + 1, .tokens = tokens, .out = out}, 1);
   same_bits("token by token", name, out, all, n, v);
   for (int64_t cut = 1; cut < n; cut += k ? 5 : 3) {
     fx_step(lm, &(fx_part){.seq = 0, .to = cut, .tokens = tokens, .out = out}, 1);
@@ -115,7 +121,8 @@ static void run_seven(seven *s, int n_threads, bool others, const int *cuts, con
       int64_t len = k == 3 ? cuts[i] - at : MYNA__MIN(1 + (k * 5 + i) % 11, LONG - 11 * i);
       if (k != 3 && (!others || len <= 0)) continue;
       int64_t from = k == 3 ? at : 11 * i;
-      parts[n++] = (fx_part){.seq = k, .from = from, .to = from + len, .tokens = s->tokens[k], .out = k == 3 ? s->out : NULL};
+      parts[n++] =
+          (fx_part){.seq = k, .from = from, .to = from + len, .tokens = s->tokens[k], .out = k == 3 ? s->out : NULL};
     }
     fx_step(lm, parts, n);
   }
@@ -127,7 +134,8 @@ static void run_seven(seven *s, int n_threads, bool others, const int *cuts, con
 }
 
 static void check_seven(const char *name, myna_dtype kv) {
-  static const int once[] = {LONG}, twice[] = {37, LONG}, page[] = {63, 64, 65, LONG}, many[] = {1, 2, 9, 33, 34, 66, 89, LONG};
+  static const int once[] = {LONG}, twice[] = {37, LONG}, page[] = {63, 64, 65, LONG},
+                   many[] = {1, 2, 9, 33, 34, 66, 89, LONG};
   static const int all[] = {1, 2, 3, 4, 5, 6, 7, 8, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, LONG};
   test_rng r = {3};
   seven s = {.name = name, .m = fx_open(name), .kv = kv};
@@ -152,7 +160,9 @@ static void check_seven(const char *name, myna_dtype kv) {
 }
 
 static void test_decision_7(void **state) {
-  static const char *const names[] = {"llama", "llama-16-bf16", "llama-16-f16", "llama-256-q8_0", "llama-256-q4_0", "llama-256-k", "llama-256-i", "llama-hd80", "gemma3", "phi3", "mixtral", "qwen3moe"};
+  static const char *const names[] = {"llama",          "llama-16-bf16", "llama-16-f16", "llama-256-q8_0",
+                                      "llama-256-q4_0", "llama-256-k",   "llama-256-i",  "llama-hd80",
+                                      "gemma3",         "phi3",          "mixtral",      "qwen3moe"};
   for (size_t i = 0; i < MYNA__COUNT(names); i++) {
     check_seven(names[i], MYNA_F32);
     check_seven(names[i], MYNA_BF16);
@@ -205,7 +215,8 @@ static void test_regions(void **state) {
     fx_lm_options o = {.kv_type = MYNA_BF16, .n_ctx = 64, .n_tok = 64, .n_seq = 1, .n_threads = 2};
     myna__lm *lm = fx_lm(m, &o);
     float *out = space(4, lm);
-    for (int64_t p = 0; p < 4; p++) fx_step(lm, &(fx_part){.seq = 0, .from = p, .to = p + 1, .tokens = tokens, .out = out}, 1);
+    for (int64_t p = 0; p < 4; p++)
+      fx_step(lm, &(fx_part){.seq = 0, .from = p, .to = p + 1, .tokens = tokens, .out = out}, 1);
     double per_layer = (double)myna_plan_regions(lm->plan) / (double)lm->cfg.n_layer;
     print_message("%s: %.1f regions per layer\n", names[i], per_layer);
     assert_true(per_layer <= 6);
@@ -220,7 +231,8 @@ static void test_regions(void **state) {
 static bool update_plans;
 
 static void test_plans(void **state) {
-  static const char *const names[] = {"llama", "llama-bias", "llama-rope3", "llama-256-k", "qwen2", "qwen3", "gemma3", "phi3", "phi3-longrope", "mixtral", "qwen3moe"};
+  static const char *const names[] = {"llama",  "llama-bias", "llama-rope3",   "llama-256-k", "qwen2",   "qwen3",
+                                      "gemma3", "phi3",       "phi3-longrope", "mixtral",     "qwen3moe"};
   int differ = 0;
   for (size_t i = 0; i < MYNA__COUNT(names); i++) {
     static char text[1 << 18], want[1 << 18], path[512];
@@ -246,8 +258,9 @@ static void test_plans(void **state) {
 int main(int argc, char **argv) {
   update_plans = argc > 1 && strcmp(argv[1], "--update-plans") == 0;
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_oracles),       cmocka_unit_test(test_mixed_batches), cmocka_unit_test(test_decision_7), cmocka_unit_test(test_types_present),
-      cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_regions),       cmocka_unit_test(test_plans),
+      cmocka_unit_test(test_oracles),       cmocka_unit_test(test_mixed_batches), cmocka_unit_test(test_decision_7),
+      cmocka_unit_test(test_types_present), cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_regions),
+      cmocka_unit_test(test_plans),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

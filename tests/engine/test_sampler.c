@@ -45,7 +45,8 @@ static void check_probs(myna__sampler *p, const float *probs, int n, const float
   if (have < 0) fail_msg("%s", err.msg);
   for (int i = 0; i < 64; i++) {
     float x = i < have ? got[i].p : 0;
-    if (fabsf(x - sorted[i]) > tolerance) fail_msg("candidate %d of %lld has %g, not %g", i, (long long)have, (double)x, (double)sorted[i]);
+    if (fabsf(x - sorted[i]) > tolerance)
+      fail_msg("candidate %d of %lld has %g, not %g", i, (long long)have, (double)x, (double)sorted[i]);
   }
 }
 
@@ -61,12 +62,15 @@ static int numbers(json_t *a, float *out) {
 }
 
 static void run_case(json_t *c) {
-  static const char *const names[][2] = {{"temp", "t"}, {"temp_ext", "t"}, {"top_k", "k"}, {"top_p", "p"}, {"min_p", "m"}, {"xtc", "x"}, {"typical", "y"}, {"penalties", "e"}, {"dry", "d"}, {"top_n_sigma", "s"}};
+  static const char *const names[][2] = {{"temp", "t"},  {"temp_ext", "t"},   {"top_k", "k"},   {"top_p", "p"},
+                                         {"min_p", "m"}, {"xtc", "x"},        {"typical", "y"}, {"penalties", "e"},
+                                         {"dry", "d"},   {"top_n_sigma", "s"}};
   const char *name = json_string_value(json_object_get(c, "sampler")), *letter = NULL;
   for (size_t i = 0; i < MYNA__COUNT(names); i++)
     if (strcmp(names[i][0], name) == 0) letter = names[i][1];
   if (!letter) fail_msg("unknown sampler %s", name);
-  json_t *q = json_object_get(c, "params"), *last = json_object_get(c, "last_tokens"), *breakers = json_object_get(q, "sequence_breakers(token ids)");
+  json_t *q = json_object_get(c, "params"), *last = json_object_get(c, "last_tokens"),
+         *breakers = json_object_get(q, "sequence_breakers(token ids)");
   float probs[64], want[64];
   int n = numbers(json_object_get(c, "probs"), probs), n_want = numbers(json_object_get(c, "expected"), want);
   float sum = 0; /* llama.cpp leaves what survives xtc and typical as it was; we look after the last softmax */
@@ -92,7 +96,8 @@ static void run_case(json_t *c) {
   s.dry_allowed_length = (int32_t)number(q, "allowed_length", 0);
   s.dry_penalty_last_n = (int32_t)number(q, "penalty_last_n", 0);
   myna__sampler *p = make(&s, n);
-  for (size_t i = 0; i < json_array_size(last); i++) ASSERT_OK(myna__sampler_accept(p, (int32_t)json_integer_value(json_array_get(last, i)), false));
+  for (size_t i = 0; i < json_array_size(last); i++)
+    ASSERT_OK(myna__sampler_accept(p, (int32_t)json_integer_value(json_array_get(last, i)), false));
   for (size_t i = 0; i < json_array_size(breakers); i++) {
     json_t *b = json_array_get(breakers, i);
     ASSERT_OK(myna__dry_add(p, (int32_t)json_integer_value(json_array_get(b, 0)), NULL, 0, NULL));
@@ -118,7 +123,8 @@ static void test_llamacpp_cases(void **state) {
 
 #define P(...) (const float[]){__VA_ARGS__}, (int)(sizeof((const float[]){__VA_ARGS__}) / sizeof(float))
 
-static void check(const myna_sampling *s, const int32_t *past, int n_past, const float *probs, int n, const float *want, int n_want) {
+static void check(const myna_sampling *s, const int32_t *past, int n_past, const float *probs, int n, const float *want,
+                  int n_want) {
   myna__sampler *p = make(s, n);
   for (int i = 0; i < n_past; i++) ASSERT_OK(myna__sampler_accept(p, past[i], i >= n_past / 2));
   check_probs(p, probs, n, want, n_want, 1e-5f);
@@ -174,7 +180,8 @@ static void test_temperature(void **state) {
   s.temperature = 1;
   s.dynatemp_range = 0.5f; /* even: most entropy, temperature 1.5; one certain: 0.5 */
   check(&s, NULL, 0, P(0.5f, 0.5f), P(0.5f, 0.5f));
-  float h = (0.8f * logf(0.8f) + 0.2f * logf(0.2f)) / -logf(2), t = 0.5f + h, a = powf(0.8f, 1 / t), b = powf(0.2f, 1 / t);
+  float h = (0.8f * logf(0.8f) + 0.2f * logf(0.2f)) / -logf(2), t = 0.5f + h, a = powf(0.8f, 1 / t),
+        b = powf(0.2f, 1 / t);
   check(&s, NULL, 0, P(0.8f, 0.2f), P(a / (a + b), b / (a + b)));
 }
 
@@ -266,7 +273,8 @@ static void test_dry_random(void **state) {
     for (int at = first + 1; at < n; at++) { /* text before `at` against the end of the text */
       int len = 0;
       while (at - 1 - len >= first && len < limit && text[at - 1 - len] == text[n - 1 - len]) len++;
-      if (len >= s.dry_allowed_length && len - s.dry_allowed_length + 1 > best[text[at]]) best[text[at]] = len - s.dry_allowed_length + 1;
+      if (len >= s.dry_allowed_length && len - s.dry_allowed_length + 1 > best[text[at]])
+        best[text[at]] = len - s.dry_allowed_length + 1;
     }
     float logits[8] = {0}, sum = 0;
     myna__cand c[8];
@@ -275,7 +283,8 @@ static void test_dry_random(void **state) {
     for (int i = 0; i < n_vocab; i++) {
       int id = c[i].id;
       float want = (best[id] && id != breaker ? expf(-powf(1.001f, (float)(best[id] - 1))) : 1) / sum;
-      if (fabsf(want - c[i].p) > 1e-5f) fail_msg("round %d: token %d has %g, not %g", round, id, (double)c[i].p, (double)want);
+      if (fabsf(want - c[i].p) > 1e-5f)
+        fail_msg("round %d: token %d has %g, not %g", round, id, (double)c[i].p, (double)want);
     }
     myna__sampler_free(p);
   }
@@ -351,31 +360,33 @@ static int naive(const myna_sampling *s, item *v, int n, const int *counts) {
     int k = 0;
     for (int i = 0; i < n; i++) entropy -= v[i].p > 0 ? v[i].p * log(v[i].p) : 0;
     switch (*c) {
-      case 'e':
-        for (int i = 0; i < n; i++)
-          if (counts[v[i].id]) v[i].x = (v[i].x <= 0 ? v[i].x * (double)s->repeat_penalty : v[i].x / (double)s->repeat_penalty) - counts[v[i].id] * (double)s->frequency_penalty - (double)s->presence_penalty;
-        break;
-      case 'k': n = s->top_k > 0 && s->top_k < n ? s->top_k : n; break;
-      case 'p':
-        if (s->top_p >= 1) break;
-        while (k < n && (sum < (double)s->top_p || k < s->min_keep)) sum += v[k++].p;
-        n = k;
-        break;
-      case 'm':
-        while (k < n && (v[k].p >= (double)s->min_p * v[0].p || k < s->min_keep)) k++;
-        if (s->min_p > 0) n = k;
-        break;
-      case 't':
-        for (int i = 0; i < n; i++) v[i].x /= (double)s->temperature;
-        break;
-      case 'y':
-        if (s->typical_p >= 1) break;
-        for (int i = 0; i < n; i++) v[i].score = fabs(-log(v[i].p) - entropy);
-        qsort(v, (size_t)n, sizeof *v, by_score);
-        do sum += v[k++].p;
-        while (k < n && (sum <= (double)s->typical_p || k < s->min_keep));
-        n = k;
-        break;
+    case 'e':
+      for (int i = 0; i < n; i++)
+        if (counts[v[i].id])
+          v[i].x = (v[i].x <= 0 ? v[i].x * (double)s->repeat_penalty : v[i].x / (double)s->repeat_penalty) -
+                   counts[v[i].id] * (double)s->frequency_penalty - (double)s->presence_penalty;
+      break;
+    case 'k': n = s->top_k > 0 && s->top_k < n ? s->top_k : n; break;
+    case 'p':
+      if (s->top_p >= 1) break;
+      while (k < n && (sum < (double)s->top_p || k < s->min_keep)) sum += v[k++].p;
+      n = k;
+      break;
+    case 'm':
+      while (k < n && (v[k].p >= (double)s->min_p * v[0].p || k < s->min_keep)) k++;
+      if (s->min_p > 0) n = k;
+      break;
+    case 't':
+      for (int i = 0; i < n; i++) v[i].x /= (double)s->temperature;
+      break;
+    case 'y':
+      if (s->typical_p >= 1) break;
+      for (int i = 0; i < n; i++) v[i].score = fabs(-log(v[i].p) - entropy);
+      qsort(v, (size_t)n, sizeof *v, by_score);
+      do sum += v[k++].p;
+      while (k < n && (sum <= (double)s->typical_p || k < s->min_keep));
+      n = k;
+      break;
     }
   }
   normalise(v, n);
@@ -423,7 +434,8 @@ static void test_naive(void **state) {
     for (int i = 0; i < want && same; i++) same = got[i].id == v[i].id;
     parted += !same; /* where a sum or a distance meets a limit, float and double may part; what follows then differs */
     for (int i = 0; i < want && same; i++)
-      if (fabs((double)got[i].p - v[i].p) > 1e-5) fail_msg("round %d order %s: candidate %d has %g, not %g", round, order, i, (double)got[i].p, v[i].p);
+      if (fabs((double)got[i].p - v[i].p) > 1e-5)
+        fail_msg("round %d order %s: candidate %d has %g, not %g", round, order, i, (double)got[i].p, v[i].p);
     myna__sampler_free(p);
   }
   print_message("%d of 400 rounds parted at a limit\n", parted);
@@ -445,7 +457,16 @@ static void test_mirostat(void **state) {
   assert_float_equal(c[0].p, 2 / 3.f, 1e-5f);
   ASSERT_OK(myna__sampler_accept(p, 1, true)); /* surprise log2 3 = 1.585: mu = 2 - 0.5 * 0.585 */
   assert_float_equal(p->mu[1], 2 - 0.5f * (log2f(3) - 1), 1e-5f);
+  float learnt = p->mu[1];
+  myna__sampler_rollback(p, 1);
+  ASSERT_OK(myna__sampler_accept(p, 1, true)); /* no draw since: nothing to learn from */
+  assert_float_equal(p->mu[1], p->mu[0], 0);
+  myna__sampler_rollback(p, 1);
+  myna__sampler_probs(p, logits, c, 4, NULL);
+  ASSERT_OK(myna__sampler_accept(p, 1, true));
+  assert_float_equal(p->mu[1], learnt, 0);
   assert_int_equal(myna__sampler_probs(p, logits, c, 4, NULL), 1);
+  assert_int_equal(c[0].id, 0);
   ASSERT_OK(myna__sampler_accept(p, 3, true)); /* no candidate: nothing is learnt */
   assert_float_equal(p->mu[2], p->mu[1], 0);
   myna__sampler_rollback(p, 2);
@@ -454,7 +475,8 @@ static void test_mirostat(void **state) {
   s.mirostat = 1;
   s.mirostat_tau = 3;
   p = make(&s, 4); /* the formula of the paper for these four: s from slopes, k = 3.5 */
-  double ti_bi = log(2) * log(2) + log(1.5) * log(2), ti_sq = log(2) * log(2) + log(1.5) * log(1.5) + log(4 / 3.) * log(4 / 3.);
+  double ti_bi = log(2) * log(2) + log(1.5) * log(2),
+         ti_sq = log(2) * log(2) + log(1.5) * log(1.5) + log(4 / 3.) * log(4 / 3.);
   double sh = ti_bi / ti_sq, k = pow((sh - 1) * exp2(6) / (1 - pow(4, 1 - sh)), 1 / sh);
   assert_int_equal(myna__sampler_probs(p, logits, c, 4, NULL), k > 4 ? 4 : (int)k);
   myna__sampler_free(p);
@@ -464,7 +486,8 @@ static void test_mirostat(void **state) {
 
 static void test_philox(void **state) {
   /* Known answers of the authors' library (kat_vectors, philox4x32 10). */
-  uint32_t zero[4] = {0}, k0[2] = {0}, pi[4] = {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, k1[2] = {0xa4093822, 0x299f31d0};
+  uint32_t zero[4] = {0}, k0[2] = {0}, pi[4] = {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+           k1[2] = {0xa4093822, 0x299f31d0};
   myna__philox(k0, zero);
   assert_memory_equal(zero, ((uint32_t[]){0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}), 16);
   myna__philox(k1, pi);
@@ -473,7 +496,8 @@ static void test_philox(void **state) {
     double u = myna__random(i * 77, i, 3);
     assert_true(u >= 0 && u < 1);
   }
-  assert_true(myna__random(1, 2, 0) != myna__random(1, 3, 0) && myna__random(1, 2, 0) != myna__random(2, 2, 0) && myna__random(1, 2, 0) != myna__random(1, 2, 1));
+  assert_true(myna__random(1, 2, 0) != myna__random(1, 3, 0) && myna__random(1, 2, 0) != myna__random(2, 2, 0) &&
+              myna__random(1, 2, 0) != myna__random(1, 2, 1));
 }
 
 /* Chi-squared of 20000 draws over seeds, and over token indices of one seed, with 7 degrees of freedom: 29.9 has probability 1e-4. */
@@ -634,16 +658,17 @@ static void test_logprobs(void **state) {
   assert_float_equal(lp, logf(0.1f), 1e-5f);
 }
 
-/* The k best of many with few different values: by value, then id. */
+/* The k best of many, also with few different values: by value, then id. */
 static void test_top_logits(void **state) {
   enum { N = 1000 };
   test_rng r = test_rng_new(9);
   float x[N];
   item v[N];
   myna__cand got[N];
-  for (int round = 0; round < 200; round++) {
-    int n = 1 + (int)test_int(&r, N), k = 1 + (int)test_int(&r, n);
-    for (int i = 0; i < n; i++) v[i] = (item){.id = i, .x = (double)(x[i] = (float)test_int(&r, 30))};
+  for (int round = 0; round < 400; round++) {
+    int n = 1 + (int)test_int(&r, N), k = 1 + (int)test_int(&r, round % 4 ? MYNA__MIN(n, 8) : n);
+    for (int i = 0; i < n; i++)
+      v[i] = (item){.id = i, .x = (double)(x[i] = (float)test_int(&r, round % 2 ? 30 : 1 << 20))};
     qsort(v, (size_t)n, sizeof *v, by_logit);
     assert_int_equal(myna__top_logits(x, n, k, got), k);
     for (int i = 0; i < k; i++) assert_int_equal(got[i].id, v[i].id);
@@ -660,12 +685,12 @@ static void refused(myna_sampling s, const char *part) {
 }
 
 static void test_errors(void **state) {
-#define REFUSED(field, value, part)   \
-  do {                                \
-    myna_sampling bad_;               \
-    myna_sampling_default(&bad_);     \
-    bad_.field = value;               \
-    refused(bad_, part);              \
+#define REFUSED(field, value, part) \
+  do {                              \
+    myna_sampling bad_;             \
+    myna_sampling_default(&bad_);   \
+    bad_.field = value;             \
+    refused(bad_, part);            \
   } while (0)
   REFUSED(temperature, NAN, "temperature is nan");
   REFUSED(dynatemp_range, -1, "dynatemp_range is -1");
@@ -741,7 +766,9 @@ static void test_tokenizer(void **state) {
   char path[512];
   myna_model *m = NULL;
   myna_err err = {0};
-  ASSERT_OK_ERR(myna_model_open(&m, test_path(path, "tests/fixtures/models/llama.gguf"), &(myna_model_options){.header_only = true}, &err), &err);
+  ASSERT_OK_ERR(myna_model_open(&m, test_path(path, "tests/fixtures/models/llama.gguf"),
+                                &(myna_model_options){.header_only = true}, &err),
+                &err);
   const myna__tokenizer *tk;
   ASSERT_OK_ERR(myna__model_tokenizer(m, &tk, &err), &err);
   const myna__tokdata *t = myna__tokenizer_data(tk);
@@ -786,12 +813,14 @@ static void test_tokenizer(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_llamacpp_cases), cmocka_unit_test(test_cuts),          cmocka_unit_test(test_temperature),  cmocka_unit_test(test_penalties),
-      cmocka_unit_test(test_dry),            cmocka_unit_test(test_dry_breakers),  cmocka_unit_test(test_dry_random),   cmocka_unit_test(test_bias),
-      cmocka_unit_test(test_greedy),         cmocka_unit_test(test_naive),         cmocka_unit_test(test_mirostat),     cmocka_unit_test(test_philox),
-      cmocka_unit_test(test_distribution),   cmocka_unit_test(test_xtc_frequency), cmocka_unit_test(test_impossible),   cmocka_unit_test(test_rollback),
-      cmocka_unit_test(test_no_allocation),  cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_logprobs),     cmocka_unit_test(test_top_logits),
-      cmocka_unit_test(test_errors),         cmocka_unit_test(test_bad_logits),    cmocka_unit_test(test_tokenizer),
+      cmocka_unit_test(test_llamacpp_cases), cmocka_unit_test(test_cuts),          cmocka_unit_test(test_temperature),
+      cmocka_unit_test(test_penalties),      cmocka_unit_test(test_dry),           cmocka_unit_test(test_dry_breakers),
+      cmocka_unit_test(test_dry_random),     cmocka_unit_test(test_bias),          cmocka_unit_test(test_greedy),
+      cmocka_unit_test(test_naive),          cmocka_unit_test(test_mirostat),      cmocka_unit_test(test_philox),
+      cmocka_unit_test(test_distribution),   cmocka_unit_test(test_xtc_frequency), cmocka_unit_test(test_impossible),
+      cmocka_unit_test(test_rollback),       cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_out_of_memory),
+      cmocka_unit_test(test_logprobs),       cmocka_unit_test(test_top_logits),    cmocka_unit_test(test_errors),
+      cmocka_unit_test(test_bad_logits),     cmocka_unit_test(test_tokenizer),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

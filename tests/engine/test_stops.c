@@ -15,10 +15,12 @@ static const stop_case cases[] = {
     {T("hello world"), {"xyz"}, -1},
     {T("aaab"), {"aab"}, 1},
     {T("ababac"), {"abac"}, 2},
-    {T("abcabd"), {"abd", "bca"}, 1},     /* the one that begins first */
-    {T("one two"), {"two", "o"}, 0},      /* and among those that begin together */
-    {T("stop"), {"stop", "stopped"}, 0},  /* the shorter is complete first */
-    {T("stoppe"), {"stopped", "x"}, -1},  /* what was held back comes at the end */
+    {T("abcabd"), {"abd", "bca"}, 1}, /* the one that begins first */
+    {T("abcabd"), {"bca", "abd"}, 1},
+    {T("abcabd"), {"bc", "d", "cab"}, 1},
+    {T("one two"), {"two", "o"}, 0},     /* and among those that begin together */
+    {T("stop"), {"stop", "stopped"}, 0}, /* the shorter is complete first */
+    {T("stoppe"), {"stopped", "x"}, -1}, /* what was held back comes at the end */
     {T("a\nb\n\nc"), {"\n\n"}, 3},
     {T("gr\xc3\xbc\xc3\x9f dich"), {"\xc3\x9f"}, 4},
     {T("\xe4\xbd\xa0\xe5\xa5\xbd\xe3\x80\x82"), {"\xe5\xa5\xbd"}, 3},
@@ -30,7 +32,7 @@ static const stop_case cases[] = {
     {T("abcd"), {NULL}, -1},
 };
 
-static void check(const stop_case *c, uint32_t cuts) {
+static void check(const stop_case *c, uint64_t cuts) {
   myna__stops s = {0};
   myna__buf out = {0};
   int n = 0;
@@ -90,7 +92,7 @@ static void test_random(void **state) {
     stop_case c = {.text = text, .n = (size_t)n, .stops = {stop[0]}, .end = -1};
     const char *at = strstr(text, stop[0]);
     if (at) c.end = at - text;
-    for (int i = 0; i < 10; i++) check(&c, (uint32_t)test_u64(&r));
+    for (int i = 0; i < 10; i++) check(&c, test_u64(&r));
   }
 }
 
@@ -115,6 +117,7 @@ static void test_errors(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_cuts), cmocka_unit_test(test_prompt), cmocka_unit_test(test_random), cmocka_unit_test(test_errors)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_cuts), cmocka_unit_test(test_prompt),
+                                     cmocka_unit_test(test_random), cmocka_unit_test(test_errors)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,7 +61,8 @@ __attribute__((target("avx512f,avx512bf16"))) static double peak_bf16(void) {
 #define DP(n) "vdpbf16ps %12,%12,%" #n "\n"
   for (int n = 0; n < LOOPS; n++)
     __asm__ volatile(DP(0) DP(1) DP(2) DP(3) DP(4) DP(5) DP(6) DP(7) DP(8) DP(9) DP(10) DP(11)
-                     : "+v"(a), "+v"(b), "+v"(c), "+v"(d), "+v"(e), "+v"(f), "+v"(g), "+v"(h), "+v"(i), "+v"(j), "+v"(k), "+v"(l)
+                     : "+v"(a), "+v"(b), "+v"(c), "+v"(d), "+v"(e), "+v"(f), "+v"(g), "+v"(h), "+v"(i), "+v"(j),
+                       "+v"(k), "+v"(l)
                      : "v"(x));
 #undef DP
   return 32.0 * 12 * LOOPS / (clock_of(1) - begin) * 1e-9;
@@ -95,7 +96,8 @@ static void run_attn(void *arg, int64_t i) {
 static void run_write(void *arg, int64_t i) {
   attn_case *c = arg;
   c->a.kv.pool = c->base + (size_t)(i % c->copies) * c->copy_bytes;
-  myna__kv_write(&c->a.kv, c->k, KV_HEADS * c->a.kv.dim_k, c->v, KV_HEADS * c->a.kv.dim_k, c->a.seq, c->a.pos, c->a.n_tok, c->pool);
+  myna__kv_write(&c->a.kv, c->k, KV_HEADS * c->a.kv.dim_k, c->v, KV_HEADS * c->a.kv.dim_k, c->a.seq, c->a.pos,
+                 c->a.n_tok, c->pool);
 }
 
 static float *normals(int64_t n) {
@@ -106,7 +108,8 @@ static float *normals(int64_t n) {
 }
 
 static void attn_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t depth, int64_t n_tok, bool write) {
-  int64_t end = depth + n_tok, n_page = (end + MYNA__PAGE - 1) / MYNA__PAGE, width = KV_HEADS * o->dim, all = n_page * MYNA__PAGE;
+  int64_t end = depth + n_tok, n_page = (end + MYNA__PAGE - 1) / MYNA__PAGE, width = KV_HEADS * o->dim,
+          all = n_page * MYNA__PAGE;
   int32_t *ints = myna__alloc((size_t)(n_page + 2 * all) * sizeof *ints), *seq = ints + n_page, *pos = seq + all;
   size_t page = myna__kv_page_bytes(o->type, KV_HEADS, o->dim, o->dim);
   attn_case c = {.pool = pool, .base = mem, .copy_bytes = page * (size_t)n_page};
@@ -115,10 +118,24 @@ static void attn_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t d
   for (int64_t i = 0; i < all; i++) seq[i] = 0, pos[i] = (int32_t)i;
   float *k = normals(all * width), *q = normals(n_tok * HEADS * o->dim), *out = normals(n_tok * HEADS * o->dim);
   c.k = k + depth * width, c.v = c.k;
-  c.a = (myna__attn_args){.kv = {.pool = mem, .page_stride = (int64_t)page, .type = o->type, .n_kv_head = KV_HEADS, .dim_k = o->dim, .dim_v = o->dim,
-                                 .n_page = n_page, .table = ints, .table_len = n_page},
-                          .q = q, .ldq = HEADS * o->dim, .out = out, .ldo = HEADS * o->dim, .seq = seq + depth, .pos = pos + depth, .n_tok = n_tok,
-                          .n_head = HEADS, .scale = 1.0f / sqrtf((float)o->dim)};
+  c.a = (myna__attn_args){.kv = {.pool = mem,
+                                 .page_stride = (int64_t)page,
+                                 .type = o->type,
+                                 .n_kv_head = KV_HEADS,
+                                 .dim_k = o->dim,
+                                 .dim_v = o->dim,
+                                 .n_page = n_page,
+                                 .table = ints,
+                                 .table_len = n_page},
+                          .q = q,
+                          .ldq = HEADS * o->dim,
+                          .out = out,
+                          .ldo = HEADS * o->dim,
+                          .seq = seq + depth,
+                          .pos = pos + depth,
+                          .n_tok = n_tok,
+                          .n_head = HEADS,
+                          .scale = 1.0f / sqrtf((float)o->dim)};
   myna__kv_write(&c.a.kv, k, width, k, width, seq, pos, all, pool);
   for (int64_t i = 1; i < c.copies && !write; i++) memcpy(mem + (size_t)i * c.copy_bytes, mem, c.copy_bytes);
   size_t scratch = myna__attn_scratch(&c.a, n_tok, o->threads);
@@ -126,10 +143,16 @@ static void attn_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t d
   double median, best, positions = 0, bytes = (double)c.copy_bytes * (double)end / (double)all;
   measure(o, write ? run_write : run_attn, &c, &median, &best);
   for (int64_t t = 0; t < n_tok; t++) positions += (double)(depth + t + 1);
-  printf("%-12s %-4s dim %-3lld j %d  %s %3lld @ %-5lld %9.1f us (best %9.1f)", myna__cpu_name(myna__cpu()), myna_dtype_name(o->type), (long long)o->dim, o->threads,
-         write ? "write  " : n_tok > 1 ? "prefill" : "decode ", (long long)n_tok, (long long)depth, median * 1e6, best * 1e6);
-  if (write) printf("  %.2f ns per value\n", median * 1e9 / (double)(2 * n_tok * width));
-  else if (n_tok == 1) printf(" %8.1f GB/s\n", bytes / median * 1e-9);
+  printf("%-12s %-4s dim %-3lld j %d  %s %3lld @ %-5lld %9.1f us (best %9.1f)", myna__cpu_name(myna__cpu()),
+         myna_dtype_name(o->type), (long long)o->dim, o->threads,
+         write       ? "write  "
+         : n_tok > 1 ? "prefill"
+                     : "decode ",
+         (long long)n_tok, (long long)depth, median * 1e6, best * 1e6);
+  if (write)
+    printf("  %.2f ns per value\n", median * 1e9 / (double)(2 * n_tok * width));
+  else if (n_tok == 1)
+    printf(" %8.1f GB/s\n", bytes / median * 1e-9);
   else {
     double macs = positions * HEADS * 2 * (double)o->dim / median * 1e-9, limit = peak() * o->threads;
     printf(" %8.1f GMAC/s, %.1f %% of the bf16 peak (%.1f)\n", macs, limit > 0 ? 100 * macs / limit : 0, limit);
@@ -196,12 +219,23 @@ typedef struct rows_case {
 } rows_case;
 
 enum { TOKENS = 512, WIDTH = 2048, ROPE_DIM = 64 };
-static const char *const row_names[] = {"rms_norm", "layer_norm", "softmax", "gated silu", "rope neox", "rope interleaved", "rope 1 token", "unary exp"};
+static const char *const row_names[] = {"rms_norm",  "layer_norm",       "softmax",      "gated silu",
+                                        "rope neox", "rope interleaved", "rope 1 token", "unary exp"};
 
 static void run_row(void *arg, int64_t i) {
   rows_case *c = arg;
-  myna__rope_args r = {.y = c->y, .ldy = WIDTH, .x = c->x, .ldx = WIDTH, .pos = c->pos, .n_tok = c->what == 6 ? 1 : TOKENS, .n_head = WIDTH / ROPE_DIM, .dim = ROPE_DIM,
-                       .n_rot = ROPE_DIM, .interleaved = c->what == 5, .base = 500000, .freq_scale = 1};
+  myna__rope_args r = {.y = c->y,
+                       .ldy = WIDTH,
+                       .x = c->x,
+                       .ldx = WIDTH,
+                       .pos = c->pos,
+                       .n_tok = c->what == 6 ? 1 : TOKENS,
+                       .n_head = WIDTH / ROPE_DIM,
+                       .dim = ROPE_DIM,
+                       .n_rot = ROPE_DIM,
+                       .interleaved = c->what == 5,
+                       .base = 500000,
+                       .freq_scale = 1};
   switch (c->what) {
   case 0: myna__rms_norm(c->y, WIDTH, c->x, WIDTH, c->w, 1e-5f, TOKENS, WIDTH, c->pool); break;
   case 1: myna__layer_norm(c->y, WIDTH, c->x, WIDTH, c->w, c->w, 1e-5f, TOKENS, WIDTH, c->pool); break;
@@ -215,13 +249,15 @@ static void run_row(void *arg, int64_t i) {
 int bench_rows(int argc, char **argv) {
   options o = {.threads = 1, .seconds = 0.3};
   if (!parse(&o, argc, argv)) return 2;
-  rows_case c = {.x = normals(TOKENS * WIDTH), .y = normals(TOKENS * WIDTH), .w = normals(WIDTH), .pos = myna__alloc(TOKENS * 4)};
+  rows_case c = {
+      .x = normals(TOKENS * WIDTH), .y = normals(TOKENS * WIDTH), .w = normals(WIDTH), .pos = myna__alloc(TOKENS * 4)};
   for (int i = 0; i < TOKENS; i++) c.pos[i] = 1000 + i;
   if (o.threads > 1 && myna__pool_new(&c.pool, o.threads, true, NULL) < 0) return 1;
   for (c.what = 0; c.what < (int)(sizeof row_names / sizeof *row_names); c.what++) {
     double median, best, n = c.what == 6 ? WIDTH : (double)TOKENS * WIDTH;
     measure(&o, run_row, &c, &median, &best);
-    printf("%-12s j %d %-17s %9.1f us (best %9.1f)  %.3f ns per value\n", myna__cpu_name(myna__cpu()), o.threads, row_names[c.what], median * 1e6, best * 1e6, median * 1e9 / n);
+    printf("%-12s j %d %-17s %9.1f us (best %9.1f)  %.3f ns per value\n", myna__cpu_name(myna__cpu()), o.threads,
+           row_names[c.what], median * 1e6, best * 1e6, median * 1e9 / n);
   }
   myna__pool_free(c.pool);
   myna__free(c.x, TOKENS * WIDTH * 4);

@@ -42,7 +42,9 @@ typedef struct world {
 } world;
 
 static float stored(myna_dtype t, float x) {
-  return t == MYNA_BF16 ? myna__bf16_to_f32(myna__f32_to_bf16(x)) : t == MYNA_F16 ? myna__f16_to_f32(myna__f32_to_f16(x)) : x;
+  return t == MYNA_BF16  ? myna__bf16_to_f32(myna__f32_to_bf16(x))
+         : t == MYNA_F16 ? myna__f16_to_f32(myna__f32_to_f16(x))
+                         : x;
 }
 
 static float *floats(int64_t n) {
@@ -80,8 +82,13 @@ static world world_new(const shape *s) {
   int64_t n_page = w.n_seq * w.table_len;
   w.page_bytes = myna__kv_page_bytes(s->type, s->n_kv_head, s->dim_k, s->dim_v);
   assert_true(w.page_bytes > 0);
-  w.kv = (myna__kv_view){.page_stride = (int64_t)w.page_bytes + 64, .type = s->type, .n_kv_head = s->n_kv_head, .dim_k = s->dim_k, .dim_v = s->dim_v,
-                         .n_page = n_page, .table_len = w.table_len};
+  w.kv = (myna__kv_view){.page_stride = (int64_t)w.page_bytes + 64,
+                         .type = s->type,
+                         .n_kv_head = s->n_kv_head,
+                         .dim_k = s->dim_k,
+                         .dim_v = s->dim_v,
+                         .n_page = n_page,
+                         .table_len = w.table_len};
   w.mem = myna__alloc((size_t)(n_page * w.kv.page_stride));
   memset(w.mem, 0xFF, (size_t)(n_page * w.kv.page_stride));
   w.kv.pool = w.mem;
@@ -136,8 +143,19 @@ static float scale_of(const world *w) { return 1.0f / sqrtf((float)w->s.dim_k); 
 
 /* Tokens [from, from + n) of the batch into out, in scratch of exactly the promised size. */
 static void attend(const world *w, const batch *b, int64_t from, int64_t n, float *out, int threads) {
-  myna__attn_args a = {.kv = w->kv, .q = b->q + from * b->ldq, .ldq = b->ldq, .out = out, .ldo = b->ldo, .seq = b->seq + from, .pos = b->pos + from, .n_tok = n,
-                       .n_head = n_head(w), .scale = scale_of(w), .softcap = w->s.softcap, .window = w->s.window, .sinks = w->s.sinks ? w->sink : NULL};
+  myna__attn_args a = {.kv = w->kv,
+                       .q = b->q + from * b->ldq,
+                       .ldq = b->ldq,
+                       .out = out,
+                       .ldo = b->ldo,
+                       .seq = b->seq + from,
+                       .pos = b->pos + from,
+                       .n_tok = n,
+                       .n_head = n_head(w),
+                       .scale = scale_of(w),
+                       .softcap = w->s.softcap,
+                       .window = w->s.window,
+                       .sinks = w->s.sinks ? w->sink : NULL};
   size_t bytes = myna__attn_scratch(&a, n, threads);
   uint8_t *scratch = myna__alloc(bytes + CANARY);
   memset(scratch, 0xFF, bytes);
@@ -150,7 +168,9 @@ static void attend(const world *w, const batch *b, int64_t from, int64_t n, floa
   myna__free(scratch, bytes + CANARY);
   for (int64_t i = 0; i < n * b->ldo; i++) {
     bool inside = i % b->ldo < n_head(w) * w->s.dim_v;
-    if (inside == (bits(out[i]) == bits(canary))) fail_msg("output %lld of row %lld %s", (long long)(i % b->ldo), (long long)(i / b->ldo), inside ? "not written" : "overwritten");
+    if (inside == (bits(out[i]) == bits(canary)))
+      fail_msg("output %lld of row %lld %s", (long long)(i % b->ldo), (long long)(i / b->ldo),
+               inside ? "not written" : "overwritten");
   }
 }
 
@@ -202,21 +222,27 @@ static void assert_near_double(const world *w, const batch *b, const float *out)
         double got = (double)out[t * b->ldo + h * w->s.dim_v + d], e = fabs(got - o[d]) / (mass[d] + 1e-30);
         sum += e * e, n++;
         if (!(fabs(got - o[d]) <= bound * mass[d] + 1e-30))
-          fail_msg("%s %s, dim %lld/%lld, group %lld: [%lld pos %d][%lld][%lld] is %.9g, not %.9g (%.2g of the mass)", myna__cpu_name(myna__cpu()),
-                   myna_dtype_name(w->s.type), (long long)w->s.dim_k, (long long)w->s.dim_v, (long long)w->s.group, (long long)t, b->pos[t], (long long)h,
-                   (long long)d, got, o[d], e);
+          fail_msg("%s %s, dim %lld/%lld, group %lld: [%lld pos %d][%lld][%lld] is %.9g, not %.9g (%.2g of the mass)",
+                   myna__cpu_name(myna__cpu()), myna_dtype_name(w->s.type), (long long)w->s.dim_k,
+                   (long long)w->s.dim_v, (long long)w->s.group, (long long)t, b->pos[t], (long long)h, (long long)d,
+                   got, o[d], e);
       }
     }
-  if (!(sqrt(sum / (n + 1)) <= bound / 4)) fail_msg("rms error %g", sqrt(sum / n)); /* queries and weights keep 8 bits; sums average */
-  if (getenv("MYNA_TEST_VERBOSE") && n > 0) print_message("%s %s dim %lld: rms error %.3g of the mass\n", myna__cpu_name(myna__cpu()), myna_dtype_name(w->s.type), (long long)w->s.dim_k, sqrt(sum / n));
+  if (!(sqrt(sum / (n + 1)) <= bound / 4))
+    fail_msg("rms error %g", sqrt(sum / n)); /* queries and weights keep 8 bits; sums average */
+  if (getenv("MYNA_TEST_VERBOSE") && n > 0)
+    print_message("%s %s dim %lld: rms error %.3g of the mass\n", myna__cpu_name(myna__cpu()),
+                  myna_dtype_name(w->s.type), (long long)w->s.dim_k, sqrt(sum / n));
 }
 
-static void assert_same(const world *w, const batch *b, const float *got, const float *want, int64_t from, int64_t n, const char *what) {
+static void assert_same(const world *w, const batch *b, const float *got, const float *want, int64_t from, int64_t n,
+                        const char *what) {
   for (int64_t t = 0; t < n; t++)
     for (int64_t i = 0; i < n_head(w) * w->s.dim_v; i++)
       if (bits(got[t * b->ldo + i]) != bits(want[(from + t) * b->ldo + i]))
-        fail_msg("%s, %s %s dim %lld: token %lld [%lld] is %.9g, not %.9g", what, myna__cpu_name(myna__cpu()), myna_dtype_name(w->s.type), (long long)w->s.dim_k,
-                 (long long)(from + t), (long long)i, (double)got[t * b->ldo + i], (double)want[(from + t) * b->ldo + i]);
+        fail_msg("%s, %s %s dim %lld: token %lld [%lld] is %.9g, not %.9g", what, myna__cpu_name(myna__cpu()),
+                 myna_dtype_name(w->s.type), (long long)w->s.dim_k, (long long)(from + t), (long long)i,
+                 (double)got[t * b->ldo + i], (double)want[(from + t) * b->ldo + i]);
 }
 
 /* ---- batches ---- */
@@ -244,21 +270,27 @@ static bool force(int level) {
   myna__cpu_force((myna__cpu_level)level);
   return true;
 }
-#define EACH_LEVEL(l) for (int l = 0; l < MYNA__CPU_COUNT; l++) if (force(l))
+#define EACH_LEVEL(l)                       \
+  for (int l = 0; l < MYNA__CPU_COUNT; l++) \
+    if (force(l))
 
 /* The same batch at every level: near double, and the reference's bits where promised. */
 static void check(const shape *s, int64_t n_tok) {
   world w = world_new(s);
   batch b = {0};
-  if (n_tok > 0) add_tail(&b, &w, 0, n_tok);
-  else add_mixed(&b, &w);
+  if (n_tok > 0)
+    add_tail(&b, &w, 0, n_tok);
+  else
+    add_mixed(&b, &w);
   batch_q(&b, &w);
   float *ref = floats(b.n * b.ldo);
   EACH_LEVEL(l) {
     attend(&w, &b, 0, b.n, b.out, 1 + (int)test_int(&rng, THREADS));
     assert_near_double(&w, &b, b.out);
-    if (l == MYNA__CPU_REF) memcpy(ref, b.out, (size_t)(b.n * b.ldo) * sizeof *ref);
-    else if (!bf16_dot(s->type)) assert_same(&w, &b, b.out, ref, 0, b.n, "against ref");
+    if (l == MYNA__CPU_REF)
+      memcpy(ref, b.out, (size_t)(b.n * b.ldo) * sizeof *ref);
+    else if (!bf16_dot(s->type))
+      assert_same(&w, &b, b.out, ref, 0, b.n, "against ref");
   }
   drop(ref, b.n * b.ldo);
   batch_free(&b);
@@ -269,7 +301,12 @@ static void test_dims(void **state) {
   (void)state;
   for (int t = 0; t < 3; t++)
     for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
-      shape s = {.type = types[t], .n_kv_head = 2, .group = 1 + (int64_t)i % 4, .dim_k = dims[i], .dim_v = dims[i], .ctx = {70 + 9 * (int64_t)i}};
+      shape s = {.type = types[t],
+                 .n_kv_head = 2,
+                 .group = 1 + (int64_t)i % 4,
+                 .dim_k = dims[i],
+                 .dim_v = dims[i],
+                 .ctx = {70 + 9 * (int64_t)i}};
       check(&s, 9);
       s.dim_v = (int64_t[]){1, 7, 15, 17, 33, 63, 65, 111}[i];
       s.group = 5 - s.group;
@@ -280,14 +317,17 @@ static void test_dims(void **state) {
 static void test_odd_keys(void **state) {
   (void)state;
   for (int t = 0; t < 3; t++)
-    for (int64_t d = 1; d < 24; d += 2) check(&(shape){.type = types[t], .n_kv_head = 1, .group = 3, .dim_k = d, .dim_v = d + 1, .ctx = {67}}, 5);
+    for (int64_t d = 1; d < 24; d += 2)
+      check(&(shape){.type = types[t], .n_kv_head = 1, .group = 3, .dim_k = d, .dim_v = d + 1, .ctx = {67}}, 5);
 }
 
 static void test_groups(void **state) {
   (void)state;
   static const int64_t groups[] = {1, 2, 3, 4, 5, 6, 7, 8, 12, 20, 64};
   for (int t = 0; t < 3; t++)
-    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) check(&(shape){.type = types[t], .n_kv_head = 1, .group = groups[i], .dim_k = 32, .dim_v = 48, .ctx = {150}}, groups[i] > 8 ? 10 : 33);
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
+      check(&(shape){.type = types[t], .n_kv_head = 1, .group = groups[i], .dim_k = 32, .dim_v = 48, .ctx = {150}},
+            groups[i] > 8 ? 10 : 33);
 }
 
 static void test_contexts(void **state) {
@@ -297,7 +337,9 @@ static void test_contexts(void **state) {
   for (int t = 0; t < 3; t++)
     for (size_t i = 0; i < 7; i++)
       for (size_t c = 0; c < 10; c++)
-        if (ctx[c] >= tokens[i]) check(&(shape){.type = types[t], .n_kv_head = 1, .group = 2, .dim_k = 16, .dim_v = 24, .ctx = {ctx[c]}}, tokens[i]);
+        if (ctx[c] >= tokens[i])
+          check(&(shape){.type = types[t], .n_kv_head = 1, .group = 2, .dim_k = 16, .dim_v = 24, .ctx = {ctx[c]}},
+                tokens[i]);
 }
 
 static void test_options(void **state) {
@@ -305,7 +347,14 @@ static void test_options(void **state) {
   static const int64_t windows[] = {1, 2, 5, 63, 64, 65, 300, 511, 600};
   for (int t = 0; t < 3; t++)
     for (size_t i = 0; i < 9; i++) {
-      shape s = {.type = types[t], .n_kv_head = 2, .group = 2, .dim_k = 32, .dim_v = 32, .ctx = {700}, .window = windows[i], .sinks = i % 2};
+      shape s = {.type = types[t],
+                 .n_kv_head = 2,
+                 .group = 2,
+                 .dim_k = 32,
+                 .dim_v = 32,
+                 .ctx = {700},
+                 .window = windows[i],
+                 .sinks = i % 2};
       if (i % 3 == 1) s.softcap = 5.0f;
       check(&s, 8);
       check(&s, 40);
@@ -315,7 +364,16 @@ static void test_options(void **state) {
 static void test_sequences(void **state) {
   (void)state;
   for (int t = 0; t < 3; t++)
-    for (int i = 0; i < 3; i++) check(&(shape){.type = types[t], .n_kv_head = 2, .group = 1 + i, .dim_k = 64, .dim_v = 64, .ctx = {100, 33, 600, 1}, .window = i == 2 ? 70 : 0, .sinks = i == 1}, 0);
+    for (int i = 0; i < 3; i++)
+      check(&(shape){.type = types[t],
+                     .n_kv_head = 2,
+                     .group = 1 + i,
+                     .dim_k = 64,
+                     .dim_v = 64,
+                     .ctx = {100, 33, 600, 1},
+                     .window = i == 2 ? 70 : 0,
+                     .sinks = i == 1},
+            0);
 }
 
 /* Every row alone, every split, 1 to 3 threads: the bits of the whole batch. */
@@ -323,7 +381,15 @@ static void test_invariance(void **state) {
   (void)state;
   for (int t = 0; t < 3; t++)
     for (int g = 1; g < 6; g++) {
-      shape s = {.type = types[t], .n_kv_head = 2, .group = g, .dim_k = 20 * g, .dim_v = 90, .ctx = {1100, 333, 64}, .window = g == 2 ? 130 : 0, .sinks = g == 3, .softcap = g == 4 ? 20.0f : 0};
+      shape s = {.type = types[t],
+                 .n_kv_head = 2,
+                 .group = g,
+                 .dim_k = 20 * g,
+                 .dim_v = 90,
+                 .ctx = {1100, 333, 64},
+                 .window = g == 2 ? 130 : 0,
+                 .sinks = g == 3,
+                 .softcap = g == 4 ? 20.0f : 0};
       world w = world_new(&s);
       batch b = {0};
       if (g & 1) add_tail(&b, &w, 0, 100);
@@ -353,7 +419,8 @@ static void test_pages(void **state) {
   (void)state;
   for (int t = 0; t < 3; t++)
     for (int window = 0; window < 100; window += 90) {
-      shape s = {.type = types[t], .n_kv_head = 2, .group = 2, .dim_k = 32, .dim_v = 40, .ctx = {1300, 200}, .window = window};
+      shape s = {
+          .type = types[t], .n_kv_head = 2, .group = 2, .dim_k = 32, .dim_v = 40, .ctx = {1300, 200}, .window = window};
       world w = world_new(&s);
       int32_t lost[] = {-1, (int32_t)w.kv.n_page, INT32_MAX, INT32_MIN};
       for (int i = 0; i < 4; i++) w.table[1 + 4 * i] = lost[i];
@@ -382,18 +449,21 @@ static void test_pages(void **state) {
 static void test_strange_positions(void **state) {
   (void)state;
   for (int t = 0; t < 3; t++) {
-    world w = world_new(&(shape){.type = types[t], .n_kv_head = 2, .group = 2, .dim_k = 16, .dim_v = 16, .ctx = {130}, .window = 64});
-    batch b = {.n = 12, .pos = {-1, -700, 100000, INT32_MAX - 1, INT32_MIN, 129, -1, -700, 100000, INT32_MAX - 1, INT32_MIN, 129}};
+    world w = world_new(
+        &(shape){.type = types[t], .n_kv_head = 2, .group = 2, .dim_k = 16, .dim_v = 16, .ctx = {130}, .window = 64});
+    batch b = {
+        .n = 12,
+        .pos = {-1, -700, 100000, INT32_MAX - 1, INT32_MIN, 129, -1, -700, 100000, INT32_MAX - 1, INT32_MIN, 129}};
     batch_q(&b, &w);
     EACH_LEVEL(l)
-      for (int64_t n = 6; n <= 12; n += 6) {
-        attend(&w, &b, 0, n, b.out, 2);
-        for (int64_t i = 0; i < n; i++)
-          for (int64_t d = 0; d < 64; d++) {
-            float x = b.out[i * b.ldo + d];
-            if (b.pos[i] == 129 ? !(fabsf(x) < 10) || x == 0 : x != 0) fail_msg("position %d: %g", b.pos[i], (double)x);
-          }
-      }
+    for (int64_t n = 6; n <= 12; n += 6) {
+      attend(&w, &b, 0, n, b.out, 2);
+      for (int64_t i = 0; i < n; i++)
+        for (int64_t d = 0; d < 64; d++) {
+          float x = b.out[i * b.ldo + d];
+          if (b.pos[i] == 129 ? !(fabsf(x) < 10) || x == 0 : x != 0) fail_msg("position %d: %g", b.pos[i], (double)x);
+        }
+    }
     batch_free(&b);
     world_free(&w);
   }
@@ -404,7 +474,8 @@ static void test_later_nan(void **state) {
   (void)state;
   for (int t = 0; t < 3; t++)
     for (int64_t at = 90; at < 100; at++) {
-      world w = world_new(&(shape){.type = types[t], .n_kv_head = 1, .group = 2, .dim_k = 64, .dim_v = 64, .ctx = {100}});
+      world w =
+          world_new(&(shape){.type = types[t], .n_kv_head = 1, .group = 2, .dim_k = 64, .dim_v = 64, .ctx = {100}});
       for (int64_t i = at; i < 100; i++)
         for (int64_t d = 0; d < 64; d++) w.v[i * 64 + d] = d % 2 ? INFINITY : NAN, w.k[i * 64 + d] = NAN;
       write_range(&w, 0, at, 100, 1);
@@ -430,9 +501,13 @@ static void test_later_nan(void **state) {
 static void test_round_trip(void **state) {
   (void)state;
   for (int t = 0; t < 3; t++)
-    for (int64_t dim = 1; dim < 140; dim += dim < 35 ? 1 : 13)
-      EACH_LEVEL(l) {
-        world w = world_new(&(shape){.type = types[t], .n_kv_head = 3, .group = 1, .dim_k = dim, .dim_v = dim < 20 ? 141 - dim : dim, .ctx = {71, 64, 1}});
+    for (int64_t dim = 1; dim < 140; dim += dim < 35 ? 1 : 13) EACH_LEVEL(l) {
+        world w = world_new(&(shape){.type = types[t],
+                                     .n_kv_head = 3,
+                                     .group = 1,
+                                     .dim_k = dim,
+                                     .dim_v = dim < 20 ? 141 - dim : dim,
+                                     .ctx = {71, 64, 1}});
         float *k = floats(MYNA__PAGE * k_row(&w)), *v = floats(MYNA__PAGE * v_row(&w));
         for (int64_t seq = 0; seq < 3; seq++)
           for (int64_t page = 0; page * MYNA__PAGE < w.s.ctx[seq]; page++) {
@@ -440,11 +515,15 @@ static void test_round_trip(void **state) {
             for (int64_t p = 0; p < MYNA__PAGE; p++) {
               int64_t pos = page * MYNA__PAGE + p, row = seq * w.max_ctx + pos;
               for (int64_t i = 0; i < k_row(&w); i++)
-                if (pos < w.s.ctx[seq]) assert_int_equal(bits(k[p * k_row(&w) + i]), bits(w.k[row * k_row(&w) + i]));
-                else assert_true(isnan(k[p * k_row(&w) + i]));
+                if (pos < w.s.ctx[seq])
+                  assert_int_equal(bits(k[p * k_row(&w) + i]), bits(w.k[row * k_row(&w) + i]));
+                else
+                  assert_true(isnan(k[p * k_row(&w) + i]));
               for (int64_t i = 0; i < v_row(&w); i++)
-                if (pos < w.s.ctx[seq]) assert_int_equal(bits(v[p * v_row(&w) + i]), bits(w.v[row * v_row(&w) + i]));
-                else assert_true(isnan(v[p * v_row(&w) + i]));
+                if (pos < w.s.ctx[seq])
+                  assert_int_equal(bits(v[p * v_row(&w) + i]), bits(w.v[row * v_row(&w) + i]));
+                else
+                  assert_true(isnan(v[p * v_row(&w) + i]));
             }
           }
         drop(k, MYNA__PAGE * k_row(&w));
@@ -456,11 +535,12 @@ static void test_round_trip(void **state) {
 /* NaN, infinities, overflow of the type, subnormals, halves between neighbours: as the scalar conversions. */
 static void test_special_values(void **state) {
   (void)state;
-  static const uint32_t special[] = {0, 0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0xffffffff, 0x7f7fffff, 0x7f7f8000, 0x7f7f7fff, 0x00000001,
-                                     0x00008000, 0x00018000, 0x3f808000, 0x3f818000, 0x3f807fff, 0x3f808001, 0x477fefff, 0x477ff000, 0x33000000, 0x33000001, 0x38801000};
+  static const uint32_t special[] = {0,          0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001,
+                                     0xffffffff, 0x7f7fffff, 0x7f7f8000, 0x7f7f7fff, 0x00000001, 0x00008000,
+                                     0x00018000, 0x3f808000, 0x3f818000, 0x3f807fff, 0x3f808001, 0x477fefff,
+                                     0x477ff000, 0x33000000, 0x33000001, 0x38801000};
   int64_t n = sizeof special / sizeof *special;
-  for (int t = 0; t < 3; t++)
-    EACH_LEVEL(l) {
+  for (int t = 0; t < 3; t++) EACH_LEVEL(l) {
       world w = world_new(&(shape){.type = types[t], .n_kv_head = 1, .group = 1, .dim_k = n, .dim_v = n, .ctx = {3}});
       memcpy(w.k + n, special, sizeof special);
       memcpy(w.v + n, special, sizeof special);
@@ -469,8 +549,11 @@ static void test_special_values(void **state) {
       myna__kv_read(&w.kv, w.table[0], k, v);
       for (int64_t i = 0; i < n; i++) {
         float want = stored(types[t], w.k[n + i]);
-        bool same = isnan(want) ? isnan(k[n + i]) && isnan(v[n + i]) : bits(k[n + i]) == bits(want) && bits(v[n + i]) == bits(want);
-        if (!same) fail_msg("%s: %08x is stored as %g, %g, not %g", myna_dtype_name(types[t]), special[i], (double)k[n + i], (double)v[n + i], (double)want);
+        bool same = isnan(want) ? isnan(k[n + i]) && isnan(v[n + i])
+                                : bits(k[n + i]) == bits(want) && bits(v[n + i]) == bits(want);
+        if (!same)
+          fail_msg("%s: %08x is stored as %g, %g, not %g", myna_dtype_name(types[t]), special[i], (double)k[n + i],
+                   (double)v[n + i], (double)want);
       }
       drop(k, MYNA__PAGE * n);
       drop(v, MYNA__PAGE * n);
@@ -489,11 +572,11 @@ int main(int argc, char **argv) {
   rng = test_rng_new(20261121);
   for (int n = 2; n <= THREADS; n++) ASSERT_OK(myna__pool_new(&pools[n], n, false, NULL));
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_dims),       cmocka_unit_test(test_odd_keys), cmocka_unit_test(test_groups),
-    cmocka_unit_test(test_contexts),   cmocka_unit_test(test_options),  cmocka_unit_test(test_sequences),
-    cmocka_unit_test(test_invariance), cmocka_unit_test(test_pages),    cmocka_unit_test(test_strange_positions),
-    cmocka_unit_test(test_later_nan),  cmocka_unit_test(test_round_trip), cmocka_unit_test(test_special_values),
-    cmocka_unit_test(test_no_layout),
+      cmocka_unit_test(test_dims),       cmocka_unit_test(test_odd_keys),   cmocka_unit_test(test_groups),
+      cmocka_unit_test(test_contexts),   cmocka_unit_test(test_options),    cmocka_unit_test(test_sequences),
+      cmocka_unit_test(test_invariance), cmocka_unit_test(test_pages),      cmocka_unit_test(test_strange_positions),
+      cmocka_unit_test(test_later_nan),  cmocka_unit_test(test_round_trip), cmocka_unit_test(test_special_values),
+      cmocka_unit_test(test_no_layout),
   };
   int rc = cmocka_run_group_tests(tests, NULL, NULL);
   for (int n = 2; n <= THREADS; n++) myna__pool_free(pools[n]);

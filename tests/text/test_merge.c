@@ -174,10 +174,68 @@ static void test_odd_scores(void **state) {
   vocab_close(&v);
 }
 
+/* Tokens that cross a space: words may not be merged one by one then. */
+static void test_tokens_across_spaces(void **state) {
+  vocab v;
+  vocab_start(&v, MYNA__TOK_SPM, NULL);
+  static const char *const tokens[] = {"a", "b", "\u2581", "a\u2581", "a\u2581b", "\u2581b", "\u2581\u2581"};
+  static const float scores[] = {-9, -9, -9, -1, -2, -3, -4};
+  for (size_t i = 0; i < MYNA__COUNT(tokens); i++) vocab_add(&v, tokens[i], MYNA__TOKTYPE_NORMAL, scores[i]);
+  vocab_use(&v, NULL);
+  expect_ids(&v, "a b", "4");
+  expect_ids(&v, "b a", "1 2 0");
+  expect_ids(&v, "b  b", "1 2 5");
+  v.t.n_tokens = 3; /* without the tokens that cross */
+  vocab_use(&v, NULL);
+  expect_ids(&v, "a b", "0 2 1");
+  v.t.n_tokens = 7;
+  vocab_close(&v);
+
+  vocab_start(&v, MYNA__TOK_BPE, "gemma4");
+  v.t.escape_whitespaces = true;
+  for (size_t i = 0; i < MYNA__COUNT(tokens); i++) vocab_add(&v, tokens[i], MYNA__TOKTYPE_NORMAL, 0);
+  vocab_merge(&v, "\u2581 b");
+  vocab_merge(&v, "\u2581 \u2581");
+  vocab_use(&v, NULL);
+  expect_ids(&v, "a b", "0 5");
+  expect_ids(&v, "a   b", "0 6 5");
+  vocab_merge(&v, "a \u2581b");
+  vocab_use(&v, NULL);
+  expect_ids(&v, "a b", "4");
+  vocab_close(&v);
+}
+
+/* Thue and Morse's sequence and its complement have the same polynomial hash mod 2^64, whatever the factor: only the
+ * bytes tell them apart. */
+static void test_equal_hashes(void **state) {
+  enum { N = 2048 };
+  char one[N + 1], other[N + 1];
+  for (int i = 0; i < N; i++) {
+    one[i] = (char)('a' + __builtin_parity((unsigned)i));
+    other[i] = (char)('b' - __builtin_parity((unsigned)i));
+  }
+  one[N] = other[N] = 0;
+  assert_true(myna__text_hash(one, N) == myna__text_hash(other, N));
+  vocab v;
+  vocab_start(&v, MYNA__TOK_BPE, "llama-bpe");
+  vocab_add(&v, "a", MYNA__TOKTYPE_NORMAL, 0);
+  vocab_add(&v, "b", MYNA__TOKTYPE_NORMAL, 0);
+  vocab_add(&v, one, MYNA__TOKTYPE_NORMAL, 0);
+  vocab_use(&v, NULL);
+  expect_ids(&v, one, "2");
+  int64_t n;
+  int32_t *ids = vocab_ids(&v, other, N, false, false, &n);
+  assert_int_equal(n, N);
+  free(ids);
+  vocab_close(&v);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_bpe),        cmocka_unit_test(test_spm),        cmocka_unit_test(test_many_ranks),
-      cmocka_unit_test(test_one_letter), cmocka_unit_test(test_odd_scores),
+      cmocka_unit_test(test_bpe),          cmocka_unit_test(test_spm),
+      cmocka_unit_test(test_many_ranks),   cmocka_unit_test(test_one_letter),
+      cmocka_unit_test(test_odd_scores),   cmocka_unit_test(test_tokens_across_spaces),
+      cmocka_unit_test(test_equal_hashes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

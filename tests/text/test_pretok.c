@@ -1,4 +1,4 @@
-/* test_pretok.c: words of every kind of pre-tokenizer against Hugging Face's `tokenizers`, and the limits of splitting. */
+/* test_pretok.c: words of every kind of pre-tokenizer against Hugging Face's `tokenizers`, and long runs. */
 #include "text/pretok.h"
 #include "vocab.h"
 

@@ -47,6 +47,19 @@ static void test_longest_first(void **state) {
   vocab_close(&v);
 }
 
+/* Positions that fall back to a shorter token still take it from left to right. */
+static void test_fall_back_in_order(void **state) {
+  vocab v;
+  start_letters(&v, MYNA__TOK_BPE);
+  vocab_add(&v, "baaaa", MYNA__TOKTYPE_USER, 0); /* 26 */
+  vocab_add(&v, "aaab", MYNA__TOKTYPE_USER, 0);  /* 27 */
+  vocab_add(&v, "aab", MYNA__TOKTYPE_USER, 0);   /* 28 */
+  vocab_add(&v, "aa", MYNA__TOKTYPE_USER, 0);    /* 29 */
+  vocab_use(&v, NULL);
+  plain(&v, "aaabaaaa", "29 0 26");
+  vocab_close(&v);
+}
+
 static void test_runs(void **state) {
   vocab v;
   start_letters(&v, MYNA__TOK_BPE);
@@ -244,15 +257,11 @@ static void test_end_of_generation(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_control_and_user),
-      cmocka_unit_test(test_longest_first),
-      cmocka_unit_test(test_runs),
-      cmocka_unit_test(test_against_rule),
-      cmocka_unit_test(test_phi3_strips_right),
-      cmocka_unit_test(test_mask_strips_left),
-      cmocka_unit_test(test_space_prefix),
-      cmocka_unit_test(test_no_injection),
-      cmocka_unit_test(test_end_of_generation),
+      cmocka_unit_test(test_control_and_user),   cmocka_unit_test(test_longest_first),
+      cmocka_unit_test(test_fall_back_in_order), cmocka_unit_test(test_runs),
+      cmocka_unit_test(test_against_rule),       cmocka_unit_test(test_phi3_strips_right),
+      cmocka_unit_test(test_mask_strips_left),   cmocka_unit_test(test_space_prefix),
+      cmocka_unit_test(test_no_injection),       cmocka_unit_test(test_end_of_generation),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

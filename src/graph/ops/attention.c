@@ -6,13 +6,16 @@
 static int shape(const myna__node *n, myna__spec *out, myna_err *err) {
   const myna__spec *q = &n->in[0]->spec, *k = &n->in[1]->spec, *v = &n->in[2]->spec;
   for (int i = 0; i < 3; i++)
-    if (n->in[i]->spec.type != MYNA_F32 || n->in[i]->spec.n_dims != 4) return myna__err(err, MYNA_E_SHAPE, "q, k and v must be F32 with 4 dimensions");
-  if (q->dims[0] != k->dims[0] || k->dims[0] != v->dims[0] || k->dims[1] != v->dims[1] || k->dims[2] != v->dims[2] || q->dims[3] != k->dims[3] ||
-      k->dims[2] < 1 || q->dims[2] % k->dims[2])
-    return myna__err(err, MYNA_E_SHAPE, "q [n_batch, n_q, n_head, dim_k], k and v [n_batch, n_k, n_kv_head, dim] do not fit");
+    if (n->in[i]->spec.type != MYNA_F32 || n->in[i]->spec.n_dims != 4)
+      return myna__err(err, MYNA_E_SHAPE, "q, k and v must be F32 with 4 dimensions");
+  if (q->dims[0] != k->dims[0] || k->dims[0] != v->dims[0] || k->dims[1] != v->dims[1] || k->dims[2] != v->dims[2] ||
+      q->dims[3] != k->dims[3] || k->dims[2] < 1 || q->dims[2] % k->dims[2])
+    return myna__err(err, MYNA_E_SHAPE,
+                     "q [n_batch, n_q, n_head, dim_k], k and v [n_batch, n_k, n_kv_head, dim] do not fit");
   const myna_array *mask = n->in[3], *sinks = n->in[4];
-  if (mask && (mask->spec.type != MYNA_BOOL || mask->spec.n_dims != 3 || (mask->spec.dims[0] != 1 && mask->spec.dims[0] != q->dims[0]) ||
-               mask->spec.dims[1] != q->dims[1] || mask->spec.dims[2] != k->dims[1]))
+  if (mask && (mask->spec.type != MYNA_BOOL || mask->spec.n_dims != 3 ||
+               (mask->spec.dims[0] != 1 && mask->spec.dims[0] != q->dims[0]) || mask->spec.dims[1] != q->dims[1] ||
+               mask->spec.dims[2] != k->dims[1]))
     return myna__err(err, MYNA_E_SHAPE, "mask must be BOOL [n_batch or 1, n_q, n_k]");
   if (sinks && (sinks->spec.type != MYNA_F32 || sinks->spec.n_dims != 1 || sinks->spec.dims[0] != q->dims[2]))
     return myna__err(err, MYNA_E_SHAPE, "sinks must be F32 [n_head]");
@@ -37,12 +40,15 @@ static void unit(void *arg, int64_t u, int worker) {
   (void)worker;
   const myna_attention_options *o = r->params;
   const myna__tensor *q = &r->in[0], *k = &r->in[1], *v = &r->in[2], *mask = &r->in[3];
-  int64_t n_q = q->shape[1], n_k = k->shape[1], b = u / n_q, i = u % n_q, group = q->shape[2] / k->shape[2], dk = q->shape[3], dv = v->shape[3];
+  int64_t n_q = q->shape[1], n_k = k->shape[1], b = u / n_q, i = u % n_q, group = q->shape[2] / k->shape[2],
+          dk = q->shape[3], dv = v->shape[3];
   float scale = o->scale != 0 ? (float)o->scale : 1.0f / sqrtf((float)dk);
-  const uint8_t *seen_row = mask->data ? mask->data + (mask->shape[0] == 1 ? 0 : b * mask->stride[0]) + i * mask->stride[1] : NULL;
+  const uint8_t *seen_row =
+      mask->data ? mask->data + (mask->shape[0] == 1 ? 0 : b * mask->stride[0]) + i * mask->stride[1] : NULL;
   for (int64_t h = 0; h < q->shape[2]; h++) {
     float *out = (float *)(void *)r->out[0].data + (u * q->shape[2] + h) * dv;
-    float m = r->in[4].data ? ((const float *)(const void *)r->in[4].data)[h] : -INFINITY, sum = r->in[4].data ? 1.0f : 0.0f;
+    float m = r->in[4].data ? ((const float *)(const void *)r->in[4].data)[h] : -INFINITY,
+          sum = r->in[4].data ? 1.0f : 0.0f;
     memset(out, 0, (size_t)dv * sizeof *out);
     for (int64_t j = 0; j < n_k; j++) {
       if (!seen(o, i, j, n_q, n_k) || (seen_row && !seen_row[j * mask->stride[2]])) continue;
@@ -65,11 +71,14 @@ static void unit(void *arg, int64_t u, int worker) {
   }
 }
 
-static void run(const myna__run *r) { myna__pool_run(r->pool, r->in[0].shape[0] * r->in[0].shape[1], unit, (void *)(uintptr_t)r); }
+static void run(const myna__run *r) {
+  myna__pool_run(r->pool, r->in[0].shape[0] * r->in[0].shape[1], unit, (void *)(uintptr_t)r);
+}
 
 /* [n_q, n_k] BOOL of what causality and window allow. */
 static myna_array *allowed(myna_ctx *c, const myna_attention_options *o, int64_t n_q, int64_t n_k) {
-  myna_array *i = myna_expand_dims(c, myna_arange(c, MYNA_I32, (double)(n_k - n_q), (double)n_k, 1), -1), *j = myna_arange(c, MYNA_I32, 0, (double)n_k, 1);
+  myna_array *i = myna_expand_dims(c, myna_arange(c, MYNA_I32, (double)(n_k - n_q), (double)n_k, 1), -1),
+             *j = myna_arange(c, MYNA_I32, 0, (double)n_k, 1);
   myna_array *ok = NULL;
   if (o->causal) ok = myna_le(c, j, i);
   if (o->window > 0) {
@@ -82,12 +91,14 @@ static myna_array *allowed(myna_ctx *c, const myna_attention_options *o, int64_t
 static int compose(myna_ctx *c, const myna__node *n, myna_array **out) {
   const myna_attention_options *o = n->params;
   myna_array *q = n->in[0], *k = n->in[1], *v = n->in[2];
-  int64_t nb = myna_dim(q, 0), n_q = myna_dim(q, 1), heads = myna_dim(q, 2), dk = myna_dim(q, 3), n_k = myna_dim(k, 1), kv = myna_dim(k, 2), dv = myna_dim(v, 3);
+  int64_t nb = myna_dim(q, 0), n_q = myna_dim(q, 1), heads = myna_dim(q, 2), dk = myna_dim(q, 3), n_k = myna_dim(k, 1),
+          kv = myna_dim(k, 2), dv = myna_dim(v, 3);
   int64_t group = heads / kv;
   double scale = o->scale != 0 ? o->scale : 1.0 / sqrt((double)dk);
   static const int perm5[] = {0, 2, 3, 1, 4}, perm4[] = {0, 2, 1, 3}, back[] = {0, 3, 1, 2, 4};
-  q = myna_transpose(c, myna_reshape(c, q, (int64_t[]){nb, n_q, kv, group, dk}, 5), perm5); /* [nb, kv, group, n_q, dk] */
-  k = myna_expand_dims(c, myna_transpose(c, k, perm4), 2);                                    /* [nb, kv, 1, n_k, dk] */
+  q = myna_transpose(c, myna_reshape(c, q, (int64_t[]){nb, n_q, kv, group, dk}, 5),
+                     perm5);                               /* [nb, kv, group, n_q, dk] */
+  k = myna_expand_dims(c, myna_transpose(c, k, perm4), 2); /* [nb, kv, 1, n_k, dk] */
   v = myna_expand_dims(c, myna_transpose(c, v, perm4), 2);
   myna_array *s = myna_scale(c, myna_matmul(c, q, myna_swapaxes(c, k, -1, -2)), scale);
   if (o->softcap != 0) s = myna_scale(c, myna_tanh(c, myna_scale(c, s, 1 / o->softcap)), o->softcap);
@@ -109,14 +120,20 @@ static int compose(myna_ctx *c, const myna__node *n, myna_array **out) {
   return c->err.code;
 }
 
-const myna__op myna__op_attention = {.name = "attention", .flags = MYNA__OP_STRIDED, .shape = shape, .run = run, .compose = compose};
+const myna__op myna__op_attention = {
+    .name = "attention", .flags = MYNA__OP_STRIDED, .shape = shape, .run = run, .compose = compose};
 
 /* The last axis must be contiguous for row(); other strides are free. */
-static myna_array *dense_last(myna_ctx *c, myna_array *a) { return a && a->node && a->node->op->flags & MYNA__OP_VIEW ? myna_contiguous(c, a) : a; }
+static myna_array *dense_last(myna_ctx *c, myna_array *a) {
+  return a && a->node && a->node->op->flags & MYNA__OP_VIEW ? myna_contiguous(c, a) : a;
+}
 
-myna_array *myna_attention(myna_ctx *c, myna_array *q, myna_array *k, myna_array *v, myna_array *mask, myna_array *sinks, const myna_attention_options *o) {
+myna_array *myna_attention(myna_ctx *c, myna_array *q, myna_array *k, myna_array *v, myna_array *mask,
+                           myna_array *sinks, const myna_attention_options *o) {
   myna_attention_options p = o ? *o : (myna_attention_options){0};
   myna_array *out;
-  myna__apply(c, &myna__op_attention, (myna_array *[]){dense_last(c, q), dense_last(c, k), dense_last(c, v), mask, sinks}, 5, 24, &p, sizeof p, &out, 1);
+  myna__apply(c, &myna__op_attention,
+              (myna_array *[]){dense_last(c, q), dense_last(c, k), dense_last(c, v), mask, sinks}, 5, 24, &p, sizeof p,
+              &out, 1);
   return out;
 }

@@ -29,10 +29,12 @@ static void run(const myna__run *r) {
 }
 
 static int compose(myna_ctx *c, const myna__node *n, myna_array **out) {
-  myna_array *target = n->in[1], *zero = myna_full(c, MYNA_I32, NULL, 0, 0), *size = myna_full(c, MYNA_I32, NULL, 0, (double)myna_dim(n->in[0], 1));
+  myna_array *target = n->in[1], *zero = myna_full(c, MYNA_I32, NULL, 0, 0),
+             *size = myna_full(c, MYNA_I32, NULL, 0, (double)myna_dim(n->in[0], 1));
   myna_array *counts = myna_logical_and(c, myna_ge(c, target, zero), myna_lt(c, target, size));
   myna_array *index = myna_expand_dims(c, myna_where(c, counts, target, zero), -1);
-  myna_array *nll = myna_neg(c, myna_squeeze(c, myna_take_along_axis(c, myna_log_softmax(c, n->in[0], -1), index, -1), -1));
+  myna_array *nll =
+      myna_neg(c, myna_squeeze(c, myna_take_along_axis(c, myna_log_softmax(c, n->in[0], -1), index, -1), -1));
   myna_array *weight = myna_astype(c, counts, MYNA_F32);
   myna_array *total = myna_sum(c, myna_mul(c, nll, weight), NULL, 0, false);
   out[0] = myna_div(c, total, myna_maximum(c, myna_sum(c, weight, NULL, 0, false), myna_scalar(c, 1)));

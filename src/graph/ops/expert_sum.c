@@ -30,7 +30,8 @@ static int compose(myna_ctx *c, const myna__node *n, myna_array **out) {
   return c->err.code;
 }
 
-const myna__op myna__op_expert_sum = {.name = "expert_sum", .flags = MYNA__OP_OUTER, .shape = shape, .run = run, .compose = compose};
+const myna__op myna__op_expert_sum = {
+    .name = "expert_sum", .flags = MYNA__OP_OUTER, .shape = shape, .run = run, .compose = compose};
 
 myna_array *myna_expert_sum(myna_ctx *c, myna_array *y, myna_array *weights) {
   return myna__apply1(c, &myna__op_expert_sum, (myna_array *[]){y, weights}, 2, NULL, 0);

@@ -16,18 +16,23 @@ static void run(const myna__run *r) {
   int64_t rows, n, sa, sb;
   myna__tensor_rows(&r->in[0], &rows, &n, &sa);
   myna__tensor_rows(&r->in[1], &rows, &n, &sb);
-  myna__gated((float *)(void *)r->out[0].data, n, (const float *)(const void *)r->in[0].data, sa / 4, (const float *)(const void *)r->in[1].data,
-              sb / 4, myna__gate_of(((const myna__gated_params *)r->params)->act), rows, n, r->pool);
+  myna__gated((float *)(void *)r->out[0].data, n, (const float *)(const void *)r->in[0].data, sa / 4,
+              (const float *)(const void *)r->in[1].data, sb / 4,
+              myna__gate_of(((const myna__gated_params *)r->params)->act), rows, n, r->pool);
 }
 
 static int compose(myna_ctx *c, const myna__node *n, myna_array **out) {
   typedef myna_array *(*unary)(myna_ctx *, myna_array *);
-  static const unary acts[] = {[MYNA_ACT_SILU] = myna_silu, [MYNA_ACT_GELU_TANH] = myna_gelu_tanh, [MYNA_ACT_GELU] = myna_gelu, [MYNA_ACT_RELU] = myna_relu};
+  static const unary acts[] = {[MYNA_ACT_SILU] = myna_silu,
+                               [MYNA_ACT_GELU_TANH] = myna_gelu_tanh,
+                               [MYNA_ACT_GELU] = myna_gelu,
+                               [MYNA_ACT_RELU] = myna_relu};
   out[0] = myna_mul(c, acts[((const myna__gated_params *)n->params)->act](c, n->in[0]), n->in[1]);
   return c->err.code;
 }
 
-const myna__op myna__op_gated = {.name = "gated", .flags = MYNA__OP_INPLACE, .shape = shape, .run = run, .compose = compose};
+const myna__op myna__op_gated = {
+    .name = "gated", .flags = MYNA__OP_INPLACE, .shape = shape, .run = run, .compose = compose};
 
 myna_array *myna_gated(myna_ctx *c, myna_act act, myna_array *a, myna_array *b) {
   myna__gated_params p = {act};

@@ -11,7 +11,8 @@ static int shape(const myna__node *n, myna__spec *out, myna_err *err) {
     const myna__spec *w = &n->in[1 + i]->spec;
     if (w->n_dims != 2 || w->dims[1] != x->dims[x->n_dims - 1] || w->dims[0] < 0) {
       char a[128], b[128];
-      return myna__err(err, MYNA_E_SHAPE, "weight %d is %s, x is %s", i, myna__spec_text(w, a, sizeof a), myna__spec_text(x, b, sizeof b));
+      return myna__err(err, MYNA_E_SHAPE, "weight %d is %s, x is %s", i, myna__spec_text(w, a, sizeof a),
+                       myna__spec_text(x, b, sizeof b));
     }
     if (!myna__dtype_is_float(w->type) && !myna__dtype_is_packed(w->type))
       return myna__err(err, MYNA_E_DTYPE, "weight %d is %s", i, myna_dtype_name(w->type));
@@ -37,8 +38,10 @@ myna__weight myna__linear_weight(const myna__tensor *t) {
 }
 
 myna__gate myna__gate_of(myna_act a) {
-  static const myna__gate gates[] = {[MYNA_ACT_SILU] = MYNA__GATE_SILU, [MYNA_ACT_GELU_TANH] = MYNA__GATE_GELU_TANH,
-                                     [MYNA_ACT_GELU] = MYNA__GATE_GELU_ERF, [MYNA_ACT_RELU] = MYNA__GATE_RELU};
+  static const myna__gate gates[] = {[MYNA_ACT_SILU] = MYNA__GATE_SILU,
+                                     [MYNA_ACT_GELU_TANH] = MYNA__GATE_GELU_TANH,
+                                     [MYNA_ACT_GELU] = MYNA__GATE_GELU_ERF,
+                                     [MYNA_ACT_RELU] = MYNA__GATE_RELU};
   return (unsigned)a < MYNA__COUNT(gates) ? gates[a] : MYNA__GATE_NONE;
 }
 
@@ -98,11 +101,19 @@ static void print(const void *params, myna__buf *b) {
   myna__buf_str(b, gates[p->gate]);
 }
 
-const myna__op myna__op_linear = {.name = "linear", .flags = MYNA__OP_WEIGHTS, .shape = shape, .run = run, .scratch = scratch, .compose = compose, .print = print};
+const myna__op myna__op_linear = {.name = "linear",
+                                  .flags = MYNA__OP_WEIGHTS,
+                                  .shape = shape,
+                                  .run = run,
+                                  .scratch = scratch,
+                                  .compose = compose,
+                                  .print = print};
 
-int myna_linear_list(myna_ctx *c, myna_array *x, myna_array *const *w, myna_array *const *biases, int n, myna_array **out) {
+int myna_linear_list(myna_ctx *c, myna_array *x, myna_array *const *w, myna_array *const *biases, int n,
+                     myna_array **out) {
   for (int i = 0; i < n; i++) out[i] = NULL;
-  if (n < 1 || n > MYNA__LINEAR_MAX) return myna__fail(c, MYNA_E_ARG, "linear", "%d weights, 1 to %d are possible", n, MYNA__LINEAR_MAX), MYNA_E_ARG;
+  if (n < 1 || n > MYNA__LINEAR_MAX)
+    return myna__fail(c, MYNA_E_ARG, "linear", "%d weights, 1 to %d are possible", n, MYNA__LINEAR_MAX), MYNA_E_ARG;
   myna__linear_params p = {.n_w = n};
   myna_array *in[MYNA__MAX_IN] = {x};
   uint32_t optional = 0;

@@ -3,9 +3,11 @@
 
 static int shape(const myna__node *n, myna__spec *out, myna_err *err) {
   const myna__spec *x = &n->in[0]->spec;
-  if (x->type != MYNA_F32 || x->n_dims < 1) return myna__err(err, MYNA_E_DTYPE, "x must be F32 with at least one dimension");
+  if (x->type != MYNA_F32 || x->n_dims < 1)
+    return myna__err(err, MYNA_E_DTYPE, "x must be F32 with at least one dimension");
   for (int i = 1; i < n->n_in; i++)
-    if (n->in[i] && (n->in[i]->spec.type != MYNA_F32 || n->in[i]->spec.n_dims != 1 || n->in[i]->spec.dims[0] != x->dims[x->n_dims - 1]))
+    if (n->in[i] && (n->in[i]->spec.type != MYNA_F32 || n->in[i]->spec.n_dims != 1 ||
+                     n->in[i]->spec.dims[0] != x->dims[x->n_dims - 1]))
       return myna__err(err, MYNA_E_SHAPE, "weight %d must be F32 of the length of the last axis", i);
   out[0] = *x;
   return 0;
@@ -15,7 +17,8 @@ static void run_rms(const myna__run *r) {
   int64_t rows, n, stride;
   myna__tensor_rows(&r->in[0], &rows, &n, &stride);
   myna__rms_norm((float *)(void *)r->out[0].data, n, (const float *)(const void *)r->in[0].data, stride / 4,
-                 (const float *)(const void *)r->in[1].data, ((const myna__norm_params *)r->params)->eps, rows, n, r->pool);
+                 (const float *)(const void *)r->in[1].data, ((const myna__norm_params *)r->params)->eps, rows, n,
+                 r->pool);
 }
 
 static void run_layer(const myna__run *r) {
@@ -46,8 +49,10 @@ static int compose_layer(myna_ctx *c, const myna__node *n, myna_array **out) {
   return c->err.code;
 }
 
-const myna__op myna__op_rms_norm = {.name = "rms_norm", .flags = MYNA__OP_INPLACE, .shape = shape, .run = run_rms, .compose = compose_rms};
-const myna__op myna__op_layer_norm = {.name = "layer_norm", .flags = MYNA__OP_INPLACE, .shape = shape, .run = run_layer, .compose = compose_layer};
+const myna__op myna__op_rms_norm = {
+    .name = "rms_norm", .flags = MYNA__OP_INPLACE, .shape = shape, .run = run_rms, .compose = compose_rms};
+const myna__op myna__op_layer_norm = {
+    .name = "layer_norm", .flags = MYNA__OP_INPLACE, .shape = shape, .run = run_layer, .compose = compose_layer};
 
 myna_array *myna_rms_norm(myna_ctx *c, myna_array *x, myna_array *w, double eps) {
   myna__norm_params p = {(float)eps};

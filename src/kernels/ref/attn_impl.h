@@ -23,9 +23,16 @@ MYNA__FN void myna__load_pairs(const uint16_t *p, myna__v16 *lo, myna__v16 *hi) 
   memcpy(hi, &b, sizeof b);
 }
 
+/* Without branches and calls, so that it vectorizes; subnormals go through an integer, because DAZ is set. */
 MYNA__FN myna__v16 myna__load16_f16(const uint16_t *p) {
   myna__v16 v;
-  for (int i = 0; i < 16; i++) v[i] = myna__f16_to_f32(p[i]);
+  float x[16];
+  for (int i = 0; i < 16; i++) {
+    uint32_t h = p[i], magnitude = h & 0x7fff, offset = magnitude >= 0x7c00 ? 224u << 23 : 112u << 23;
+    float small = (float)(int32_t)magnitude * 0x1p-24f;
+    x[i] = myna__float((magnitude < 0x400 ? myna__bits(small) : (magnitude << 13) + offset) | (h & 0x8000) << 16);
+  }
+  memcpy(&v, x, sizeof v);
   return v;
 }
 
@@ -50,14 +57,16 @@ MYNA__FN void myna__page_scores(const myna__attn_page *p, const float *q, myna__
     myna__v16 qd = myna__v16_set(q[d]);
     for (int g = 0; g < 4; g++) {
       int64_t at = (g * dim + d) * 16;
-      myna__v16 k = type == MYNA_F32 ? myna__load16((const float *)(const void *)p->k + at) : myna__load16_f16((const uint16_t *)(const void *)p->k + at);
+      myna__v16 k = type == MYNA_F32 ? myna__load16((const float *)(const void *)p->k + at)
+                                     : myna__load16_f16((const uint16_t *)(const void *)p->k + at);
       s[g] = myna__v16_fma(qd, k, s[g]);
     }
   }
 }
 
 /* o[d..d + 16 n) += sum over positions of w * v, n vectors at a time in registers. */
-MYNA__FN void myna__page_values(const myna__attn_page *p, const float *w, int lo, int hi, float *o, int64_t d, const int n, myna_dtype type) {
+MYNA__FN void myna__page_values(const myna__attn_page *p, const float *w, int lo, int hi, float *o, int64_t d,
+                                const int n, myna_dtype type) {
   myna__v16 acc[4];
   for (int i = 0; i < n; i++) acc[i] = myna__load16(o + d + 16 * i);
   if (type == MYNA_BF16) {
@@ -75,7 +84,8 @@ MYNA__FN void myna__page_values(const myna__attn_page *p, const float *w, int lo
     for (int j = lo; j < hi; j++)
       for (int i = 0; i < n; i++) {
         int64_t at = j * p->dim_v + d + 16 * i;
-        myna__v16 v = type == MYNA_F32 ? myna__load16((const float *)(const void *)p->v + at) : myna__load16_f16((const uint16_t *)(const void *)p->v + at);
+        myna__v16 v = type == MYNA_F32 ? myna__load16((const float *)(const void *)p->v + at)
+                                       : myna__load16_f16((const uint16_t *)(const void *)p->v + at);
         acc[i] = myna__v16_fma(myna__v16_set(w[j]), v, acc[i]);
       }
   }
@@ -83,12 +93,15 @@ MYNA__FN void myna__page_values(const myna__attn_page *p, const float *w, int lo
 }
 
 /* The dimensions that do not fill a vector. */
-MYNA__FN void myna__page_values_tail(const myna__attn_page *p, const float *w, int lo, int hi, float *o, int64_t d, myna_dtype type) {
+MYNA__FN void myna__page_values_tail(const myna__attn_page *p, const float *w, int lo, int hi, float *o, int64_t d,
+                                     myna_dtype type) {
   const uint16_t *h = (const uint16_t *)(const void *)p->v;
   for (; d < p->dim_v; d++)
     for (int j = lo; j < hi; j++) {
       int64_t at = myna__v_at(p->dim_v, j, d, type == MYNA_BF16);
-      float v = type == MYNA_F32 ? ((const float *)(const void *)p->v)[at] : type == MYNA_BF16 ? myna__bf16_to_f32(h[at]) : myna__f16_to_f32(h[at]);
+      float v = type == MYNA_F32    ? ((const float *)(const void *)p->v)[at]
+                : type == MYNA_BF16 ? myna__bf16_to_f32(h[at])
+                                    : myna__f16_to_f32(h[at]);
       o[d] = fmaf(w[j], v, o[d]);
     }
 }

@@ -78,7 +78,8 @@ MYNA__FN void myna__unary_inline(myna__unary_fn f, float *y, const float *x, int
 }
 
 /* One head: the first 2 * half values rotate by (c, s) [half]; in place is fine. */
-MYNA__FN void myna__rotate_inline(float *y, const float *x, const float *c, const float *s, int64_t half, bool interleaved) {
+MYNA__FN void myna__rotate_inline(float *y, const float *x, const float *c, const float *s, int64_t half,
+                                  bool interleaved) {
   if (interleaved) {
     for (int64_t i = 0; i < half; i++) {
       float a = x[2 * i], b = x[2 * i + 1];

@@ -8,7 +8,9 @@ INLINE __m512 load_kv(const uint8_t *p, int64_t at, int kind) {
   return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(p + 2 * at)));
 }
 INLINE __m512 low_half(__m512i pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)); }
-INLINE __m512 high_half(__m512i pairs) { return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xffff0000u))); }
+INLINE __m512 high_half(__m512i pairs) {
+  return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xffff0000u)));
+}
 
 /* ---- scores ---- */
 
@@ -28,8 +30,7 @@ INLINE void scores(attn_tile *t, int R, int kind) {
       UNROLL for (int g = 0; g < 4; g++) acc[r][g] = _mm512_fmadd_ps(x, k[g], acc[r][g]);
     }
   }
-  UNROLL for (int r = 0; r < R; r++)
-    UNROLL for (int g = 0; g < 4; g++) _mm512_store_ps(t->s[r] + 16 * g, acc[r][g]);
+  UNROLL for (int r = 0; r < R; r++) UNROLL for (int g = 0; g < 4; g++) _mm512_store_ps(t->s[r] + 16 * g, acc[r][g]);
 }
 
 /* Pairs of bf16 take two registers each: 32 positions at a time. */
@@ -65,9 +66,12 @@ INLINE void values(const attn_tile *t, int first, int R, int64_t d, int n, __mma
   load_o(acc, t, first, R, d, n, mask);
   for (int j = t->row[first].lo; j < t->row[first].hi; j++) {
     __m512 v[4];
-    if (n > 1) UNROLL for (int i = 0; i < n; i++) v[i] = load_kv(t->p->v, j * dim + d + 16 * i, kind);
-    else if (kind == MYNA__KV_F32) v[0] = _mm512_maskz_loadu_ps(mask, t->p->v + 4 * (j * dim + d));
-    else v[0] = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, t->p->v + 2 * (j * dim + d)));
+    if (n > 1)
+      UNROLL for (int i = 0; i < n; i++) v[i] = load_kv(t->p->v, j * dim + d + 16 * i, kind);
+    else if (kind == MYNA__KV_F32)
+      v[0] = _mm512_maskz_loadu_ps(mask, t->p->v + 4 * (j * dim + d));
+    else
+      v[0] = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, t->p->v + 2 * (j * dim + d)));
     UNROLL for (int r = 0; r < R; r++) {
       __m512 w = _mm512_set1_ps(t->s[first + r][j]);
       UNROLL for (int i = 0; i < n; i++) acc[r][i] = _mm512_fmadd_ps(w, v[i], acc[r][i]);
@@ -99,8 +103,12 @@ INLINE void values_pairs(const attn_tile *t, int first, int R, int64_t d, int n,
 
 INLINE void scores_f32(attn_tile *t, int R) { scores(t, R, MYNA__KV_F32); }
 INLINE void scores_f16(attn_tile *t, int R) { scores(t, R, MYNA__KV_F16); }
-INLINE void values_f32(const attn_tile *t, int first, int R, int64_t d, int n, __mmask16 mask) { values(t, first, R, d, n, mask, MYNA__KV_F32); }
-INLINE void values_f16(const attn_tile *t, int first, int R, int64_t d, int n, __mmask16 mask) { values(t, first, R, d, n, mask, MYNA__KV_F16); }
+INLINE void values_f32(const attn_tile *t, int first, int R, int64_t d, int n, __mmask16 mask) {
+  values(t, first, R, d, n, mask, MYNA__KV_F32);
+}
+INLINE void values_f16(const attn_tile *t, int first, int R, int64_t d, int n, __mmask16 mask) {
+  values(t, first, R, d, n, mask, MYNA__KV_F16);
+}
 
 static void page_f32(const myna__attn_page *p) { attn_page(p, scores_f32, softmax, values_f32); }
 static void page_f16(const myna__attn_page *p) { attn_page(p, scores_f16, softmax, values_f16); }

@@ -35,12 +35,12 @@ typedef void attn_values(const attn_tile *t, int first, int R, int64_t d, int n,
 /* ---- accumulators: o in registers ---- */
 
 INLINE void load_o(__m512 acc[A_ROWS][4], const attn_tile *t, int first, int R, int64_t d, int n, __mmask16 mask) {
-  UNROLL for (int r = 0; r < R; r++)
-    UNROLL for (int i = 0; i < n; i++) acc[r][i] = _mm512_maskz_loadu_ps(i == n - 1 ? mask : 0xffff, t->row[first + r].o + d + 16 * i);
+  UNROLL for (int r = 0; r < R; r++) UNROLL for (int i = 0; i < n; i++) acc[r][i] =
+      _mm512_maskz_loadu_ps(i == n - 1 ? mask : 0xffff, t->row[first + r].o + d + 16 * i);
 }
 INLINE void store_o(__m512 acc[A_ROWS][4], const attn_tile *t, int first, int R, int64_t d, int n, __mmask16 mask) {
-  UNROLL for (int r = 0; r < R; r++)
-    UNROLL for (int i = 0; i < n; i++) _mm512_mask_storeu_ps(t->row[first + r].o + d + 16 * i, i == n - 1 ? mask : 0xffff, acc[r][i]);
+  UNROLL for (int r = 0; r < R; r++) UNROLL for (int i = 0; i < n; i++)
+      _mm512_mask_storeu_ps(t->row[first + r].o + d + 16 * i, i == n - 1 ? mask : 0xffff, acc[r][i]);
 }
 
 /* ---- the walk ---- */

@@ -13,7 +13,8 @@ static void query_bf16(void *to, const float *q, int64_t dim, float scale) {
   for (; d < dim; d += 16) {
     __mmask16 m = dim - d >= 16 ? 0xffff : (__mmask16)((1u << (dim - d)) - 1);
     __m512 x = _mm512_mul_ps(_mm512_maskz_loadu_ps(m, q + d), _mm512_set1_ps(scale));
-    _mm256_storeu_si256((void *)(h + d), (__m256i)_mm512_cvtneps_pbh(x)); /* the padding of the row takes what is past dim */
+    _mm256_storeu_si256((void *)(h + d),
+                        (__m256i)_mm512_cvtneps_pbh(x)); /* the padding of the row takes what is past dim */
   }
 }
 
@@ -38,8 +39,7 @@ INLINE void scores_bf16(attn_tile *t, int R) {
       UNROLL for (int g = 0; g < 4; g++) acc[r][g] = _mm512_dpbf16_ps(acc[r][g], v[g], x);
     }
   }
-  UNROLL for (int r = 0; r < R; r++)
-    UNROLL for (int g = 0; g < 4; g++) _mm512_store_ps(t->s[r] + 16 * g, acc[r][g]);
+  UNROLL for (int r = 0; r < R; r++) UNROLL for (int g = 0; g < 4; g++) _mm512_store_ps(t->s[r] + 16 * g, acc[r][g]);
 }
 
 /* e^x for x <= 0, relative error 8e-5 (bf16 keeps 2e-3): 2^n times a polynomial of t - n, n = t to nearest, t = x log2 e. As
@@ -74,7 +74,8 @@ INLINE void softmax_bf16(attn_tile *t, int r) {
   UNROLL for (int g = 0; g < 4; g++) x[g] = _mm512_load_ps(s + 16 * g);
   if (row->lo > 0 || row->hi < 64) {
     uint64_t seen = (~(uint64_t)0 << row->lo) & (~(uint64_t)0 >> (64 - row->hi));
-    UNROLL for (int g = 0; g < 4; g++) x[g] = _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), (__mmask16)(seen >> (16 * g)), x[g]);
+    UNROLL for (int g = 0; g < 4; g++) x[g] =
+        _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), (__mmask16)(seen >> (16 * g)), x[g]);
   }
   UNROLL for (int g = 0; g < 4; g++) max = _mm512_max_ps(x[g], max); /* the second operand if one is NaN */
   if (_mm512_cmp_ps_mask(max, _mm512_set1_ps(row->m), _CMP_GT_OQ)) rescale(row, _mm512_reduce_max_ps(max), t->p->dim_v);
@@ -88,12 +89,14 @@ INLINE void softmax_bf16(attn_tile *t, int r) {
 }
 
 /* The pair of positions 2j, 2j + 1; seen: which of the two. */
-INLINE void values_pair(__m512 acc[A_ROWS][4], const attn_tile *t, const uint16_t *v, int64_t j, int first, int R, int n, __mmask16 mask, uint32_t seen) {
+INLINE void values_pair(__m512 acc[A_ROWS][4], const attn_tile *t, const uint16_t *v, int64_t j, int first, int R,
+                        int n, __mmask16 mask, uint32_t seen) {
   __m512i x[4];
   int64_t ahead = t->p->next ? t->p->next - t->p->k : 0;
   v += j * t->p->dim_v * 2;
   if (R < A_ROWS) UNROLL for (int i = 0; i < n; i++) _mm_prefetch((const char *)v + ahead + 64 * i, _MM_HINT_T0);
-  UNROLL for (int i = 0; i < n; i++) x[i] = i == n - 1 && n == 1 ? _mm512_maskz_loadu_epi32(mask, v) : _mm512_loadu_si512(v + 32 * i);
+  UNROLL for (int i = 0; i < n; i++) x[i] =
+      i == n - 1 && n == 1 ? _mm512_maskz_loadu_epi32(mask, v) : _mm512_loadu_si512(v + 32 * i);
   if (seen != ~0u) UNROLL for (int i = 0; i < n; i++) x[i] = _mm512_and_si512(x[i], _mm512_set1_epi32((int)seen));
   UNROLL for (int r = 0; r < R; r++) {
     __m512bh w = (__m512bh)_mm512_set1_epi32(load32((const uint8_t *)t->s[first + r] + 4 * j));
