@@ -81,7 +81,7 @@ MYNA_API myna_array *myna_weight_rows(myna_ctx *c, myna_array *w, int64_t start,
 /* Symbols: dimensions whose size is chosen per replay. Written in a shape as MYNA_SYM(i), 0 <= i < 8; only a
  * plan may contain them. A symbolic dimension is the outermost one of what is stored. */
 #define MYNA_SYM(i) (-1 - (int64_t)(i))
-/* A placeholder that a plan's replay binds. name is copied (<= 31 bytes). */
+/* A placeholder that a plan's replay binds. name is copied (<= 63 bytes). */
 MYNA_API myna_array *myna_input(myna_ctx *c, const char *name, myna_dtype t, const int64_t *shape, int n_dims);
 /* The same as a state: effects take it and return its next version; an old version cannot be used again. */
 MYNA_API myna_array *myna_state(myna_ctx *c, const char *name, myna_dtype t, const int64_t *shape, int n_dims);
@@ -105,16 +105,19 @@ MYNA_API double myna_item(myna_array *a, myna_err *err);
 
 /* ---- primitive operations ----
  * Broadcasting as in NumPy. Float results of mixed floats: the wider; int with float: the float; comparisons
- * give BOOL. F16 and BF16 compute in F32 and round once. Axes may be negative. */
+ * give BOOL. F16 and BF16 compute in F32 and round once. Axes may be negative. Among integers the wider; BOOL counts as
+ * I32 in arithmetic; functions without an integer form give F32 for integers; sums and products of integers narrower
+ * than 32 bits give I32 or U32. Integer arithmetic wraps, U64 has the order of I64. */
 
-#define MYNA_UNARY_LIST(X)                                                                                      \
-  X(neg)                                                                                                        \
-  X(abs) X(sign) X(exp) X(expm1) X(log) X(log1p) X(sqrt) X(rsqrt) X(square) X(reciprocal) X(sin) X(cos) X(tanh) \
-      X(sigmoid) X(erf) X(floor) X(ceil) X(round) X(logical_not) X(relu) X(silu) X(gelu) X(gelu_tanh) X(softplus)
-#define MYNA_BINARY_LIST(X)                                                                                         \
-  X(add)                                                                                                            \
-  X(sub) X(mul) X(div) X(pow) X(maximum) X(minimum) X(remainder) X(eq) X(ne) X(lt) X(le) X(gt) X(ge) X(logical_and) \
-      X(logical_or)
+/* clang-format off */
+#define MYNA_UNARY_LIST(X)                                                                         \
+  X(neg) X(abs) X(sign) X(exp) X(expm1) X(log) X(log1p) X(sqrt) X(rsqrt) X(square) X(reciprocal)   \
+  X(sin) X(cos) X(tanh) X(sigmoid) X(erf) X(floor) X(ceil) X(round) X(logical_not) X(relu)         \
+  X(silu) X(gelu) X(gelu_tanh) X(softplus)
+#define MYNA_BINARY_LIST(X)                                                                        \
+  X(add) X(sub) X(mul) X(div) X(pow) X(maximum) X(minimum) X(remainder)                            \
+  X(eq) X(ne) X(lt) X(le) X(gt) X(ge) X(logical_and) X(logical_or)
+/* clang-format on */
 
 /* Element-wise: same shape. Rounding is to nearest even; sign(0) = 0; gelu is exact (erf). */
 #define X(name) MYNA_API myna_array *myna_##name(myna_ctx *c, myna_array *a);
@@ -184,7 +187,8 @@ MYNA_API myna_array *myna_take_along_axis(myna_ctx *c, myna_array *a, myna_array
 MYNA_API myna_array *myna_scatter_add(myna_ctx *c, myna_array *a, myna_array *indices, myna_array *updates, int axis);
 MYNA_API myna_array *myna_scatter(myna_ctx *c, myna_array *a, myna_array *indices, myna_array *updates, int axis);
 
-/* Counter-based random numbers: the same key gives the same numbers on every machine and split. */
+/* Counter-based random numbers: the same key gives the same numbers on every machine and split. Key 0: the next key of
+ * the context, which its seed decides. */
 MYNA_API myna_array *myna_random_uniform(myna_ctx *c, uint64_t key, const int64_t *shape, int n_dims, double lo,
                                          double hi);
 MYNA_API myna_array *myna_random_normal(myna_ctx *c, uint64_t key, const int64_t *shape, int n_dims, double mean,
@@ -271,7 +275,8 @@ MYNA_API myna_array *myna_attention_paged(myna_ctx *c, myna_array *q, myna_array
 /* ---- gradients ---- */
 
 /* Gradients of the scalar `value` with respect to wrt[n]; grads[i] has wrt[i]'s shape (zeros where value does not depend
- * on it). Both are lazy. value must not have been evaluated. Effects and packed weights are errors naming them. */
+ * on it). Both are lazy. value must not have been evaluated, and what was evaluated on the way to it is a constant (but
+ * inside myna_value_and_grad). Effects and packed weights are errors naming them. */
 MYNA_API int myna_grad(myna_ctx *c, myna_array *value, myna_array *const *wrt, int n, myna_array **grads);
 /* The same for a function of args[n]: value = fn(c, user, args). */
 typedef myna_array *(*myna_fn)(myna_ctx *c, void *user, myna_array *const *args, int n);

@@ -125,8 +125,10 @@ int myna_ctx_new(myna_ctx **out, const myna_ctx_options *o, myna_err *err) {
   TRY(myna__cpu_init(err));
   TRY(myna__pool_new(&pool, o ? o->n_threads : 0, false, err));
   int rc = myna__ctx_new_pool(out, pool, o ? o->seed : 0, err);
-  if (rc < 0) myna__pool_free(pool);
-  else (*out)->own_pool = true;
+  if (*out)
+    (*out)->own_pool = true;
+  else
+    myna__pool_free(pool);
   return rc;
 }
 
@@ -190,7 +192,8 @@ static myna_array *array_new(myna_ctx *c, const myna__spec *spec) {
   return a;
 }
 
-bool myna__check_shape(myna_ctx *c, const char *op, myna_dtype t, const int64_t *shape, int n_dims, bool symbols, myna__spec *out) {
+bool myna__check_shape(myna_ctx *c, const char *op, myna_dtype t, const int64_t *shape, int n_dims, bool symbols,
+                       myna__spec *out) {
   if (n_dims < 0 || n_dims > MYNA__MAX_DIMS || (n_dims && !shape))
     return myna__fail(c, MYNA_E_SHAPE, op, "%d dimensions, at most %d are allowed", n_dims, MYNA__MAX_DIMS), false;
   if ((unsigned)t >= MYNA_DTYPE_COUNT) return myna__fail(c, MYNA_E_DTYPE, op, "unknown type %d", (int)t), false;
@@ -198,7 +201,8 @@ bool myna__check_shape(myna_ctx *c, const char *op, myna_dtype t, const int64_t 
   int64_t n = 1;
   for (int i = 0; i < n_dims; i++) {
     bool sym = shape[i] < 0 && shape[i] >= MYNA_SYM(7) && symbols;
-    if (shape[i] < 0 && !sym) return myna__fail(c, MYNA_E_SHAPE, op, "dimension %d is %lld", i, (long long)shape[i]), false;
+    if (shape[i] < 0 && !sym)
+      return myna__fail(c, MYNA_E_SHAPE, op, "dimension %d is %lld", i, (long long)shape[i]), false;
     if (sym && i > 0) return myna__fail(c, MYNA_E_SHAPE, op, "symbolic dimension %d is not the outermost", i), false;
     if (!sym && !myna__mul_ok(n, shape[i], &n)) return myna__fail(c, MYNA_E_SHAPE, op, "too many elements"), false;
     out->dims[i] = shape[i];
@@ -224,7 +228,8 @@ static myna_array *leaf(myna_ctx *c, const char *op, const myna__spec *s, void *
 myna_array *myna_from(myna_ctx *c, myna_dtype t, const int64_t *shape, int n_dims, const void *data) {
   myna__spec s;
   if (!myna__check_shape(c, "from", t, shape, n_dims, false, &s)) return NULL;
-  if (myna_dtype_block(t) != 1) return myna__fail(c, MYNA_E_DTYPE, "from", "%s is packed: use myna_weight", myna_dtype_name(t));
+  if (myna_dtype_block(t) != 1)
+    return myna__fail(c, MYNA_E_DTYPE, "from", "%s is packed: use myna_weight", myna_dtype_name(t));
   size_t bytes = (size_t)(myna__shape_size(s.dims, n_dims) * myna_dtype_bytes(t));
   size_t held = bytes ? bytes : 1;
   void *copy = myna__alloc(held);
@@ -236,11 +241,13 @@ myna_array *myna_from(myna_ctx *c, myna_dtype t, const int64_t *shape, int n_dim
 myna_array *myna_view(myna_ctx *c, myna_dtype t, const int64_t *shape, int n_dims, const void *data) {
   myna__spec s;
   if (!myna__check_shape(c, "view", t, shape, n_dims, false, &s)) return NULL;
-  if (myna_dtype_block(t) != 1) return myna__fail(c, MYNA_E_DTYPE, "view", "%s is packed: use myna_weight", myna_dtype_name(t));
+  if (myna_dtype_block(t) != 1)
+    return myna__fail(c, MYNA_E_DTYPE, "view", "%s is packed: use myna_weight", myna_dtype_name(t));
   return leaf(c, "view", &s, (void *)(uintptr_t)data, 0);
 }
 
-static myna_array *placeholder(myna_ctx *c, const char *op, const char *name, myna_dtype t, const int64_t *shape, int n_dims, bool state) {
+static myna_array *placeholder(myna_ctx *c, const char *op, const char *name, myna_dtype t, const int64_t *shape,
+                               int n_dims, bool state) {
   myna__spec s;
   if (!myna__check_shape(c, op, t, shape, n_dims, true, &s)) return NULL;
   if (myna__dtype_is_packed(t)) return myna__fail(c, MYNA_E_DTYPE, op, "packed type %s", myna_dtype_name(t));
@@ -290,11 +297,14 @@ static int64_t plane_row_bytes(myna_dtype t, int plane, int64_t n_in, int group,
 myna_array *myna_weight(myna_ctx *c, myna_dtype t, const int64_t *shape, int n_dims, const myna_planes *p) {
   myna__spec s;
   if (!myna__check_shape(c, "weight", t, shape, n_dims, false, &s)) return NULL;
-  if (n_dims != 2 && n_dims != 3) return myna__fail(c, MYNA_E_SHAPE, "weight", "%d dimensions, 2 or 3 are needed", n_dims);
+  if (n_dims != 2 && n_dims != 3)
+    return myna__fail(c, MYNA_E_SHAPE, "weight", "%d dimensions, 2 or 3 are needed", n_dims);
   if (shape[n_dims - 1] % myna_dtype_block(t))
-    return myna__fail(c, MYNA_E_SHAPE, "weight", "rows of %lld are no multiple of the block of %s", (long long)shape[n_dims - 1], myna_dtype_name(t));
+    return myna__fail(c, MYNA_E_SHAPE, "weight", "rows of %lld are no multiple of the block of %s",
+                      (long long)shape[n_dims - 1], myna_dtype_name(t));
   if (!p || (!p->plane[0] && !p->expert_plane0)) return myna__fail(c, MYNA_E_ARG, "weight", "no data");
-  myna__weight w = {.type = t, .n_in = shape[n_dims - 1], .n_out = shape[n_dims - 2], .n_expert = n_dims == 3 ? shape[0] : 0};
+  myna__weight w = {
+      .type = t, .n_in = shape[n_dims - 1], .n_out = shape[n_dims - 2], .n_expert = n_dims == 3 ? shape[0] : 0};
   w.group = p->group;
   w.scale_type = p->scale_type;
   w.expert_plane0 = (const uint8_t *const *)p->expert_plane0;
@@ -310,7 +320,8 @@ myna_array *myna_weight_rows(myna_ctx *c, myna_array *a, int64_t start, int64_t 
   if (!a || c->err.code) return a ? NULL : myna__fail(c, MYNA_E_ARG, "weight_rows", "the weight is NULL");
   if (!a->weight) return myna_slice_axis(c, a, 0, start, stop);
   if (a->weight->n_expert > 0 || start < 0 || stop > a->weight->n_out || start > stop)
-    return myna__fail(c, MYNA_E_SHAPE, "weight_rows", "rows %lld to %lld of %lld", (long long)start, (long long)stop, (long long)a->weight->n_out);
+    return myna__fail(c, MYNA_E_SHAPE, "weight_rows", "rows %lld to %lld of %lld", (long long)start, (long long)stop,
+                      (long long)a->weight->n_out);
   myna__weight w = *a->weight;
   w.n_out = stop - start;
   for (int i = 0; i < 4; i++)
@@ -345,9 +356,11 @@ static int check_output(const myna__op *op, const myna__spec *s, myna_err *err) 
   int64_t n = 1;
   for (int d = 0; d < s->n_dims; d++) {
     if (s->dims[d] < 0 && d > 0 && !(op->flags & MYNA__OP_VIEW))
-      return myna__err(err, MYNA_E_SHAPE, "the result %s has a symbolic dimension that is not the outermost", myna__spec_text(s, t, sizeof t));
+      return myna__err(err, MYNA_E_SHAPE, "the result %s has a symbolic dimension that is not the outermost",
+                       myna__spec_text(s, t, sizeof t));
     if (s->dims[d] >= 0 && !myna__mul_ok(n, s->dims[d], &n)) n = INT64_MAX;
-    if (n > INT64_MAX / 64) return myna__err(err, MYNA_E_LIMIT, "the result %s has too many elements", myna__spec_text(s, t, sizeof t));
+    if (n > INT64_MAX / 64)
+      return myna__err(err, MYNA_E_LIMIT, "the result %s has too many elements", myna__spec_text(s, t, sizeof t));
   }
   return 0;
 }
@@ -359,18 +372,24 @@ static int check_inputs(myna_ctx *c, const myna__op *op, myna_array *const *in, 
       if (optional >> i & 1) continue;
       return myna__fail(c, MYNA_E_ARG, op->name, "operand %d is NULL", i), MYNA_E_ARG;
     }
-    if (in[i]->ctx != c) return myna__fail(c, MYNA_E_ARG, op->name, "operand %d belongs to another context", i), MYNA_E_ARG;
+    if (in[i]->ctx != c)
+      return myna__fail(c, MYNA_E_ARG, op->name, "operand %d belongs to another context", i), MYNA_E_ARG;
     if (!(op->flags & MYNA__OP_WEIGHTS) && (myna__dtype_is_packed(in[i]->spec.type) || (in[i]->weight && !in[i]->data)))
-      return myna__fail(c, MYNA_E_DTYPE, op->name, "operand %d is a weight of type %s: myna_dequantize makes an array of it", i, myna_dtype_name(in[i]->spec.type)), MYNA_E_DTYPE;
+      return myna__fail(c, MYNA_E_DTYPE, op->name,
+                        "operand %d is a weight of type %s: myna_dequantize makes an array of it", i,
+                        myna_dtype_name(in[i]->spec.type)),
+             MYNA_E_DTYPE;
     if (in[i]->is_state && in[i]->consumed)
-      return myna__fail(c, MYNA_E_STATE, op->name, "operand %d is an old version of state %s", i, in[i]->name), MYNA_E_STATE;
+      return myna__fail(c, MYNA_E_STATE, op->name, "operand %d is an old version of state %s", i, in[i]->name),
+             MYNA_E_STATE;
   }
   if (op->flags & MYNA__OP_EFFECT && !in[0]->is_state)
     return myna__fail(c, MYNA_E_STATE, op->name, "operand 0 is not a state"), MYNA_E_STATE;
   return 0;
 }
 
-static myna__node *node_new(myna_ctx *c, const myna__op *op, myna_array *const *in, int n_in, const void *params, size_t bytes, int n_out) {
+static myna__node *node_new(myna_ctx *c, const myna__op *op, myna_array *const *in, int n_in, const void *params,
+                            size_t bytes, int n_out) {
   myna__node *n = myna__calloc(sizeof *n);
   if (!n) return NULL;
   *n = (myna__node){.op = op, .params_bytes = bytes, .n_in = n_in, .n_out = n_out, .id = c->next_id++};
@@ -385,8 +404,8 @@ static myna__node *node_new(myna_ctx *c, const myna__op *op, myna_array *const *
   return n;
 }
 
-int myna__apply(myna_ctx *c, const myna__op *op, myna_array *const *in, int n_in, uint32_t optional, const void *params, size_t bytes,
-                myna_array **out, int n_out) {
+int myna__apply(myna_ctx *c, const myna__op *op, myna_array *const *in, int n_in, uint32_t optional, const void *params,
+                size_t bytes, myna_array **out, int n_out) {
   for (int i = 0; i < n_out; i++) out[i] = NULL;
   if (c->err.code) return c->err.code;
   TRY(check_inputs(c, op, in, n_in, optional));
@@ -421,7 +440,8 @@ int myna__apply(myna_ctx *c, const myna__op *op, myna_array *const *in, int n_in
   return 0;
 }
 
-myna_array *myna__apply1(myna_ctx *c, const myna__op *op, myna_array *const *in, int n_in, const void *params, size_t bytes) {
+myna_array *myna__apply1(myna_ctx *c, const myna__op *op, myna_array *const *in, int n_in, const void *params,
+                         size_t bytes) {
   myna_array *out;
   myna__apply(c, op, in, n_in, 0, params, bytes, &out, 1);
   return out;

@@ -65,8 +65,10 @@ static int mark_needs(tape *t) {
     myna__node *n = t->nodes[k];
     bool need = false;
     for (int i = 0; i < n->n_in; i++) need |= n->in[i] && get(&t->needs, &n->in[i]->id) == 1;
-    if (need && n->op->flags & MYNA__OP_EFFECT) { /* here, because the bytes of a state are no floats that need a gradient */
-      myna__fail(t->c, MYNA_E_UNSUPPORTED, "grad", "%s changes state %s: it has no gradient", n->op->name, n->in[0]->name);
+    if (need &&
+        n->op->flags & MYNA__OP_EFFECT) { /* here, because the bytes of a state are no floats that need a gradient */
+      myna__fail(t->c, MYNA_E_UNSUPPORTED, "grad", "%s changes state %s: it has no gradient", n->op->name,
+                 n->in[0]->name);
       return MYNA_E_UNSUPPORTED;
     }
     for (int i = 0; i < n->n_out && need; i++)
@@ -79,7 +81,8 @@ static int add_cot(tape *t, myna_array *a, myna_array *g) {
   if (!g) return t->c->err.code;
   if (!myna__spec_same_dims(&a->spec, &g->spec)) {
     char x[128], y[128];
-    myna__fail(t->c, MYNA_E_INTERNAL, "grad", "gradient %s of %s", myna__spec_text(&g->spec, x, sizeof x), myna__spec_text(&a->spec, y, sizeof y));
+    myna__fail(t->c, MYNA_E_INTERNAL, "grad", "gradient %s of %s", myna__spec_text(&g->spec, x, sizeof x),
+               myna__spec_text(&a->spec, y, sizeof y));
     return MYNA_E_INTERNAL;
   }
   int64_t i = get(&t->cots, &a->id);
@@ -92,12 +95,13 @@ static int add_cot(tape *t, myna_array *a, myna_array *g) {
 }
 
 /* stop [n_stop]: arrays (or NULL) behind which no wanted array lies; may repeat those of wrt. */
-static int backward(myna_ctx *c, myna_array *const *outs, myna_array *const *cots, int n_outs, myna_array *const *stop, int n_stop,
-                    myna_array *const *wrt, int n_wrt, myna_array **grads);
+static int backward(myna_ctx *c, myna_array *const *outs, myna_array *const *cots, int n_outs, myna_array *const *stop,
+                    int n_stop, myna_array *const *wrt, int n_wrt, myna_array **grads);
 
 /* Gradient of a fused op: that of its composition. */
-int myna__grad_composed(myna_ctx *c, const myna__node *n, myna_array *const *cot, const bool *want, myna_array **grads) {
-  myna_array *outs[MYNA__MAX_OUT] = {0}, *wrt[MYNA__MAX_IN], *got[MYNA__MAX_IN] = {0};
+int myna__grad_composed(myna_ctx *c, const myna__node *n, myna_array *const *cot, const bool *want,
+                        myna_array **grads) {
+  myna_array *outs[MYNA__MAX_OUT] = {0}, *wrt[MYNA__MAX_IN] = {0}, *got[MYNA__MAX_IN] = {0};
   int index[MYNA__MAX_IN], m = 0;
   TRY(n->op->compose(c, n, outs));
   for (int i = 0; i < n->n_in; i++) {
@@ -125,8 +129,10 @@ static int node_backward(tape *t, const myna__node *n) {
     any_want |= want[i];
   }
   if (!any || !any_want || n->op->flags & MYNA__OP_NOGRAD) return 0;
-  if (n->op->vjp) TRY(n->op->vjp(t->c, n, cot, want, grads));
-  else if (n->op->compose) TRY(myna__grad_composed(t->c, n, cot, want, grads));
+  if (n->op->vjp)
+    TRY(n->op->vjp(t->c, n, cot, want, grads));
+  else if (n->op->compose)
+    TRY(myna__grad_composed(t->c, n, cot, want, grads));
   else {
     myna__fail(t->c, MYNA_E_UNSUPPORTED, "grad", "%s has no gradient", n->op->name);
     return MYNA_E_UNSUPPORTED;
@@ -144,8 +150,8 @@ static void tape_free(tape *t) {
   myna__map_free(&t->cots);
 }
 
-static int run_tape(tape *t, myna_array *const *outs, myna_array *const *cots, int n_outs, myna_array *const *stop, int n_stop,
-                    myna_array *const *wrt, int n_wrt) {
+static int run_tape(tape *t, myna_array *const *outs, myna_array *const *cots, int n_outs, myna_array *const *stop,
+                    int n_stop, myna_array *const *wrt, int n_wrt) {
   for (int i = 0; i < n_stop; i++)
     if (stop[i]) TRY(put(t, &t->needs, &stop[i]->id, 0));
   for (int i = 0; i < n_wrt; i++) TRY(put(t, &t->needs, &wrt[i]->id, 1));
@@ -158,8 +164,8 @@ static int run_tape(tape *t, myna_array *const *outs, myna_array *const *cots, i
   return 0;
 }
 
-static int backward(myna_ctx *c, myna_array *const *outs, myna_array *const *cots, int n_outs, myna_array *const *stop, int n_stop,
-                    myna_array *const *wrt, int n_wrt, myna_array **grads) {
+static int backward(myna_ctx *c, myna_array *const *outs, myna_array *const *cots, int n_outs, myna_array *const *stop,
+                    int n_stop, myna_array *const *wrt, int n_wrt, myna_array **grads) {
   tape t = {.c = c};
   int rc = run_tape(&t, outs, cots, n_outs, stop, n_stop, wrt, n_wrt);
   for (int i = 0; i < n_wrt && rc == 0; i++) {
@@ -173,11 +179,13 @@ static int backward(myna_ctx *c, myna_array *const *outs, myna_array *const *cot
 int myna_grad(myna_ctx *c, myna_array *value, myna_array *const *wrt, int n, myna_array **grads) {
   for (int i = 0; i < n; i++) grads[i] = NULL;
   if (c->err.code) return c->err.code;
-  if (!value || myna_size(value) != 1) return myna__fail(c, MYNA_E_SHAPE, "grad", "the value is not a scalar"), MYNA_E_SHAPE;
+  if (!value || myna_size(value) != 1)
+    return myna__fail(c, MYNA_E_SHAPE, "grad", "the value is not a scalar"), MYNA_E_SHAPE;
   for (int i = 0; i < n; i++) {
     if (!wrt[i]) return myna__fail(c, MYNA_E_ARG, "grad", "argument %d is NULL", i), MYNA_E_ARG;
     if (myna__dtype_is_packed(wrt[i]->spec.type) || !myna__dtype_is_float(wrt[i]->spec.type)) {
-      myna__fail(c, MYNA_E_DTYPE, "grad", "argument %d (%s) has type %s: no gradient", i, wrt[i]->name, myna_dtype_name(wrt[i]->spec.type));
+      myna__fail(c, MYNA_E_DTYPE, "grad", "argument %d (%s) has type %s: no gradient", i, wrt[i]->name,
+                 myna_dtype_name(wrt[i]->spec.type));
       return MYNA_E_DTYPE;
     }
   }
@@ -194,7 +202,8 @@ int myna_grad(myna_ctx *c, myna_array *value, myna_array *const *wrt, int n, myn
   return c->err.code;
 }
 
-myna_array *myna_value_and_grad(myna_ctx *c, myna_fn fn, void *user, myna_array *const *args, int n, myna_array **grads) {
+myna_array *myna_value_and_grad(myna_ctx *c, myna_fn fn, void *user, myna_array *const *args, int n,
+                                myna_array **grads) {
   c->tracing++;
   myna_array *value = fn(c, user, args, n);
   int rc = value ? myna_grad(c, value, args, n, grads) : -1;

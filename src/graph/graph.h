@@ -33,7 +33,7 @@ struct myna_array {
   size_t owned_bytes;
   myna__weight *weight; /* storage arrays */
   const void **expert_planes;
-  char name[32];
+  char name[64];
   bool is_input, is_state;
   bool consumed; /* a state that an effect has taken: this version is old */
 };
@@ -45,9 +45,9 @@ struct myna__node {
   void *params; /* op's own struct, copied */
   size_t params_bytes;
   int n_in, n_out;
-  myna_array **in;                 /* [n_in], references held; entries may be NULL (optional inputs) */
-  myna_array *out[MYNA__MAX_OUT];  /* borrowed: the outputs that live */
-  int live;                        /* outputs alive */
+  myna_array **in;                /* [n_in], references held; entries may be NULL (optional inputs) */
+  myna_array *out[MYNA__MAX_OUT]; /* borrowed: the outputs that live */
+  int live;                       /* outputs alive */
   int64_t id;
 };
 
@@ -63,17 +63,17 @@ typedef struct myna__run {
 } myna__run;
 
 enum {
-  MYNA__OP_VIEW = 1,       /* has view(): output shares the memory of in[0] */
-  MYNA__OP_EFFECT = 2,     /* in[0] is a state that is written in place; out[0] its next version */
-  MYNA__OP_NOGRAD = 4,     /* gradient is zero by nature (comparisons, indices) */
-  MYNA__OP_INPLACE = 8,    /* out[0] may share memory with an in[i] of the same shape and type that dies here */
+  MYNA__OP_VIEW = 1,    /* has view(): output shares the memory of in[0] */
+  MYNA__OP_EFFECT = 2,  /* in[0] is a state that is written in place; out[0] its next version */
+  MYNA__OP_NOGRAD = 4,  /* gradient is zero by nature (comparisons, indices) */
+  MYNA__OP_INPLACE = 8, /* out[0] may share memory with an in[i] of the same shape and type that dies here */
   MYNA__OP_ELEMENTWISE = 16,
-  MYNA__OP_STRIDED = 32,   /* run() accepts any strides of inputs; without it inputs are made contiguous rows first:
+  MYNA__OP_STRIDED = 32,  /* run() accepts any strides of inputs; without it inputs are made contiguous rows first:
                               the last axis contiguous and the outer axes one row stride (myna__tensor_rows);
                               integers wholly contiguous */
-  MYNA__OP_OUTER = 64,     /* run() wants everything inside the outermost axis contiguous, that axis with any stride */
-  MYNA__OP_DENSE = 128,    /* run() wants its inputs wholly contiguous */
-  MYNA__OP_WEIGHTS = 256,  /* takes weights as they lie: packed types, planes */
+  MYNA__OP_OUTER = 64,    /* run() wants everything inside the outermost axis contiguous, that axis with any stride */
+  MYNA__OP_DENSE = 128,   /* run() wants its inputs wholly contiguous */
+  MYNA__OP_WEIGHTS = 256, /* takes weights as they lie: packed types, planes */
 };
 
 struct myna__op {
@@ -98,13 +98,15 @@ struct myna__op {
 
 /* Applies op to in[n_in] (entries may be NULL only when `optional` says so with bit i), copies params; fills out[n_out] (NULL on failure).
  * Any failure becomes the context's sticky error, prefixed with the op's name. Returns the code. */
-int myna__apply(myna_ctx *c, const myna__op *op, myna_array *const *in, int n_in, uint32_t optional, const void *params, size_t params_bytes,
-                myna_array **out, int n_out);
+int myna__apply(myna_ctx *c, const myna__op *op, myna_array *const *in, int n_in, uint32_t optional, const void *params,
+                size_t params_bytes, myna_array **out, int n_out);
 /* The usual case of one output. */
-myna_array *myna__apply1(myna_ctx *c, const myna__op *op, myna_array *const *in, int n_in, const void *params, size_t params_bytes);
+myna_array *myna__apply1(myna_ctx *c, const myna__op *op, myna_array *const *in, int n_in, const void *params,
+                         size_t params_bytes);
 
 /* A valid type and shape as `out`; false with a sticky error. Symbols only where `symbols`. */
-bool myna__check_shape(myna_ctx *c, const char *op, myna_dtype t, const int64_t *shape, int n_dims, bool symbols, myna__spec *out);
+bool myna__check_shape(myna_ctx *c, const char *op, myna_dtype t, const int64_t *shape, int n_dims, bool symbols,
+                       myna__spec *out);
 
 /* Sticky error of building: returns NULL so that `return myna__fail(...)` is one line. */
 myna_array *myna__fail(myna_ctx *c, int code, const char *op, const char *fmt, ...) MYNA__PRINTF(4, 5);
@@ -138,14 +140,14 @@ int myna__ctx_new_pool(myna_ctx **out, myna__pool *pool, uint64_t seed, myna_err
 myna_array *myna__array_weight(myna_ctx *c, const myna__weight *w);
 void myna__array_ref(myna_array *a);
 void myna__array_unref(myna_array *a);
-void myna__array_detach(myna_array *a); /* evaluated: forget the producer */
+void myna__array_detach(myna_array *a);               /* evaluated: forget the producer */
 myna__tensor myna__array_tensor(const myna_array *a); /* leaf or evaluated */
 
 /* shape helpers (shape.c) */
 bool myna__spec_same_dims(const myna__spec *a, const myna__spec *b);
 /* NumPy broadcasting, symbolic dims equal only to themselves or 1. Message names both shapes. */
 int myna__spec_broadcast(const myna__spec *a, const myna__spec *b, myna__spec *out, myna_err *err);
-int myna__axis(int axis, int n_dims, myna_err *err); /* normalised axis or negative code */
+int myna__axis(int axis, int n_dims, myna_err *err);             /* normalised axis or negative code */
 char *myna__spec_text(const myna__spec *s, char *buf, size_t n); /* "F32[SYM0,64]" */
 bool myna__dtype_is_float(myna_dtype t);
 bool myna__dtype_is_int(myna_dtype t);

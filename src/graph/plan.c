@@ -139,7 +139,8 @@ static int check_stored(const myna__spec *s, const char *op, myna_err *err) {
   for (int i = 1; i < s->n_dims; i++)
     if (s->dims[i] < 0) {
       char t[128];
-      return myna__err(err, MYNA_E_SHAPE, "%s: %s would be stored with a symbolic dimension that is not the outermost", op, myna__spec_text(s, t, sizeof t));
+      return myna__err(err, MYNA_E_SHAPE, "%s: %s would be stored with a symbolic dimension that is not the outermost",
+                       op, myna__spec_text(s, t, sizeof t));
     }
   return 0;
 }
@@ -152,7 +153,8 @@ static int new_buffer(myna_plan *p, const myna__spec *spec, const char *op, myna
   myna__plan_max_dims(p, spec, dims);
   myna__shape_strides(dims, spec->n_dims, myna_dtype_bytes(spec->type), p->values[v].stride);
   int64_t n = myna__shape_size(dims, spec->n_dims);
-  if (n < 0 || !myna__mul_ok(n, myna_dtype_bytes(spec->type), &p->values[v].bytes) || p->values[v].bytes > INT64_MAX / 4)
+  if (n < 0 || !myna__mul_ok(n, myna_dtype_bytes(spec->type), &p->values[v].bytes) ||
+      p->values[v].bytes > INT64_MAX / 4)
     return myna__err(err, MYNA_E_LIMIT, "%s: result too large", op);
   return v;
 }
@@ -238,15 +240,16 @@ static int lower_operand(lowering *l, const myna__node *n, int i) {
 
 static int lower_step(lowering *l, const myna__node *n) {
   myna_plan *p = l->plan;
-  int in[MYNA__MAX_IN];
+  int in[MYNA__MAX_IN] = {0};
   for (int i = 0; i < n->n_in; i++) {
     in[i] = -1;
     if (n->in[i]) TRY(in[i] = lower_operand(l, n, i));
   }
-  int out[MYNA__MAX_OUT];
+  int out[MYNA__MAX_OUT] = {0};
   for (int i = 0; i < n->n_out; i++) {
     myna__spec spec = {.type = MYNA_F32}; /* an output that nobody holds */
-    if (n->out[i]) spec = n->out[i]->spec;
+    if (n->out[i])
+      spec = n->out[i]->spec;
     else {
       myna__spec all[MYNA__MAX_OUT] = {0};
       TRY(n->op->shape(n, all, l->err));
@@ -266,7 +269,8 @@ static int lower_step(lowering *l, const myna__node *n) {
     if (n->out[i]) TRY(map_array(l, n->out[i], out[i]));
   }
   void *params = NULL; /* a copy: evaluating an array frees its node */
-  if (n->params_bytes && !(params = myna__arena_alloc(&p->arena, n->params_bytes))) return myna__err(l->err, MYNA_E_NOMEM, "plan: no memory");
+  if (n->params_bytes && !(params = myna__arena_alloc(&p->arena, n->params_bytes)))
+    return myna__err(l->err, MYNA_E_NOMEM, "plan: no memory");
   if (params) memcpy(params, n->params, n->params_bytes);
   myna__step *st = new_step(p);
   if (!st) return myna__err(l->err, MYNA_E_NOMEM, "plan: no memory");
@@ -284,20 +288,24 @@ static int lower_output(lowering *l, const myna_array *a, int i) {
   myna_plan *p = l->plan;
   int v = value_of(l, a);
   const myna__value *x = &p->values[v];
-  if (x->version != p->values[x->root].changed) return myna__err(l->err, MYNA_E_STATE, "plan output %d is an old version of state %s", i, p->held[p->values[x->root].input]->name);
+  if (x->version != p->values[x->root].changed)
+    return myna__err(l->err, MYNA_E_STATE, "plan output %d is an old version of state %s", i,
+                     p->held[p->values[x->root].input]->name);
   myna__tensor t = value_tensor(p, v, (uint8_t *)(uintptr_t)BASE);
   if (!l->once && !t.weight && !myna__tensor_contiguous(&t)) TRY(v = add_copy(p, v, l->err));
   p->outputs[p->n_outputs++] = v;
   return 0;
 }
 
-static int lower_graph(lowering *l, myna_array *const *inputs, int n_inputs, myna_array *const *outputs, int n_outputs) {
+static int lower_graph(lowering *l, myna_array *const *inputs, int n_inputs, myna_array *const *outputs,
+                       int n_outputs) {
   myna_plan *p = l->plan;
   p->inputs = myna__arena_alloc(&p->arena, sizeof(int) * (size_t)(n_inputs + 1));
   p->outputs = myna__arena_alloc(&p->arena, sizeof(int) * (size_t)(n_outputs + 1));
   if (!p->inputs || !p->outputs) return myna__err(l->err, MYNA_E_NOMEM, "plan: no memory");
   for (int i = 0; i < n_inputs; i++) {
-    if (!inputs[i] || !inputs[i]->is_input) return myna__err(l->err, MYNA_E_ARG, "plan input %d is not a placeholder", i);
+    if (!inputs[i] || !inputs[i]->is_input)
+      return myna__err(l->err, MYNA_E_ARG, "plan input %d is not a placeholder", i);
     int v = new_value(p, &inputs[i]->spec, MYNA__VAL_INPUT);
     if (v < 0 || hold(p, inputs[i]) < 0) return myna__err(l->err, MYNA_E_NOMEM, "plan: no memory");
     p->values[v].input = i;
@@ -441,10 +449,13 @@ static int add_gap(gap *gaps, int n, int64_t at, int64_t size) {
   int lo = 0, hi = n;
   while (lo < hi) {
     int mid = (lo + hi) / 2;
-    if (gaps[mid].at < at) lo = mid + 1;
-    else hi = mid;
+    if (gaps[mid].at < at)
+      lo = mid + 1;
+    else
+      hi = mid;
   }
-  bool joins_left = lo > 0 && gaps[lo - 1].at + gaps[lo - 1].size == at, joins_right = lo < n && at + size == gaps[lo].at;
+  bool joins_left = lo > 0 && gaps[lo - 1].at + gaps[lo - 1].size == at,
+       joins_right = lo < n && at + size == gaps[lo].at;
   if (joins_left) gaps[lo - 1].size += size;
   if (joins_right && !joins_left) gaps[lo] = (gap){at, size + gaps[lo].size};
   if (joins_left && joins_right) {
@@ -497,7 +508,8 @@ static int place(myna_plan *p, myna_err *err) {
     return 0;
   }
   gap *gaps = myna__arena_alloc(&p->arena, sizeof *gaps * max);
-  int *dying = myna__arena_alloc(&p->arena, sizeof *dying * ((size_t)p->n_steps + 1)), *next = myna__arena_alloc(&p->arena, sizeof *next * max);
+  int *dying = myna__arena_alloc(&p->arena, sizeof *dying * ((size_t)p->n_steps + 1)),
+      *next = myna__arena_alloc(&p->arena, sizeof *next * max);
   if (!gaps || !dying || !next) return myna__err(err, MYNA_E_NOMEM, "plan: no memory");
   place_by_time(p, list, gaps, dying, next, n);
   return 0;
@@ -536,10 +548,17 @@ static int bind(myna_plan *p, myna_err *err) {
     myna__step *st = &p->steps[s];
     st->tensors = myna__arena_alloc(&p->arena, sizeof(myna__tensor) * (size_t)(st->n_in + st->n_out + 1));
     if (!st->tensors) return myna__err(err, MYNA_E_NOMEM, "plan: no memory");
-    st->run = (myna__run){.params = st->params, .n_in = st->n_in, .n_out = st->n_out, .in = st->tensors, .out = st->tensors + st->n_in,
-                          .pool = p->ctx->pool, .exact = p->opt.exact};
-    for (int i = 0; i < st->n_in; i++) st->tensors[i] = st->in[i] >= 0 ? value_tensor(p, st->in[i], (uint8_t *)(uintptr_t)BASE) : (myna__tensor){0};
-    for (int i = 0; i < st->n_out; i++) st->tensors[st->n_in + i] = value_tensor(p, st->out[i], (uint8_t *)(uintptr_t)BASE);
+    st->run = (myna__run){.params = st->params,
+                          .n_in = st->n_in,
+                          .n_out = st->n_out,
+                          .in = st->tensors,
+                          .out = st->tensors + st->n_in,
+                          .pool = p->ctx->pool,
+                          .exact = p->opt.exact};
+    for (int i = 0; i < st->n_in; i++)
+      st->tensors[i] = st->in[i] >= 0 ? value_tensor(p, st->in[i], (uint8_t *)(uintptr_t)BASE) : (myna__tensor){0};
+    for (int i = 0; i < st->n_out; i++)
+      st->tensors[st->n_in + i] = value_tensor(p, st->out[i], (uint8_t *)(uintptr_t)BASE);
     if (st->op->scratch) scratch = MYNA__MAX(scratch, st->op->scratch(&st->run, threads));
   }
   p->scratch_offset = p->memory_bytes;
@@ -558,7 +577,8 @@ static int bind(myna_plan *p, myna_err *err) {
 
 /* ---- making and running ---- */
 
-static int build(myna_plan *p, myna_array *const *inputs, int n_inputs, myna_array *const *outputs, int n_outputs, bool once, myna_err *err) {
+static int build(myna_plan *p, myna_array *const *inputs, int n_inputs, myna_array *const *outputs, int n_outputs,
+                 bool once, myna_err *err) {
   lowering l = {.plan = p, .once = once, .err = err};
   int rc = lower_graph(&l, inputs, n_inputs, outputs, n_outputs);
   myna__map_free(&l.values);
@@ -575,8 +595,8 @@ static int build(myna_plan *p, myna_array *const *inputs, int n_inputs, myna_arr
   return bind(p, err);
 }
 
-static int plan_new(myna_plan **out, myna_ctx *c, myna_array *const *inputs, int n_inputs, myna_array *const *outputs, int n_outputs,
-                    const myna_plan_options *o, bool once, myna_err *err) {
+static int plan_new(myna_plan **out, myna_ctx *c, myna_array *const *inputs, int n_inputs, myna_array *const *outputs,
+                    int n_outputs, const myna_plan_options *o, bool once, myna_err *err) {
   *out = NULL;
   if (c->err.code) return myna_ctx_error(c, err);
   for (int i = 0; i < n_outputs; i++)
@@ -596,8 +616,8 @@ static int plan_new(myna_plan **out, myna_ctx *c, myna_array *const *inputs, int
   return 0;
 }
 
-int myna_plan_new(myna_plan **out, myna_ctx *c, myna_array *const *inputs, int n_inputs, myna_array *const *outputs, int n_outputs,
-                  const myna_plan_options *o, myna_err *err) {
+int myna_plan_new(myna_plan **out, myna_ctx *c, myna_array *const *inputs, int n_inputs, myna_array *const *outputs,
+                  int n_outputs, const myna_plan_options *o, myna_err *err) {
   return plan_new(out, c, inputs, n_inputs, outputs, n_outputs, o, false, err);
 }
 
@@ -610,15 +630,24 @@ void myna_plan_free(myna_plan *p) {
 }
 
 int myna_plan_run(myna_plan *p, void *const *data, const int64_t *sym, myna_err *err) {
-  if (p->n_syms > 0 && !sym) return myna__err(err, MYNA_E_ARG, "the plan has %lld symbols, no values are given", (long long)p->n_syms);
-  if (p->n_inputs > 0 && !data) return myna__err(err, MYNA_E_ARG, "the plan has %d inputs, none are given", p->n_inputs);
+  static const int64_t no_sym[8];
+  static void *const no_data[1];
+  if (p->n_syms > 0 && !sym)
+    return myna__err(err, MYNA_E_ARG, "the plan has %lld symbols, no values are given", (long long)p->n_syms);
+  if (p->n_inputs > 0 && !data)
+    return myna__err(err, MYNA_E_ARG, "the plan has %d inputs, none are given", p->n_inputs);
+  if (!sym) sym = no_sym;
+  if (!data) data = no_data;
   for (int i = 0; i < p->n_syms; i++)
     if (sym[i] < 0 || sym[i] > p->opt.sym_max[i])
-      return myna__err(err, MYNA_E_SHAPE, "symbol %d is %lld, the plan's maximum is %lld", i, (long long)sym[i], (long long)p->opt.sym_max[i]);
+      return myna__err(err, MYNA_E_SHAPE, "symbol %d is %lld, the plan's maximum is %lld", i, (long long)sym[i],
+                       (long long)p->opt.sym_max[i]);
   for (int i = 0; i < p->n_patches; i++) {
     const myna__patch *q = &p->patches[i];
-    if (q->kind == MYNA__PATCH_DIM) *(int64_t *)q->where = sym[q->index];
-    else *(uint8_t **)q->where = (uint8_t *)data[q->index] + q->rel;
+    if (q->kind == MYNA__PATCH_DIM)
+      *(int64_t *)q->where = sym[q->index];
+    else
+      *(uint8_t **)q->where = (uint8_t *)((uintptr_t)data[q->index] + (uintptr_t)q->rel); /* NULL for what is empty */
   }
   int64_t before = myna__pool_regions(p->ctx->pool);
   for (int s = 0; s < p->n_steps; s++) {
@@ -640,9 +669,12 @@ int64_t myna_plan_regions(const myna_plan *p) { return p->regions; }
 static void print_value(const myna_plan *p, int v, myna__buf *b) {
   const myna__value *x = &p->values[v], *r = &p->values[x->root];
   char t[128];
-  if (r->kind == MYNA__VAL_INPUT) myna__buf_printf(b, "%s", p->held[r->input]->name);
-  else if (r->kind == MYNA__VAL_LEAF) myna__buf_printf(b, "%s", r->leaf->name[0] ? r->leaf->name : myna__spec_text(&r->spec, t, sizeof t));
-  else myna__buf_printf(b, "%%%d", r->producer);
+  if (r->kind == MYNA__VAL_INPUT)
+    myna__buf_printf(b, "%s", p->held[r->input]->name);
+  else if (r->kind == MYNA__VAL_LEAF)
+    myna__buf_printf(b, "%s", r->leaf->name[0] ? r->leaf->name : myna__spec_text(&r->spec, t, sizeof t));
+  else
+    myna__buf_printf(b, "%%%d", r->producer);
 }
 
 int64_t myna_plan_print(const myna_plan *p, char *buf, int64_t n) {
@@ -663,7 +695,8 @@ int64_t myna_plan_print(const myna_plan *p, char *buf, int64_t n) {
       print_value(p, st->in[i], &b);
     }
     myna__buf_str(&b, " ->");
-    for (int i = 0; i < st->n_out; i++) myna__buf_printf(&b, " %s", myna__spec_text(&p->values[st->out[i]].spec, t, sizeof t));
+    for (int i = 0; i < st->n_out; i++)
+      myna__buf_printf(&b, " %s", myna__spec_text(&p->values[st->out[i]].spec, t, sizeof t));
     myna__buf_str(&b, "\n");
   }
   int64_t len = (int64_t)b.len;
@@ -693,14 +726,16 @@ int myna_eval(myna_ctx *c, myna_array *const *arrays, int n, myna_err *err) {
   if (!todo) return myna__err(err, MYNA_E_NOMEM, "eval: no memory");
   int m = 0, rc = 0;
   for (int i = 0; i < n && rc == 0; i++) {
-    if (!arrays[i]) rc = myna__err(err, MYNA_E_ARG, "eval: array %d is NULL", i);
-    else if (arrays[i]->node && !arrays[i]->data) todo[m++] = arrays[i];
+    if (!arrays[i])
+      rc = myna__err(err, MYNA_E_ARG, "eval: array %d is NULL", i);
+    else if (arrays[i]->node && !arrays[i]->data)
+      todo[m++] = arrays[i];
   }
   myna_plan *p = NULL;
   if (rc == 0 && m > 0) {
     rc = plan_new(&p, c, NULL, 0, todo, m, &(myna_plan_options){.exact = true, .no_fuse = true}, true, err);
-    if (rc == 0) rc = myna_plan_run(p, NULL, NULL, err);
-    for (int i = 0; i < m && rc == 0; i++)
+    if (p) rc = myna_plan_run(p, NULL, NULL, err);
+    for (int i = 0; i < m && rc == 0 && p; i++)
       if (!todo[i]->data) rc = take_result(todo[i], &p->out_tensors[i], err);
     myna_plan_free(p);
     for (int i = 0; i < m && rc == 0 && c->tracing == 0; i++) myna__array_detach(todo[i]);

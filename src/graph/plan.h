@@ -14,15 +14,15 @@ typedef enum myna__value_kind {
 typedef struct myna__value {
   myna__value_kind kind;
   myna__spec spec;
-  int root;                        /* value whose memory this is (itself unless ALIAS) */
-  int64_t rel;                     /* bytes from the root's start */
-  int64_t stride[MYNA__MAX_DIMS];  /* bytes */
-  int input;                       /* INPUT: binding index */
-  const myna_array *leaf;          /* LEAF */
-  int producer, first, last;       /* steps; -1 none */
-  int uses;                        /* steps that read it, plus plan outputs */
-  int64_t version, changed;        /* states: node that made this version; root: the last node that wrote */
-  int64_t offset, bytes;           /* BUFFER: placement */
+  int root;                       /* value whose memory this is (itself unless ALIAS) */
+  int64_t rel;                    /* bytes from the root's start */
+  int64_t stride[MYNA__MAX_DIMS]; /* bytes */
+  int input;                      /* INPUT: binding index */
+  const myna_array *leaf;         /* LEAF */
+  int producer, first, last;      /* steps; -1 none */
+  int uses;                       /* steps that read it, plus plan outputs */
+  int64_t version, changed;       /* states: node that made this version; root: the last node that wrote */
+  int64_t offset, bytes;          /* BUFFER: placement */
 } myna__value;
 
 typedef struct myna__step {

@@ -43,8 +43,10 @@ char *myna__spec_text(const myna__spec *s, char *buf, size_t n) {
   size_t at = (size_t)snprintf(buf, n, "%s[", myna_dtype_name(s->type));
   for (int i = 0; i < s->n_dims && at < n; i++) {
     const char *sep = i ? "," : "";
-    if (s->dims[i] < 0) at += (size_t)snprintf(buf + at, n - at, "%sSYM%d", sep, (int)(-1 - s->dims[i]));
-    else at += (size_t)snprintf(buf + at, n - at, "%s%lld", sep, (long long)s->dims[i]);
+    if (s->dims[i] < 0)
+      at += (size_t)snprintf(buf + at, n - at, "%sSYM%d", sep, (int)(-1 - s->dims[i]));
+    else
+      at += (size_t)snprintf(buf + at, n - at, "%s%lld", sep, (long long)s->dims[i]);
   }
   if (at < n) snprintf(buf + at, n - at, "]");
   return buf;
@@ -58,7 +60,8 @@ int myna__spec_broadcast(const myna__spec *a, const myna__spec *b, myna__spec *o
     int64_t da = ia >= 0 ? a->dims[ia] : 1, db = ib >= 0 ? b->dims[ib] : 1;
     if (da != db && da != 1 && db != 1) {
       char ta[128], tb[128];
-      return myna__err(err, MYNA_E_SHAPE, "%s and %s do not broadcast", myna__spec_text(a, ta, sizeof ta), myna__spec_text(b, tb, sizeof tb));
+      return myna__err(err, MYNA_E_SHAPE, "%s and %s do not broadcast", myna__spec_text(a, ta, sizeof ta),
+                       myna__spec_text(b, tb, sizeof tb));
     }
     out->dims[i] = da == 1 ? db : da;
   }

@@ -299,8 +299,8 @@ static void copy_run(uint8_t *y, int64_t y_step, const uint8_t *x, int64_t x_ste
 /* n elements along the innermost axis. */
 static void one_run(const loop *l, uint8_t *const *ptr, int64_t n) {
   const myna__each *e = l->e;
-  if (!e->fn) {
-    copy_run(ptr[0], l->stride[0][0], ptr[1], l->stride[1][0], myna_dtype_bytes(e->out->type), n);
+  if (!e->fn) { /* a copy */
+    if (ptr[1]) copy_run(ptr[0], l->stride[0][0], ptr[1], l->stride[1][0], myna_dtype_bytes(e->out->type), n);
     return;
   }
   _Alignas(64) uint8_t buf[1 + MYNA__EACH_MAX][MYNA__CHUNK * sizeof(double)];
@@ -308,7 +308,7 @@ static void one_run(const loop *l, uint8_t *const *ptr, int64_t n) {
   plain[0] = direct(e->out, e->out_class, ptr[0], l->stride[0][0]);
   for (int k = 0; k < e->n_in; k++) plain[1 + k] = direct(e->in[k], e->in_class[k], ptr[1 + k], l->stride[1 + k][0]);
   for (int64_t at = 0, m; at < n; at += m) {
-    const void *x[MYNA__EACH_MAX];
+    const void *x[MYNA__EACH_MAX] = {NULL};
     m = MYNA__MIN(n - at, (int64_t)MYNA__CHUNK);
     for (int k = 0; k < e->n_in; k++) {
       int64_t step = l->stride[1 + k][0];
@@ -324,8 +324,8 @@ static void one_run(const loop *l, uint8_t *const *ptr, int64_t n) {
 
 /* Elements [from, to) in row-major order. */
 static void run_range(const loop *l, int64_t from, int64_t to) {
-  uint8_t *ptr[1 + MYNA__EACH_MAX];
-  int64_t index[MYNA__MAX_DIMS], rest = from;
+  uint8_t *ptr[1 + MYNA__EACH_MAX] = {NULL};
+  int64_t index[MYNA__MAX_DIMS] = {0}, rest = from;
   ptr[0] = l->e->out->data;
   for (int k = 0; k < l->e->n_in; k++) ptr[1 + k] = l->e->in[k]->data;
   for (int d = 0; d < l->n_dims; d++) {

@@ -6,8 +6,8 @@
 
 enum { MAX_IN = 32, MAX_INTS = 32 };
 
-static const myna_dtype TYPES[] = {MYNA_F32, MYNA_F16, MYNA_BF16, MYNA_F64, MYNA_I8, MYNA_I16, MYNA_I32,
-                                   MYNA_I64, MYNA_U8, MYNA_U16, MYNA_U32, MYNA_U64, MYNA_BOOL};
+static const myna_dtype TYPES[] = {MYNA_F32, MYNA_F16, MYNA_BF16, MYNA_F64, MYNA_I8,  MYNA_I16, MYNA_I32,
+                                   MYNA_I64, MYNA_U8,  MYNA_U16,  MYNA_U32, MYNA_U64, MYNA_BOOL};
 
 typedef struct one {
   char name[32];
@@ -74,27 +74,33 @@ static void get_case(reader *r, myna_ctx *c, one *o) {
 
 typedef myna_array *call(myna_ctx *c, const one *o, myna_array *const *in);
 
-#define X(fn) \
-  static myna_array *call_##fn(myna_ctx *c, const one *o, myna_array *const *in) { return (void)o, myna_##fn(c, in[0]); }
+#define X(fn)                                                                      \
+  static myna_array *call_##fn(myna_ctx *c, const one *o, myna_array *const *in) { \
+    return (void)o, myna_##fn(c, in[0]);                                           \
+  }
 MYNA_UNARY_LIST(X)
 #undef X
-#define X(fn) \
-  static myna_array *call_##fn(myna_ctx *c, const one *o, myna_array *const *in) { return (void)o, myna_##fn(c, in[0], in[1]); }
+#define X(fn)                                                                      \
+  static myna_array *call_##fn(myna_ctx *c, const one *o, myna_array *const *in) { \
+    return (void)o, myna_##fn(c, in[0], in[1]);                                    \
+  }
 MYNA_BINARY_LIST(X)
 #undef X
 /* ints: axes, then keep */
 #define REDUCTIONS(X) X(sum) X(mean) X(max) X(min) X(prod) X(logsumexp)
-#define X(fn)                                                                             \
-  static myna_array *call_##fn(myna_ctx *c, const one *o, myna_array *const *in) {        \
-    int axes[8], n = o->n_ints - 1;                                                       \
-    for (int i = 0; i < n; i++) axes[i] = (int)o->ints[i];                                \
-    return myna_##fn(c, in[0], axes, n, o->ints[n] != 0);                                 \
+#define X(fn)                                                                      \
+  static myna_array *call_##fn(myna_ctx *c, const one *o, myna_array *const *in) { \
+    int axes[8], n = o->n_ints - 1;                                                \
+    for (int i = 0; i < n; i++) axes[i] = (int)o->ints[i];                         \
+    return myna_##fn(c, in[0], axes, n, o->ints[n] != 0);                          \
   }
 REDUCTIONS(X)
 #undef X
 #define AXIS_OPS(X) X(cumsum) X(softmax) X(log_softmax) X(sort) X(argsort) X(expand_dims) X(squeeze)
-#define X(fn) \
-  static myna_array *call_##fn(myna_ctx *c, const one *o, myna_array *const *in) { return myna_##fn(c, in[0], (int)o->ints[0]); }
+#define X(fn)                                                                      \
+  static myna_array *call_##fn(myna_ctx *c, const one *o, myna_array *const *in) { \
+    return myna_##fn(c, in[0], (int)o->ints[0]);                                   \
+  }
 AXIS_OPS(X)
 #undef X
 
@@ -125,8 +131,10 @@ CALL(scatter_add, myna_scatter_add(c, in[0], in[1], in[2], (int)o->ints[0]))
 CALL(scatter, myna_scatter(c, in[0], in[1], in[2], (int)o->ints[0]))
 CALL(full, myna_full(c, TYPES[o->ints[0]], o->ints + 1, o->n_ints - 1, o->doubles[0]))
 CALL(arange, myna_arange(c, TYPES[o->ints[0]], o->doubles[0], o->doubles[1], o->doubles[2]))
-CALL(random_uniform, myna_random_uniform(c, (uint64_t)o->ints[0], o->ints + 1, o->n_ints - 1, o->doubles[0], o->doubles[1]))
-CALL(random_normal, myna_random_normal(c, (uint64_t)o->ints[0], o->ints + 1, o->n_ints - 1, o->doubles[0], o->doubles[1]))
+CALL(random_uniform,
+     myna_random_uniform(c, (uint64_t)o->ints[0], o->ints + 1, o->n_ints - 1, o->doubles[0], o->doubles[1]))
+CALL(random_normal,
+     myna_random_normal(c, (uint64_t)o->ints[0], o->ints + 1, o->n_ints - 1, o->doubles[0], o->doubles[1]))
 CALL(random_categorical, myna_random_categorical(c, (uint64_t)o->ints[0], in[0]))
 
 static myna_array *call_transpose(myna_ctx *c, const one *o, myna_array *const *in) {
@@ -139,12 +147,14 @@ static const struct entry {
   const char *name;
   call *fn;
 } entries[] = {
+/* clang-format off */
 #define X(fn) {#fn, call_##fn},
     MYNA_UNARY_LIST(X) MYNA_BINARY_LIST(X) REDUCTIONS(X) AXIS_OPS(X) X(argmax) X(argmin) X(scale) X(offset) X(where) X(astype)
     X(stop_gradient) X(contiguous) X(matmul) X(reshape) X(transpose) X(swapaxes) X(broadcast_to) X(slice) X(slice_axis)
     X(slice_update) X(concat) X(stack) X(pad) X(repeat) X(take) X(take_along_axis) X(scatter_add) X(scatter) X(full) X(arange)
     X(random_uniform) X(random_normal) X(random_categorical)
 #undef X
+    /* clang-format on */
 };
 static int used[MYNA__COUNT(entries)];
 
@@ -190,16 +200,19 @@ static void compare(const one *o, int number, const char *how, myna_array *got, 
     fail_msg("case %d %s (%s): %s", number, o->name, how, myna_error_format(&err, text, sizeof text));
   }
   if (myna_type(got) != myna_type(want) || !myna__spec_same_dims(&got->spec, &want->spec))
-    fail_msg("case %d %s (%s): %s, not %s", number, o->name, how, myna__spec_text(&got->spec, a, sizeof a), myna__spec_text(&want->spec, b, sizeof b));
+    fail_msg("case %d %s (%s): %s, not %s", number, o->name, how, myna__spec_text(&got->spec, a, sizeof a),
+             myna__spec_text(&want->spec, b, sizeof b));
   const void *p = myna_data(got, &err), *q = myna_data(want, &err);
   if (!p) fail_msg("case %d %s (%s): %s", number, o->name, how, myna_error_format(&err, text, sizeof text));
   if (!myna__dtype_is_float(myna_type(want))) {
-    if (memcmp(p, q, (size_t)(myna_size(want) * myna_dtype_bytes(myna_type(want)))) != 0) fail_msg("case %d %s (%s): differs", number, o->name, how);
+    if (memcmp(p, q, (size_t)(myna_size(want) * myna_dtype_bytes(myna_type(want)))) != 0)
+      fail_msg("case %d %s (%s): differs", number, o->name, how);
     return;
   }
   for (int64_t i = 0; i < myna_size(want); i++)
     if (!same(element(got, i), element(want, i), o->tol))
-      fail_msg("case %d %s (%s): element %lld is %.9g, not %.9g", number, o->name, how, (long long)i, element(got, i), element(want, i));
+      fail_msg("case %d %s (%s): element %lld is %.9g, not %.9g", number, o->name, how, (long long)i, element(got, i),
+               element(want, i));
 }
 
 /* The same values as a view of an array that lies the other way round. */
@@ -235,7 +248,8 @@ static void test_numpy(void **state) {
     get_case(&r, c, &o);
     for (int way = 0; way < 4; way++) {
       myna_array *in[MAX_IN], *out[4] = {0};
-      for (int i = 0; i < o.n_in; i++) in[i] = way == 0 ? o.in[i] : way == 1 ? turned(c, o.in[i]) : inside(c, o.in[i], way - 1);
+      for (int i = 0; i < o.n_in; i++)
+        in[i] = way == 0 ? o.in[i] : way == 1 ? turned(c, o.in[i]) : inside(c, o.in[i], way - 1);
       apply(c, &o, in, out);
       for (int i = 0; i < o.n_out; i++) compare(&o, (int)k, ways[way], out[i], o.want[i]);
     }
@@ -322,15 +336,19 @@ static void test_random(void **state) {
   myna_err err = {0};
   int64_t n = N;
   ASSERT_OK_ERR(myna_ctx_new(&c, &(myna_ctx_options){.seed = 11}, &err), &err);
-  myna_array *x = myna_random_normal(c, 1, &n, 1, 0, 1), *y = myna_random_normal(c, 2, &n, 1, 0, 1), *u = myna_random_uniform(c, 3, &n, 1, 0, 1);
-  double mean = myna_item(myna_mean(c, x, NULL, 0, false), &err), var = myna_item(myna_mean(c, myna_square(c, x), NULL, 0, false), &err);
+  myna_array *x = myna_random_normal(c, 1, &n, 1, 0, 1), *y = myna_random_normal(c, 2, &n, 1, 0, 1),
+             *u = myna_random_uniform(c, 3, &n, 1, 0, 1);
+  double mean = myna_item(myna_mean(c, x, NULL, 0, false), &err),
+         var = myna_item(myna_mean(c, myna_square(c, x), NULL, 0, false), &err);
   double cross = myna_item(myna_mean(c, myna_mul(c, x, y), NULL, 0, false), &err);
   double fourth = myna_item(myna_mean(c, myna_square(c, myna_square(c, x)), NULL, 0, false), &err);
   assert_true(fabs(mean) < 0.005 && fabs(var - 1) < 0.007 && fabs(cross) < 0.005 && fabs(fourth - 3) < 0.05);
   assert_true(fabs(myna_item(myna_mean(c, u, NULL, 0, false), &err) - 0.5) < 0.0015);
-  assert_true(myna_item(myna_max(c, u, NULL, 0, false), &err) < 1 && myna_item(myna_min(c, u, NULL, 0, false), &err) >= 0);
+  assert_true(myna_item(myna_max(c, u, NULL, 0, false), &err) < 1 &&
+              myna_item(myna_min(c, u, NULL, 0, false), &err) >= 0);
   /* key 0: a fresh one each time, the same again for the same seed */
-  double a = myna_item(myna_random_uniform(c, 0, NULL, 0, 0, 1), &err), b = myna_item(myna_random_uniform(c, 0, NULL, 0, 0, 1), &err);
+  double a = myna_item(myna_random_uniform(c, 0, NULL, 0, 0, 1), &err),
+         b = myna_item(myna_random_uniform(c, 0, NULL, 0, 0, 1), &err);
   myna_ctx *d;
   ASSERT_OK_ERR(myna_ctx_new(&d, &(myna_ctx_options){.seed = 11}, &err), &err);
   assert_true(a != b && myna_item(myna_random_uniform(d, 0, NULL, 0, 0, 1), &err) == a);

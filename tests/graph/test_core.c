@@ -158,7 +158,8 @@ static void test_sticky(void **state) {
   assert_null(myna_data(NULL, &err));
   assert_int_equal(err.code, MYNA_E_ARG);
   assert_true(isnan(myna_item(NULL, NULL)));
-  assert_true(myna_size(NULL) == 0 && myna_ndim(NULL) == 0 && myna_dim(NULL, 0) == 0 && myna_dim(a, 2) == 0 && myna_dim(a, -1) == 3);
+  assert_true(myna_size(NULL) == 0 && myna_ndim(NULL) == 0 && myna_dim(NULL, 0) == 0 && myna_dim(a, 2) == 0 &&
+              myna_dim(a, -1) == 3);
   err = (myna_err){0};
   myna_array *input = myna_input(c, "tokens", MYNA_I32, (int64_t[]){MYNA_SYM(0)}, 1);
   myna_array *shifted = myna_offset(c, input, 1);
@@ -180,6 +181,7 @@ typedef myna_array *bad(myna_ctx *c);
 #define SYMBOLIC(...) myna_input(c, "x", MYNA_F32, D(__VA_ARGS__))
 #define N MYNA_SYM(0)
 
+/* clang-format off */
 BAD(null, myna_mul(c, Z(2), NULL))
 BAD(dims, myna_zeros(c, MYNA_F32, D(1, 2, 3, 4, 5, 6, 7, 8, 9)))
 BAD(negative, myna_zeros(c, MYNA_F32, D(2, -3)))
@@ -332,6 +334,7 @@ static const struct {
     {bad_attention, MYNA_E_SHAPE, "attention: "},
 };
 
+/* clang-format on */
 static void test_bad_shapes(void **state) {
   (void)state;
   myna_ctx *c = new_ctx();
@@ -339,8 +342,10 @@ static void test_bad_shapes(void **state) {
     myna_err err = {0};
     myna_scope_begin(c);
     if (bads[i].fn(c)) fail_msg("row %zu (%s) gave an array", i, bads[i].says);
-    if (myna_ctx_error(c, &err) != bads[i].code) fail_msg("row %zu: code %d, not %d: %s", i, err.code, bads[i].code, err.msg);
-    if (strncmp(err.msg, bads[i].says, strlen(bads[i].says)) != 0) fail_msg("row %zu says \"%s\", not \"%s\"", i, err.msg, bads[i].says);
+    if (myna_ctx_error(c, &err) != bads[i].code)
+      fail_msg("row %zu: code %d, not %d: %s", i, err.code, bads[i].code, err.msg);
+    if (strncmp(err.msg, bads[i].says, strlen(bads[i].says)) != 0)
+      fail_msg("row %zu says \"%s\", not \"%s\"", i, err.msg, bads[i].says);
     myna_ctx_clear(c);
     myna_scope_end(c);
   }
@@ -354,14 +359,15 @@ static void test_null_operands(void **state) {
   int64_t one[8] = {1, 1, 1, 1, 1, 1, 1, 1}, zero[8] = {0};
   for (int sticky = 0; sticky < 2; sticky++) {
     int k = 0;
-#define TRY_NULL(expr)                                                      \
-  do {                                                                      \
-    if (sticky) myna__fail(c, MYNA_E_ARG, "earlier", "failure");            \
-    if (expr) fail_msg("%s gave an array", #expr);                          \
-    if (myna_ctx_error(c, NULL) == 0) fail_msg("%s left no error", #expr);  \
-    myna_ctx_clear(c);                                                      \
-    k++;                                                                    \
+#define TRY_NULL(expr)                                                     \
+  do {                                                                     \
+    if (sticky) myna__fail(c, MYNA_E_ARG, "earlier", "failure");           \
+    if (expr) fail_msg("%s gave an array", #expr);                         \
+    if (myna_ctx_error(c, NULL) == 0) fail_msg("%s left no error", #expr); \
+    myna_ctx_clear(c);                                                     \
+    k++;                                                                   \
   } while (0)
+/* clang-format off */
 #define X(fn) TRY_NULL(myna_##fn(c, NULL));
     MYNA_UNARY_LIST(X)
 #undef X
@@ -374,7 +380,8 @@ static void test_null_operands(void **state) {
 #define X(fn) TRY_NULL(myna_##fn(c, NULL, 0));
     X(cumsum) X(softmax) X(log_softmax) X(sort) X(argsort) X(expand_dims) X(squeeze) X(scale) X(offset) X(astype)
 #undef X
-    TRY_NULL(myna_where(c, NULL, NULL, NULL));
+        /* clang-format on */
+        TRY_NULL(myna_where(c, NULL, NULL, NULL));
     TRY_NULL(myna_stop_gradient(c, NULL));
     TRY_NULL(myna_contiguous(c, NULL));
     TRY_NULL(myna_argmax(c, NULL, 0, false));
@@ -415,7 +422,8 @@ static void test_null_operands(void **state) {
 
 /* ---- states ---- */
 
-static const myna_kv_layout layout = {.type = MYNA_F32, .n_kv_head = 1, .dim_k = 16, .dim_v = 16, .page_stride = 1 << 16};
+static const myna_kv_layout layout = {
+    .type = MYNA_F32, .n_kv_head = 1, .dim_k = 16, .dim_v = 16, .page_stride = 1 << 16};
 
 static myna_array *write_kv(myna_ctx *c, myna_array *pool) {
   myna_array *kv = myna_zeros(c, MYNA_F32, D(2, 1, 16)), *seq = myna_zeros(c, MYNA_I32, D(2));
@@ -445,12 +453,14 @@ static void test_states(void **state) {
   myna_array *late = myna_neg(c, myna_astype(c, seen, MYNA_I32)), *out[2] = {next, late};
   myna_plan *p;
   err = (myna_err){0};
-  ASSERT_FAILS(myna_plan_new(&p, c, &pool, 1, out, 2, NULL, &err), MYNA_E_STATE, &err, "astype: operand 0 is a view of an old version of state kv pool");
+  ASSERT_FAILS(myna_plan_new(&p, c, &pool, 1, out, 2, NULL, &err), MYNA_E_STATE, &err,
+               "astype: operand 0 is a view of an old version of state kv pool");
   out[1] = seen;
   err = (myna_err){0};
   ASSERT_FAILS(myna_plan_new(&p, c, &pool, 1, out, 2, NULL, &err), MYNA_E_STATE, &err, "old version");
   /* a gradient through the write */
-  myna_array *k = myna_ones(c, MYNA_F32, D(2, 1, 16)), *i = myna_zeros(c, MYNA_I32, D(2)), *table = myna_zeros(c, MYNA_I32, D(1, 1));
+  myna_array *k = myna_ones(c, MYNA_F32, D(2, 1, 16)), *i = myna_zeros(c, MYNA_I32, D(2)),
+             *table = myna_zeros(c, MYNA_I32, D(1, 1));
   myna_array *pool2 = myna_state(c, "pool 2", MYNA_U8, D(1 << 17));
   myna_array *after = myna_kv_write(c, pool2, k, k, table, i, i, &layout);
   myna_array *v = myna_sum(c, myna_astype(c, after, MYNA_F32), NULL, 0, false);
@@ -503,7 +513,8 @@ static int work(myna_err *err) {
   int rc = myna_ctx_new(&c, &(myna_ctx_options){.n_threads = 1}, err);
   if (rc < 0) return rc;
   myna_scope_begin(c);
-  myna_array *x = myna_random_normal(c, 1, D(4, 6), 0, 1), *w = myna_random_normal(c, 2, D(3, 6), 0, 1), *g[2], *parts[30];
+  myna_array *x = myna_random_normal(c, 1, D(4, 6), 0, 1), *w = myna_random_normal(c, 2, D(3, 6), 0, 1), *g[2],
+             *parts[30];
   for (int i = 0; i < 30; i++) parts[i] = myna_slice_axis(c, x, 1, i % 6, i % 6 + 1);
   myna_array *y = myna_linear(c, myna_rms_norm(c, x, NULL, 1e-5), w, NULL), *v, *index, *values;
   myna_topk(c, y, 2, &values, &index);
@@ -513,10 +524,12 @@ static int work(myna_err *err) {
   rc = myna_eval(c, (myna_array *[]){v, g[0], g[1], index}, 4, err);
   if (rc == 0) {
     int64_t n = MYNA_SYM(0);
-    myna_array *in = myna_input(c, "x", MYNA_F32, (int64_t[]){n, 6}, 2), *out = myna_softmax(c, myna_matmul(c, in, myna_transpose(c, w, NULL)), 1);
+    myna_array *in = myna_input(c, "x", MYNA_F32, (int64_t[]){n, 6}, 2),
+               *out = myna_softmax(c, myna_matmul(c, in, myna_transpose(c, w, NULL)), 1);
     myna_plan *p = NULL;
     float data[12] = {0};
-    rc = out ? myna_plan_new(&p, c, &in, 1, &out, 1, &(myna_plan_options){.sym_max = {2}}, err) : myna_ctx_error(c, err);
+    rc =
+        out ? myna_plan_new(&p, c, &in, 1, &out, 1, &(myna_plan_options){.sym_max = {2}}, err) : myna_ctx_error(c, err);
     if (rc == 0) rc = myna_plan_run(p, (void *[]){data}, (int64_t[]){2}, err);
     myna_plan_free(p);
   }
@@ -540,7 +553,8 @@ static void test_failing_memory(void **state) {
       if (rc < 0) fail_msg("%s", err.msg);
       break;
     }
-    if (rc != MYNA_E_NOMEM || err.code != MYNA_E_NOMEM) fail_msg("allocation %d failed, the result is %d: %s", n, rc, err.msg);
+    if (rc != MYNA_E_NOMEM || err.code != MYNA_E_NOMEM)
+      fail_msg("allocation %d failed, the result is %d: %s", n, rc, err.msg);
   }
   print_message("%d allocations\n", n - 1);
   assert_true(n > 100);
@@ -548,10 +562,11 @@ static void test_failing_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_scopes),     cmocka_unit_test(test_loop_does_not_grow), cmocka_unit_test(test_eval_caches),
-      cmocka_unit_test(test_deep),       cmocka_unit_test(test_sticky),             cmocka_unit_test(test_bad_shapes),
-      cmocka_unit_test(test_null_operands), cmocka_unit_test(test_states),          cmocka_unit_test(test_leaves),
-      cmocka_unit_test(test_failing_memory),
+      cmocka_unit_test(test_scopes),        cmocka_unit_test(test_loop_does_not_grow),
+      cmocka_unit_test(test_eval_caches),   cmocka_unit_test(test_deep),
+      cmocka_unit_test(test_sticky),        cmocka_unit_test(test_bad_shapes),
+      cmocka_unit_test(test_null_operands), cmocka_unit_test(test_states),
+      cmocka_unit_test(test_leaves),        cmocka_unit_test(test_failing_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,6 +42,7 @@ typedef myna_array *build(myna_ctx *c);
 #define FUSED(name, ...) \
   static myna_array *name(myna_ctx *c) { return __VA_ARGS__; }
 
+/* clang-format off */
 FUSED(rms, myna_rms_norm(c, F(3, 10), F(10), 1e-5))
 FUSED(rms_3d, myna_rms_norm(c, F(2, 3, 33), NULL, 1e-3))
 FUSED(rms_1d, myna_rms_norm(c, F(16), F(16), 1e-6))
@@ -77,14 +78,17 @@ FUSED(attn_gqa, myna_attention(c, F(1, 4, 4, 4), F(1, 4, 2, 4), F(1, 4, 2, 4), N
 FUSED(attn_window, myna_attention(c, F(1, 3, 2, 4), F(1, 6, 1, 4), F(1, 6, 1, 4), NULL, NULL, &(myna_attention_options){.causal = true, .window = 2, .scale = 0.7}))
 FUSED(attn_softcap, myna_attention(c, F(1, 3, 2, 4), F(1, 3, 2, 4), F(1, 3, 2, 4), NULL, F(2), &(myna_attention_options){.causal = true, .softcap = 1.5}))
 
+/* clang-format on */
 static myna_array *attn_mask(myna_ctx *c) { /* the last query sees nothing */
   static const uint8_t m[] = {1, 0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0};
-  return myna_attention(c, F(2, 3, 2, 4), F(2, 4, 1, 4), F(2, 4, 1, 4), myna_from(c, MYNA_BOOL, (int64_t[]){1, 3, 4}, 3, m), NULL, NULL);
+  return myna_attention(c, F(2, 3, 2, 4), F(2, 4, 1, 4), F(2, 4, 1, 4),
+                        myna_from(c, MYNA_BOOL, (int64_t[]){1, 3, 4}, 3, m), NULL, NULL);
 }
 
 static myna_array *attn_turned(myna_ctx *c) { /* [n_batch, n_head, n, dim] as other frameworks have it */
   static const int perm[] = {0, 2, 1, 3};
-  return myna_attention(c, myna_transpose(c, F(2, 2, 3, 4), perm), myna_transpose(c, F(2, 2, 5, 4), perm), myna_transpose(c, F(2, 2, 5, 4), perm), NULL, NULL, NULL);
+  return myna_attention(c, myna_transpose(c, F(2, 2, 3, 4), perm), myna_transpose(c, F(2, 2, 5, 4), perm),
+                        myna_transpose(c, F(2, 2, 5, 4), perm), NULL, NULL, NULL);
 }
 
 static myna_array *linear_list(myna_ctx *c) {
@@ -107,7 +111,8 @@ static myna_array *experts_shared(myna_ctx *c) {
 }
 
 static myna_array *experts_ids_view(myna_ctx *c) { /* ids as a slice of a wider table */
-  myna_array *out[1], *x = F(3, 4), *w[1] = {F(3, 5, 4)}, *wide = myna_reshape(c, I(9, 0, 2, 1, 1, 2, 0, 2, 0, 1), (int64_t[]){3, 3}, 2);
+  myna_array *out[1], *x = F(3, 4), *w[1] = {F(3, 5, 4)},
+                      *wide = myna_reshape(c, I(9, 0, 2, 1, 1, 2, 0, 2, 0, 1), (int64_t[]){3, 3}, 2);
   myna_expert_linear_list(c, x, w, 1, myna_slice_axis(c, wide, 1, 1, 3), out);
   return out[0];
 }
@@ -126,6 +131,7 @@ static const struct row {
   const char *name;
   build *fn;
 } rows[] = {
+/* clang-format off */
 #define ROW(fn) {#fn, fn}
     ROW(rms), ROW(rms_3d), ROW(rms_1d), ROW(layer), ROW(layer_bare), ROW(gated_silu), ROW(gated_gelu), ROW(gated_gelu_tanh), ROW(gated_relu),
     ROW(linear_plain), ROW(linear_bias), ROW(linear_1d), ROW(linear_view), ROW(linear_bf16), ROW(linear_q8), ROW(linear_q4k), ROW(linear_list),
@@ -134,6 +140,7 @@ static const struct row {
     ROW(rope_slice), ROW(attn), ROW(attn_gqa), ROW(attn_window), ROW(attn_softcap), ROW(attn_mask), ROW(attn_turned), ROW(route_softmax),
     ROW(route_softmax_norm), ROW(route_selected), ROW(route_sigmoid),
 #undef ROW
+    /* clang-format on */
 };
 
 /* ---- comparing ---- */
@@ -156,12 +163,14 @@ static void compare(myna_ctx *c, const char *name, const char *what, myna_array 
   if (!got || !want) die(c, name, NULL);
   char a[128], b[128];
   if (!myna__spec_same_dims(&got->spec, &want->spec))
-    fail_msg("%s (%s): %s, not %s", name, what, myna__spec_text(&got->spec, a, sizeof a), myna__spec_text(&want->spec, b, sizeof b));
+    fail_msg("%s (%s): %s, not %s", name, what, myna__spec_text(&got->spec, a, sizeof a),
+             myna__spec_text(&want->spec, b, sizeof b));
   const double *x = doubles(c, name, got), *y = doubles(c, name, want);
   double scale = 1;
   for (int64_t i = 0; i < myna_size(got); i++) scale = fmax(scale, fabs(y[i]));
   for (int64_t i = 0; i < myna_size(got); i++)
-    if (!(fabs(x[i] - y[i]) <= tol * scale)) fail_msg("%s (%s): element %lld is %.9g, not %.9g", name, what, (long long)i, x[i], y[i]);
+    if (!(fabs(x[i] - y[i]) <= tol * scale))
+      fail_msg("%s (%s): element %lld is %.9g, not %.9g", name, what, (long long)i, x[i], y[i]);
 }
 
 /* The composition of n with its inputs replaced. */
@@ -198,19 +207,22 @@ static void test_forward(void **state) {
 /* ---- gradients ---- */
 
 static myna_array *weighed(myna_ctx *c, myna_array *a) {
-  myna_array *w = myna_sin(c, myna_offset(c, myna_scale(c, myna_arange(c, MYNA_F64, 0, (double)myna_size(a), 1), 1.7), 0.4));
+  myna_array *w =
+      myna_sin(c, myna_offset(c, myna_scale(c, myna_arange(c, MYNA_F64, 0, (double)myna_size(a), 1), 1.7), 0.4));
   return myna_sum(c, myna_mul(c, myna_reshape(c, w, a->spec.dims, a->spec.n_dims), a), NULL, 0, false);
 }
 
 static bool wanted(const myna_array *a) { return a && myna__dtype_is_float(a->spec.type) && a->spec.type != MYNA_BF16; }
 
 /* weighed(composition) in F64 with element e of input i moved by h. */
-static double moved(myna_ctx *c, const char *name, const myna__node *n, int index, double (*x)[MAX_SIZE], int i, int64_t e, double h) {
+static double moved(myna_ctx *c, const char *name, const myna__node *n, int index, double (*x)[MAX_SIZE], int i,
+                    int64_t e, double h) {
   myna_array *in[MYNA__MAX_IN], *out[MYNA__MAX_OUT] = {0};
   myna_err err = {0};
   myna_scope_begin(c);
   x[i][e] += h;
-  for (int k = 0; k < n->n_in; k++) in[k] = wanted(n->in[k]) ? myna_from(c, MYNA_F64, n->in[k]->spec.dims, n->in[k]->spec.n_dims, x[k]) : n->in[k];
+  for (int k = 0; k < n->n_in; k++)
+    in[k] = wanted(n->in[k]) ? myna_from(c, MYNA_F64, n->in[k]->spec.dims, n->in[k]->spec.n_dims, x[k]) : n->in[k];
   x[i][e] -= h;
   composed(c, name, n, in, out);
   double v = myna_item(weighed(c, out[index]), &err);
@@ -236,7 +248,8 @@ static void check_gradient(myna_ctx *c, const char *name, myna_array *y) {
   for (int k = 0; k < m; k++) {
     double want[MAX_SIZE];
     for (int64_t e = 0; e < myna_size(wrt[k]); e++)
-      want[e] = (moved(c, name, n, y->index, x, which[k], e, h) - moved(c, name, n, y->index, x, which[k], e, -h)) / (2 * h);
+      want[e] =
+          (moved(c, name, n, y->index, x, which[k], e, h) - moved(c, name, n, y->index, x, which[k], e, -h)) / (2 * h);
     char what[32];
     snprintf(what, sizeof what, "gradient of %d", which[k]);
     assert_int_equal(myna_type(g[k]), myna_type(wrt[k]));
@@ -294,7 +307,8 @@ static void test_packed(void **state) {
   myna_ctx_clear(c);
   assert_int_equal(myna_grad(c, v, &x, 1, g), 0);
   int axis = 0;
-  compare(c, "packed", "gradient", g[0], myna_broadcast_to(c, myna_sum(c, myna_dequantize(c, w), &axis, 1, true), (int64_t[]){2, 32}, 2), 1e-6);
+  compare(c, "packed", "gradient", g[0],
+          myna_broadcast_to(c, myna_sum(c, myna_dequantize(c, w), &axis, 1, true), (int64_t[]){2, 32}, 2), 1e-6);
   myna_ctx_free(c);
 }
 
@@ -314,7 +328,8 @@ static void test_weights(void **state) {
   assert_int_equal(myna_grad(c, myna_sum(c, myna_linear(c, x, w, NULL), NULL, 0, false), &w, 1, &g), 0);
   const void *experts[2] = {data[0], data[1]};
   myna_array *e = myna_weight(c, MYNA_F32, (int64_t[]){2, 2, 4}, 3, &(myna_planes){.expert_plane0 = experts}), *out[1];
-  assert_int_equal(myna_expert_linear_list(c, F(2, 4), &e, 1, myna_reshape(c, I(2, 1, 0), (int64_t[]){2, 1}, 2), out), 0);
+  assert_int_equal(myna_expert_linear_list(c, F(2, 4), &e, 1, myna_reshape(c, I(2, 1, 0), (int64_t[]){2, 1}, 2), out),
+                   0);
   myna_array *composed_out[MYNA__MAX_OUT];
   composed(c, "experts", out[0]->node, out[0]->node->in, composed_out);
   compare(c, "experts", "apart", out[0], composed_out[0], 1e-6);
@@ -344,9 +359,13 @@ static void test_paged(void **state) {
   myna_attention_options o = {.causal = true, .window = 100};
   const int64_t n = MYNA_SYM(0);
   int64_t bytes = PAGES * l.page_stride;
-  myna_array *in[7] = {myna_state(c, "pool", MYNA_U8, &bytes, 1), myna_input(c, "q", MYNA_F32, (int64_t[]){n, HEADS, DIM}, 3),
-                       myna_input(c, "k", MYNA_F32, (int64_t[]){n, KV, DIM}, 3), myna_input(c, "v", MYNA_F32, (int64_t[]){n, KV, DIM}, 3),
-                       myna_input(c, "table", MYNA_I32, (int64_t[]){2, 3}, 2), myna_input(c, "seq", MYNA_I32, &n, 1), myna_input(c, "pos", MYNA_I32, &n, 1)};
+  myna_array *in[7] = {myna_state(c, "pool", MYNA_U8, &bytes, 1),
+                       myna_input(c, "q", MYNA_F32, (int64_t[]){n, HEADS, DIM}, 3),
+                       myna_input(c, "k", MYNA_F32, (int64_t[]){n, KV, DIM}, 3),
+                       myna_input(c, "v", MYNA_F32, (int64_t[]){n, KV, DIM}, 3),
+                       myna_input(c, "table", MYNA_I32, (int64_t[]){2, 3}, 2),
+                       myna_input(c, "seq", MYNA_I32, &n, 1),
+                       myna_input(c, "pos", MYNA_I32, &n, 1)};
   myna_array *pool = myna_kv_write(c, in[0], in[2], in[3], in[4], in[5], in[6], &l);
   myna_array *out[2] = {myna_attention_paged(c, in[1], pool, in[4], in[5], in[6], NULL, &l, &o), pool};
   myna_plan *p;
@@ -359,12 +378,17 @@ static void test_paged(void **state) {
       int32_t seq[64], pos[64];
       int64_t m = chunks[step];
       for (int i = 0; i < m; i++) seq[i] = s, pos[i] = at + i;
-      ASSERT_OK_ERR(myna_plan_run(p, (void *[]){aligned, q[s][at], k[s][at], v[s][at], (void *)(uintptr_t)table, seq, pos}, &m, &err), &err);
+      ASSERT_OK_ERR(myna_plan_run(p,
+                                  (void *[]){aligned, q[s][at], k[s][at], v[s][at], (void *)(uintptr_t)table, seq, pos},
+                                  &m, &err),
+                    &err);
       memcpy(got[s][at], myna_plan_output(p, 0), (size_t)m * HEADS * DIM * sizeof(float));
     }
-  myna_array *want = myna_attention(c, myna_from(c, MYNA_F32, (int64_t[]){2, LEN, HEADS, DIM}, 4, q), myna_from(c, MYNA_F32, (int64_t[]){2, LEN, KV, DIM}, 4, k),
+  myna_array *want = myna_attention(c, myna_from(c, MYNA_F32, (int64_t[]){2, LEN, HEADS, DIM}, 4, q),
+                                    myna_from(c, MYNA_F32, (int64_t[]){2, LEN, KV, DIM}, 4, k),
                                     myna_from(c, MYNA_F32, (int64_t[]){2, LEN, KV, DIM}, 4, v), NULL, NULL, &o);
-  compare(c, "attention_paged", "against attention", myna_from(c, MYNA_F32, (int64_t[]){2, LEN, HEADS, DIM}, 4, got), want, 1e-5);
+  compare(c, "attention_paged", "against attention", myna_from(c, MYNA_F32, (int64_t[]){2, LEN, HEADS, DIM}, 4, got),
+          want, 1e-5);
   free(memory);
   myna_plan_free(p);
   myna_ctx_free(c);

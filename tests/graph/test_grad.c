@@ -36,8 +36,11 @@ MYNA_BINARY_LIST(X)
 
 static myna_array *ids(myna_ctx *c, int n, const int32_t *v) { return myna_from(c, MYNA_I32, (int64_t[]){n}, 1, v); }
 static myna_array *mask(myna_ctx *c) { return myna_from(c, MYNA_BOOL, (int64_t[]){3}, 1, (uint8_t[]){1, 0, 1}); }
-static myna_array *index_23(myna_ctx *c) { return myna_reshape(c, ids(c, 6, (int32_t[]){2, 0, 2, -1, 9, 1}), (int64_t[]){2, 3}, 2); }
+static myna_array *index_23(myna_ctx *c) {
+  return myna_reshape(c, ids(c, 6, (int32_t[]){2, 0, 2, -1, 9, 1}), (int64_t[]){2, 3}, 2);
+}
 
+/* clang-format off */
 DO(where, myna_where(c, mask(c), in[0], in[1]))
 DO(scale, myna_scale(c, in[0], -1.5))
 DO(offset, myna_offset(c, in[0], 0.7))
@@ -80,6 +83,7 @@ DO(scatter_add, myna_scatter_add(c, in[0], ids(c, 3, (int32_t[]){1, 1, -1}), in[
 DO(scatter, myna_scatter(c, in[0], ids(c, 4, (int32_t[]){1, 1, -1, 9}), in[1], 0))
 DO(scatter_1, myna_scatter(c, in[0], ids(c, 4, (int32_t[]){1, 1, -1, 9}), in[1], 1))
 
+/* clang-format on */
 static myna_array *do_topk(myna_ctx *c, myna_array *const *in) {
   myna_array *v = NULL;
   myna_topk(c, in[0], 2, &v, NULL);
@@ -93,6 +97,7 @@ static myna_array *do_diamond(myna_ctx *c, myna_array *const *in) {
   return y;
 }
 
+/* clang-format off */
 #define U(fn, lo, hi) {#fn, do_##fn, {{2, {3, 2}, lo, hi}}}
 #define B(fn) {#fn, do_##fn, {{2, {2, 3}, 0.3, 2}, {1, {3}, 0.6, 1.6}}}, {#fn, do_##fn, {{2, {3, 1}, 0.3, 2}, {2, {1, 2}, 0.6, 1.6}}}
 #define S23 {2, {2, 3}, -1.5, 1.5}
@@ -121,6 +126,7 @@ static const row rows[] = {
     {"diamond", do_diamond, {{2, {2, 2}, -1, 1}}},
 };
 
+/* clang-format on */
 /* ---- numbers ---- */
 
 typedef struct point {
@@ -141,7 +147,8 @@ static point random_point(const row *r, test_rng *rng) {
 }
 
 static void make_inputs(myna_ctx *c, const row *r, const point *p, myna_dtype t, myna_array **in) {
-  for (int i = 0; i < p->n_in; i++) in[i] = myna_astype(c, myna_from(c, MYNA_F64, r->in[i].dims, r->in[i].n_dims, p->x[i]), t);
+  for (int i = 0; i < p->n_in; i++)
+    in[i] = myna_astype(c, myna_from(c, MYNA_F64, r->in[i].dims, r->in[i].n_dims, p->x[i]), t);
 }
 
 /* sum(a * w), w fixed and different everywhere. */
@@ -204,7 +211,8 @@ static void gradients(myna_ctx *c, const row *r, const point *p, myna_dtype t, i
   make_inputs(c, r, p, t, in);
   if (myna_grad(c, value(c, r, in, p->n_in, order), in, p->n_in, grads) < 0) die(c, r, "gradient", NULL);
   for (int i = 0; i < p->n_in; i++) {
-    if (myna_type(grads[i]) != t || !myna__spec_same_dims(&grads[i]->spec, &in[i]->spec)) fail_msg("%s: gradient %d has another type or shape", r->name, i);
+    if (myna_type(grads[i]) != t || !myna__spec_same_dims(&grads[i]->spec, &in[i]->spec))
+      fail_msg("%s: gradient %d has another type or shape", r->name, i);
     const double *all = myna_data(myna_astype(c, grads[i], MYNA_F64), &err);
     if (!all) die(c, r, "gradient", &err);
     memcpy(g[i], all, (size_t)p->size[i] * sizeof(double));
@@ -212,19 +220,22 @@ static void gradients(myna_ctx *c, const row *r, const point *p, myna_dtype t, i
     if (myna_grad(c, value(c, r, in, p->n_in, order), &in[i], 1, &alone) < 0) die(c, r, "gradient of one", NULL);
     const double *one = myna_data(myna_astype(c, alone, MYNA_F64), &err);
     if (!one) die(c, r, "gradient of one", &err);
-    if (memcmp(one, g[i], (size_t)p->size[i] * sizeof(double)) != 0) fail_msg("%s: gradient %d alone differs", r->name, i);
+    if (memcmp(one, g[i], (size_t)p->size[i] * sizeof(double)) != 0)
+      fail_msg("%s: gradient %d alone differs", r->name, i);
   }
   myna_scope_end(c);
 }
 
-static void compare(const row *r, const point *p, const char *what, double (*got)[MAX_SIZE], double (*want)[MAX_SIZE], double tol) {
+static void compare(const row *r, const point *p, const char *what, double (*got)[MAX_SIZE], double (*want)[MAX_SIZE],
+                    double tol) {
   double scale = 1;
   for (int i = 0; i < p->n_in; i++)
     for (int64_t k = 0; k < p->size[i]; k++) scale = fmax(scale, fabs(want[i][k]));
   for (int i = 0; i < p->n_in; i++)
     for (int64_t k = 0; k < p->size[i]; k++)
       if (!(fabs(got[i][k] - want[i][k]) <= tol * scale))
-        fail_msg("%s (%s): gradient %d element %lld is %.9g, not %.9g", r->name, what, i, (long long)k, got[i][k], want[i][k]);
+        fail_msg("%s (%s): gradient %d element %lld is %.9g, not %.9g", r->name, what, i, (long long)k, got[i][k],
+                 want[i][k]);
 }
 
 static myna_ctx *new_ctx(void) {
@@ -263,7 +274,8 @@ static void test_differences(void **state) {
 /* Every op of the list is differentiated above, is fused (test_fused.c), or has no gradient by nature. */
 static void test_all_covered(void **state) {
   (void)state;
-  static const char *const elsewhere[] = {"add_along_axis", "dequantize", "attention_paged"}; /* second order; test_fused.c; none */
+  static const char *const elsewhere[] = {"add_along_axis", "dequantize",
+                                          "attention_paged"}; /* second order; test_fused.c; none */
   for (int i = 0; myna__op_at(i); i++) {
     const myna__op *op = myna__op_at(i);
     bool found = op->flags & (MYNA__OP_NOGRAD | MYNA__OP_EFFECT) || op->compose != NULL;
@@ -292,7 +304,8 @@ static void test_points(void **state) {
   assert_true(grad_at(c, do_silu, 0, 1, &zero) == 0.5);
   assert_true(grad_at(c, do_softplus, 0, 1, (double[]){100}) == 1);
   assert_true(grad_at(c, do_sigmoid, 0, 1, (double[]){-1000}) == 0);
-  assert_true(grad_at(c, do_maximum, 0, 2, (double[]){1, 1}) == 1 && grad_at(c, do_maximum, 1, 2, (double[]){1, 1}) == 0);
+  assert_true(grad_at(c, do_maximum, 0, 2, (double[]){1, 1}) == 1 &&
+              grad_at(c, do_maximum, 1, 2, (double[]){1, 1}) == 0);
   assert_true(grad_at(c, do_pow, 0, 2, (double[]){0, 0}) == 0); /* not NaN */
   assert_true(grad_at(c, do_pow, 0, 2, (double[]){0, 2}) == 0);
   assert_true(grad_at(c, do_pow, 0, 2, (double[]){-3, 2}) == -6);
@@ -302,7 +315,8 @@ static void test_points(void **state) {
   const double x[] = {2, 0, 3, 0, 0, 5}, want[] = {0, 6, 0, 0, 0, 0}, ties[] = {1, 4, 4, 7, 7, 7};
   const double shared[] = {0, 0.5, 0.5, 1.0 / 3, 1.0 / 3, 1.0 / 3};
   int axis = 1;
-  myna_array *a = myna_from(c, MYNA_F64, (int64_t[]){2, 3}, 2, x), *b = myna_from(c, MYNA_F64, (int64_t[]){2, 3}, 2, ties), *g;
+  myna_array *a = myna_from(c, MYNA_F64, (int64_t[]){2, 3}, 2, x),
+             *b = myna_from(c, MYNA_F64, (int64_t[]){2, 3}, 2, ties), *g;
   assert_int_equal(myna_grad(c, myna_sum(c, myna_prod(c, a, &axis, 1, false), NULL, 0, false), &a, 1, &g), 0);
   assert_memory_equal(myna_data(g, &err), want, sizeof want);
   assert_int_equal(myna_grad(c, myna_sum(c, myna_max(c, b, &axis, 1, false), NULL, 0, false), &b, 1, &g), 0);
@@ -310,7 +324,8 @@ static void test_points(void **state) {
   /* the side that where() does not take may be infinite */
   double at_zero = 0;
   myna_array *z = myna_from(c, MYNA_F64, NULL, 0, &at_zero);
-  myna_array *v = myna_where(c, myna_gt(c, z, myna_full(c, MYNA_F64, NULL, 0, 0)), myna_div(c, z, myna_square(c, z)), z);
+  myna_array *v =
+      myna_where(c, myna_gt(c, z, myna_full(c, MYNA_F64, NULL, 0, 0)), myna_div(c, z, myna_square(c, z)), z);
   assert_int_equal(myna_grad(c, v, &v, 1, &g), 0);
   assert_true(myna_item(v, &err) == 0 && myna_item(g, &err) == 1);
   myna_ctx_free(c);

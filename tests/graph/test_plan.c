@@ -29,12 +29,15 @@ typedef struct inputs {
 } inputs;
 typedef myna_array *build(myna_ctx *c, const inputs *in);
 
-static myna_array *weight(myna_ctx *c, int64_t n_out, int64_t n_in) { return myna_random_normal(c, 17, D(n_out, n_in), 0, 0.3); }
+static myna_array *weight(myna_ctx *c, int64_t n_out, int64_t n_in) {
+  return myna_random_normal(c, 17, D(n_out, n_in), 0, 0.3);
+}
 #define BUILD(name, ...) \
   static myna_array *name(myna_ctx *c, const inputs *in) { return __VA_ARGS__; }
 #define X in->x
 #define N myna_dim(in->x, 0)
 
+/* clang-format off */
 BUILD(elementwise, myna_add(c, myna_mul(c, X, myna_sigmoid(c, X)), myna_scale(c, X, 2)))
 BUILD(broadcast, myna_mul(c, myna_add(c, X, weight(c, 1, DIM)), myna_sum(c, X, (int[]){1}, 1, true)))
 BUILD(compare, myna_where(c, myna_gt(c, X, myna_scalar(c, 0)), X, myna_scalar(c, -1)))
@@ -71,6 +74,7 @@ BUILD(gated, myna_gated(c, MYNA_ACT_SILU, myna_slice_axis(c, X, 1, 0, 12), myna_
 BUILD(embed, myna_embed(c, weight(c, 40, DIM), in->pos))
 BUILD(zeros_like, myna_scatter_add(c, X, in->rows, myna_take(c, X, in->rows, 0), 0))
 
+/* clang-format on */
 static myna_array *topk(myna_ctx *c, const inputs *in) {
   myna_array *v = NULL;
   myna_topk(c, X, 5, &v, NULL);
@@ -89,12 +93,14 @@ static const struct {
   const char *name;
   build *fn;
 } graphs[] = {
+/* clang-format off */
 #define ROW(fn) {#fn, fn}
     ROW(elementwise), ROW(broadcast), ROW(compare), ROW(types), ROW(softmax), ROW(softmax_inner), ROW(reductions), ROW(reshape), ROW(reshape_hole),
     ROW(swap_heads), ROW(slices), ROW(concat), ROW(stack), ROW(pad), ROW(update), ROW(repeat), ROW(take_table), ROW(take_rows), ROW(take_inner),
     ROW(take_along), ROW(sorted), ROW(argmax), ROW(cumsum), ROW(matmul), ROW(matmul_turned), ROW(matmul_batch), ROW(matmul_vector), ROW(categorical),
     ROW(linear), ROW(norm), ROW(rope), ROW(rope_slice), ROW(gated), ROW(embed), ROW(zeros_like), ROW(topk), ROW(experts),
 #undef ROW
+    /* clang-format on */
 };
 
 static float x_data[N_MAX][DIM];
@@ -104,7 +110,8 @@ static int fill_data(void **state) {
   (void)state;
   test_rng rng = test_rng_new(2);
   for (int i = 0; i < N_MAX * DIM; i++) ((float *)x_data)[i] = test_float(&rng);
-  for (int i = 0; i < N_MAX; i++) pos_data[i] = (int32_t)test_int(&rng, 40), rows_data[i] = (int32_t)test_int(&rng, N_MAX);
+  for (int i = 0; i < N_MAX; i++)
+    pos_data[i] = (int32_t)test_int(&rng, 40), rows_data[i] = (int32_t)test_int(&rng, N_MAX);
   return 0;
 }
 
@@ -115,22 +122,26 @@ static void test_symbols(void **state) {
     for (size_t k = 0; k < MYNA__COUNT(graphs); k++) {
       myna_ctx *c = new_ctx(threads);
       myna_err err = {0};
-      inputs in = {myna_input(c, "x", MYNA_F32, D(MYNA_SYM(0), DIM)), myna_input(c, "pos", MYNA_I32, D(MYNA_SYM(0))), myna_input(c, "rows", MYNA_I32, D(MYNA_SYM(1)))};
+      inputs in = {myna_input(c, "x", MYNA_F32, D(MYNA_SYM(0), DIM)), myna_input(c, "pos", MYNA_I32, D(MYNA_SYM(0))),
+                   myna_input(c, "rows", MYNA_I32, D(MYNA_SYM(1)))};
       myna_array *out = graphs[k].fn(c, &in);
       if (!out) die(c, graphs[k].name, NULL);
       myna_plan *p;
-      if (myna_plan_new(&p, c, (myna_array *[]){in.x, in.pos, in.rows}, 3, &out, 1, &(myna_plan_options){.sym_max = {N_MAX, N_MAX}, .exact = true}, &err) < 0)
+      if (myna_plan_new(&p, c, (myna_array *[]){in.x, in.pos, in.rows}, 3, &out, 1,
+                        &(myna_plan_options){.sym_max = {N_MAX, N_MAX}, .exact = true}, &err) < 0)
         die(c, graphs[k].name, &err);
       for (size_t s = 0; s < MYNA__COUNT(sizes); s++) {
         int64_t n = sizes[s][0], m = sizes[s][1];
         if (n == 0 && graphs[k].fn == reshape_hole) continue; /* of nothing, nothing can be inferred */
         ASSERT_OK_ERR(myna_plan_run(p, (void *[]){x_data, pos_data, rows_data}, sizes[s], &err), &err);
-        inputs leaf = {myna_from(c, MYNA_F32, D(n, DIM), x_data), myna_from(c, MYNA_I32, &n, 1, pos_data), myna_from(c, MYNA_I32, &m, 1, rows_data)};
+        inputs leaf = {myna_from(c, MYNA_F32, D(n, DIM), x_data), myna_from(c, MYNA_I32, &n, 1, pos_data),
+                       myna_from(c, MYNA_I32, &m, 1, rows_data)};
         myna_array *want = graphs[k].fn(c, &leaf);
         const void *w = want ? myna_data(want, &err) : NULL;
         if (!w) die(c, graphs[k].name, &err);
         size_t bytes = (size_t)myna_size(want) * 4;
-        if (memcmp(myna_plan_output(p, 0), w, bytes) != 0) fail_msg("%s: a replay with n = %lld, m = %lld differs", graphs[k].name, (long long)n, (long long)m);
+        if (memcmp(myna_plan_output(p, 0), w, bytes) != 0)
+          fail_msg("%s: a replay with n = %lld, m = %lld differs", graphs[k].name, (long long)n, (long long)m);
       }
       myna_plan_free(p);
       myna_ctx_free(c);
@@ -143,10 +154,13 @@ static void test_no_allocation(void **state) {
   myna_ctx *c = new_ctx(2);
   myna_err err = {0};
   for (size_t k = 0; k < MYNA__COUNT(graphs); k++) {
-    inputs in = {myna_input(c, "x", MYNA_F32, D(MYNA_SYM(0), DIM)), myna_input(c, "pos", MYNA_I32, D(MYNA_SYM(0))), myna_input(c, "rows", MYNA_I32, D(MYNA_SYM(1)))};
+    inputs in = {myna_input(c, "x", MYNA_F32, D(MYNA_SYM(0), DIM)), myna_input(c, "pos", MYNA_I32, D(MYNA_SYM(0))),
+                 myna_input(c, "rows", MYNA_I32, D(MYNA_SYM(1)))};
     myna_array *out = graphs[k].fn(c, &in);
     myna_plan *p;
-    ASSERT_OK_ERR(myna_plan_new(&p, c, (myna_array *[]){in.x, in.pos, in.rows}, 3, &out, 1, &(myna_plan_options){.sym_max = {N_MAX, N_MAX}}, &err), &err);
+    ASSERT_OK_ERR(myna_plan_new(&p, c, (myna_array *[]){in.x, in.pos, in.rows}, 3, &out, 1,
+                                &(myna_plan_options){.sym_max = {N_MAX, N_MAX}}, &err),
+                  &err);
     myna__guard_begin();
     ASSERT_OK_ERR(myna_plan_run(p, (void *[]){x_data, pos_data, rows_data}, (int64_t[]){512, 100}, &err), &err);
     ASSERT_OK_ERR(myna_plan_run(p, (void *[]){x_data, pos_data, rows_data}, (int64_t[]){1, 1}, &err), &err);
@@ -170,7 +184,8 @@ static void check_placement(const myna_plan *p) {
       const myna__value *b = &p->values[j];
       if (b->kind != MYNA__VAL_BUFFER || b->first < 0 || a->first > b->last || b->first > a->last) continue;
       if (a->offset < b->offset + b->bytes && b->offset < a->offset + a->bytes)
-        fail_msg("values %d and %d live at steps %d..%d and %d..%d and overlap", i, j, a->first, a->last, b->first, b->last);
+        fail_msg("values %d and %d live at steps %d..%d and %d..%d and overlap", i, j, a->first, a->last, b->first,
+                 b->last);
     }
   }
   for (int s = 0; s < p->n_steps; s++) /* what a step reads and writes lives at that step */
@@ -198,12 +213,15 @@ static myna_array *draw(myna_ctx *c, test_rng *r, myna_array **pool, int n) {
   case 3: return myna_tanh(c, a);
   case 4: return myna_reshape(c, a, D(cols, rows));
   case 5: return myna_slice(c, a, (int64_t[]){rows - 1, 0}, (int64_t[]){INT64_MAX, INT64_MAX}, (int64_t[]){-1, 1});
-  case 6: return myna_sub(c, a, myna_slice(c, a, (int64_t[]){0, cols - 1}, (int64_t[]){INT64_MAX, INT64_MAX}, (int64_t[]){1, -1}));
+  case 6:
+    return myna_sub(c, a,
+                    myna_slice(c, a, (int64_t[]){0, cols - 1}, (int64_t[]){INT64_MAX, INT64_MAX}, (int64_t[]){1, -1}));
   case 7: return myna_softmax(c, a, (int)test_int(r, 2));
   case 8: return myna_add(c, a, myna_sum(c, a, (int[]){(int)test_int(r, 2)}, 1, true));
   case 9: return myna_scale(c, a, 0.5);
   case 10: return fits ? myna_where(c, myna_gt(c, a, b), a, myna_neg(c, b)) : NULL;
-  case 11: return myna_concat(c, (myna_array *[]){myna_slice_axis(c, a, 0, 1, rows), myna_slice_axis(c, a, 0, 0, 1)}, 2, 0);
+  case 11:
+    return myna_concat(c, (myna_array *[]){myna_slice_axis(c, a, 0, 1, rows), myna_slice_axis(c, a, 0, 0, 1)}, 2, 0);
   case 12: return myna_rms_norm(c, a, NULL, 1e-3);
   case 13: return myna_broadcast_to(c, myna_slice_axis(c, a, 0, 1, 2), D(rows, cols));
   case 14: return fits ? myna_gated(c, MYNA_ACT_SILU, a, b) : NULL;
@@ -230,7 +248,8 @@ static void random_graph(uint64_t seed, int size, bool fuse) {
   }
   for (int i = 0; i < 4; i++) outs[i] = lazy[size - 1 - i * (size / 5)];
   myna_plan *p;
-  ASSERT_OK_ERR(myna_plan_new(&p, c, &in, 1, outs, 4, &(myna_plan_options){.exact = true, .no_fuse = !fuse}, &err), &err);
+  ASSERT_OK_ERR(myna_plan_new(&p, c, &in, 1, outs, 4, &(myna_plan_options){.exact = true, .no_fuse = !fuse}, &err),
+                &err);
   check_placement(p);
   for (int round = 0; round < 2; round++) {
     ASSERT_OK_ERR(myna_plan_run(p, (void *[]){x_data}, NULL, &err), &err);
@@ -266,7 +285,8 @@ static void test_many_buffers(void **state) {
   myna_plan *p;
   ASSERT_OK_ERR(myna_plan_new(&p, c, &x, 1, &total, 1, NULL, &err), &err);
   check_placement(p);
-  if (p->n_steps < MANY || p->memory_bytes > 64 * 1024) fail_msg("%d steps in %lld bytes", p->n_steps, (long long)p->memory_bytes); /* several times 600 kB in all */
+  if (p->n_steps < MANY || p->memory_bytes > 64 * 1024)
+    fail_msg("%d steps in %lld bytes", p->n_steps, (long long)p->memory_bytes); /* several times 600 kB in all */
   float data[5] = {1, 2, 3, 4, 5}, first[5];
   ASSERT_OK_ERR(myna_plan_run(p, (void *[]){data}, NULL, &err), &err);
   memcpy(first, myna_plan_output(p, 0), sizeof first);
@@ -285,7 +305,8 @@ static void test_hazards(void **state) {
   float want[9];
   for (int kind = 0; kind < 6; kind++) {
     myna_array *x = myna_reshape(c, myna_scale(c, myna_arange(c, MYNA_F32, 0, 9, 1), 1), D(3, 3)), *y = NULL;
-    myna_array *t = myna_transpose(c, x, NULL), *flipped = myna_slice(c, x, (int64_t[]){2, 2}, (int64_t[]){INT64_MAX, INT64_MAX}, (int64_t[]){-1, -1});
+    myna_array *t = myna_transpose(c, x, NULL),
+               *flipped = myna_slice(c, x, (int64_t[]){2, 2}, (int64_t[]){INT64_MAX, INT64_MAX}, (int64_t[]){-1, -1});
     myna_array *row = myna_broadcast_to(c, myna_slice_axis(c, x, 0, 1, 2), D(3, 3));
     if (kind == 0) y = myna_add(c, x, t);
     if (kind == 1) y = myna_add(c, t, x);
@@ -295,7 +316,11 @@ static void test_hazards(void **state) {
     if (kind == 5) y = myna_add(c, x, x);
     for (int i = 0; i < 9; i++) {
       float a = (float)i, b = (float)(i % 3 * 3 + i / 3);
-      want[i] = kind < 2 ? a + b : kind == 2 ? a - (float)(8 - i) : kind == 3 ? a + (float)(3 + i % 3) : kind == 4 ? (a >= b ? b : a) : 2 * a;
+      want[i] = kind < 2    ? a + b
+                : kind == 2 ? a - (float)(8 - i)
+                : kind == 3 ? a + (float)(3 + i % 3)
+                : kind == 4 ? (a >= b ? b : a)
+                            : 2 * a;
     }
     const float *p = myna_data(y, &err);
     if (!p) die(c, "hazard", &err);
@@ -331,7 +356,8 @@ static void test_life(void **state) {
   myna_scope_begin(c);
   myna_array *x = myna_input(c, "x", MYNA_F32, D(2, 3)), *w = myna_from(c, MYNA_F32, D(3), (float[]){1, 10, 100});
   myna_array *constant = myna_scale(c, w, 2), *folded = myna_offset(c, constant, 1);
-  myna_array *outs[6] = {myna_transpose(c, myna_mul(c, x, constant), NULL), x, folded, w, myna_slice_axis(c, x, 1, 1, 2), folded};
+  myna_array *outs[6] = {
+      myna_transpose(c, myna_mul(c, x, constant), NULL), x, folded, w, myna_slice_axis(c, x, 1, 1, 2), folded};
   ASSERT_OK_ERR(myna_plan_new(&p, c, &x, 1, outs, 6, NULL, &err), &err);
   /* evaluating what the plan was made of frees nodes and leaves the plan as it is */
   ASSERT_OK_ERR(myna_eval(c, (myna_array *[]){constant, folded}, 2, &err), &err);
@@ -367,13 +393,14 @@ static void test_fusion(void **state) {
   (void)state;
   myna_ctx *c = new_ctx(2);
   myna_err err = {0};
-  myna_array *w[4] = {myna_random_uniform(c, 1, D(DIM), 0.5, 1.5), myna_random_normal(c, 2, D(40, DIM), 0, 0.3), myna_random_normal(c, 3, D(40, DIM), 0, 0.3),
-                      myna_random_normal(c, 4, D(DIM, 40), 0, 0.3)};
+  myna_array *w[4] = {myna_random_uniform(c, 1, D(DIM), 0.5, 1.5), myna_random_normal(c, 2, D(40, DIM), 0, 0.3),
+                      myna_random_normal(c, 3, D(40, DIM), 0, 0.3), myna_random_normal(c, 4, D(DIM, 40), 0, 0.3)};
   ASSERT_OK_ERR(myna_eval(c, w, 4, &err), &err);
   myna_array *x = myna_input(c, "hidden", MYNA_F32, D(MYNA_SYM(0), DIM)), *y = block(c, block(c, x, w), w);
   myna_plan *fused, *plain;
   ASSERT_OK_ERR(myna_plan_new(&fused, c, &x, 1, &y, 1, &(myna_plan_options){.sym_max = {64}}, &err), &err);
-  ASSERT_OK_ERR(myna_plan_new(&plain, c, &x, 1, &y, 1, &(myna_plan_options){.sym_max = {64}, .no_fuse = true}, &err), &err);
+  ASSERT_OK_ERR(myna_plan_new(&plain, c, &x, 1, &y, 1, &(myna_plan_options){.sym_max = {64}, .no_fuse = true}, &err),
+                &err);
   assert_true(fused->n_steps < plain->n_steps);
   check_placement(fused);
   for (int64_t n = 1; n <= 64; n += 21) {
@@ -403,24 +430,31 @@ static void test_errors(void **state) {
   myna_err err = {0};
   myna_plan *p;
   float data[8] = {0};
-  myna_array *x = myna_input(c, "x", MYNA_F32, D(MYNA_SYM(2), 4)), *other = myna_input(c, "other", MYNA_F32, D(4)), *y = myna_add(c, x, other);
+  myna_array *x = myna_input(c, "x", MYNA_F32, D(MYNA_SYM(2), 4)), *other = myna_input(c, "other", MYNA_F32, D(4)),
+             *y = myna_add(c, x, other);
   myna_array *both[2] = {x, other};
-  ASSERT_FAILS(myna_plan_new(&p, c, &x, 1, &y, 1, NULL, &err), MYNA_E_ARG, &err, "input other is not among the plan's inputs");
+  ASSERT_FAILS(myna_plan_new(&p, c, &x, 1, &y, 1, NULL, &err), MYNA_E_ARG, &err,
+               "input other is not among the plan's inputs");
   assert_null(p);
   err = (myna_err){0};
-  ASSERT_FAILS(myna_plan_new(&p, c, (myna_array *[]){x, y}, 2, &y, 1, NULL, &err), MYNA_E_ARG, &err, "plan input 1 is not a placeholder");
+  ASSERT_FAILS(myna_plan_new(&p, c, (myna_array *[]){x, y}, 2, &y, 1, NULL, &err), MYNA_E_ARG, &err,
+               "plan input 1 is not a placeholder");
   err = (myna_err){0};
-  ASSERT_FAILS(myna_plan_new(&p, c, both, 2, (myna_array *[]){NULL}, 1, NULL, &err), MYNA_E_ARG, &err, "plan output 0 is NULL");
+  ASSERT_FAILS(myna_plan_new(&p, c, both, 2, (myna_array *[]){NULL}, 1, NULL, &err), MYNA_E_ARG, &err,
+               "plan output 0 is NULL");
   err = (myna_err){0};
   myna_array *turned = myna_transpose(c, x, NULL);
   ASSERT_FAILS(myna_plan_new(&p, c, both, 2, &turned, 1, NULL, &err), MYNA_E_SHAPE, &err, "symbolic dimension");
   err = (myna_err){0};
-  ASSERT_FAILS(myna_plan_new(&p, c, both, 2, &y, 1, &(myna_plan_options){.sym_max = {0, 0, INT64_MAX / 16}}, &err), MYNA_E_LIMIT, &err, "too large");
+  ASSERT_FAILS(myna_plan_new(&p, c, both, 2, &y, 1, &(myna_plan_options){.sym_max = {0, 0, INT64_MAX / 16}}, &err),
+               MYNA_E_LIMIT, &err, "too large");
   err = (myna_err){0};
   ASSERT_OK_ERR(myna_plan_new(&p, c, both, 2, &y, 1, &(myna_plan_options){.sym_max = {0, 0, 2}}, &err), &err);
-  ASSERT_FAILS(myna_plan_run(p, (void *[]){data, data}, (int64_t[]){0, 0, 3}, &err), MYNA_E_SHAPE, &err, "symbol 2 is 3, the plan's maximum is 2");
+  ASSERT_FAILS(myna_plan_run(p, (void *[]){data, data}, (int64_t[]){0, 0, 3}, &err), MYNA_E_SHAPE, &err,
+               "symbol 2 is 3, the plan's maximum is 2");
   err = (myna_err){0};
-  ASSERT_FAILS(myna_plan_run(p, (void *[]){data, data}, (int64_t[]){0, 0, -1}, &err), MYNA_E_SHAPE, &err, "symbol 2 is -1");
+  ASSERT_FAILS(myna_plan_run(p, (void *[]){data, data}, (int64_t[]){0, 0, -1}, &err), MYNA_E_SHAPE, &err,
+               "symbol 2 is -1");
   err = (myna_err){0};
   ASSERT_FAILS(myna_plan_run(p, (void *[]){data, data}, NULL, &err), MYNA_E_ARG, &err, "3 symbols");
   err = (myna_err){0};
@@ -433,8 +467,9 @@ static void test_errors(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_symbols), cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_random_graphs), cmocka_unit_test(test_many_buffers),
-      cmocka_unit_test(test_hazards), cmocka_unit_test(test_life),          cmocka_unit_test(test_fusion),        cmocka_unit_test(test_errors),
+      cmocka_unit_test(test_symbols),      cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_random_graphs),
+      cmocka_unit_test(test_many_buffers), cmocka_unit_test(test_hazards),       cmocka_unit_test(test_life),
+      cmocka_unit_test(test_fusion),       cmocka_unit_test(test_errors),
   };
   return cmocka_run_group_tests(tests, fill_data, NULL);
 }

@@ -11,11 +11,13 @@ static int take_shape(const myna__node *n, myna__spec *out, myna_err *err) {
   int axis = ((const along_params *)n->params)->axis;
   const myna__spec *a = &n->in[0]->spec, *i = &n->in[1]->spec;
   char ta[128], ti[128];
-  if (!myna__dtype_is_int(i->type)) return myna__err(err, MYNA_E_DTYPE, "indices are %s, integers are needed", myna_dtype_name(i->type));
+  if (!myna__dtype_is_int(i->type))
+    return myna__err(err, MYNA_E_DTYPE, "indices are %s, integers are needed", myna_dtype_name(i->type));
   bool fits = a->n_dims == i->n_dims;
   for (int d = 0; d < a->n_dims && fits; d++) fits = d == axis || a->dims[d] == i->dims[d];
   if (!fits)
-    return myna__err(err, MYNA_E_SHAPE, "indices are %s, the array %s: only axis %d may differ", myna__spec_text(i, ti, sizeof ti), myna__spec_text(a, ta, sizeof ta), axis);
+    return myna__err(err, MYNA_E_SHAPE, "indices are %s, the array %s: only axis %d may differ",
+                     myna__spec_text(i, ti, sizeof ti), myna__spec_text(a, ta, sizeof ta), axis);
   out[0] = *i;
   out[0].type = a->type;
   return 0;
@@ -24,7 +26,8 @@ static int take_shape(const myna__node *n, myna__spec *out, myna_err *err) {
 static int add_shape(const myna__node *n, myna__spec *out, myna_err *err) {
   TRY(take_shape(n, out, err));
   const myna__spec *u = &n->in[2]->spec;
-  if (!myna__spec_same_dims(u, &out[0]) || u->type != out[0].type) return myna__err(err, MYNA_E_SHAPE, "updates do not have the shape of the indices");
+  if (!myna__spec_same_dims(u, &out[0]) || u->type != out[0].type)
+    return myna__err(err, MYNA_E_SHAPE, "updates do not have the shape of the indices");
   out[0] = n->in[0]->spec;
   return 0;
 }
@@ -38,8 +41,11 @@ typedef struct places {
 static places make_places(const myna__run *r) {
   int axis = ((const along_params *)r->params)->axis;
   const myna__tensor *a = &r->in[0], *i = &r->in[1];
-  return (places){.n = a->shape[axis], .inner = myna__shape_size(a->shape + axis + 1, a->n_dims - axis - 1),
-                  .count = i->shape[axis], .size = myna__tensor_size(i), .indices = i};
+  return (places){.n = a->shape[axis],
+                  .inner = myna__shape_size(a->shape + axis + 1, a->n_dims - axis - 1),
+                  .count = i->shape[axis],
+                  .size = myna__tensor_size(i),
+                  .indices = i};
 }
 
 static int64_t place(const places *p, int64_t k) {
@@ -56,8 +62,10 @@ static void take_run(const myna__run *r) {
   for (int64_t k = 0; k < p.size; k++) {
     int64_t from = place(&p, k);
     uint8_t *y = r->out[0].data + k * bytes;
-    if (from < 0) memset(y, 0, (size_t)bytes);
-    else memcpy(y, r->in[0].data + from * bytes, (size_t)bytes);
+    if (from < 0)
+      memset(y, 0, (size_t)bytes);
+    else
+      memcpy(y, r->in[0].data + from * bytes, (size_t)bytes);
   }
 }
 

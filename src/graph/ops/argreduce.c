@@ -67,7 +67,8 @@ static void unit(void *arg, int64_t u, int worker) {
     x += rest % a->shape[d] * a->stride[d];
     rest /= a->shape[d];
   }
-  ((int32_t *)(void *)j->r->out[0].data)[u] = (int32_t)extreme(x, a->stride[j->axis], a->type, a->shape[j->axis], p->min);
+  ((int32_t *)(void *)j->r->out[0].data)[u] =
+      (int32_t)extreme(x, a->stride[j->axis], a->type, a->shape[j->axis], p->min);
 }
 
 static void run(const myna__run *r) {

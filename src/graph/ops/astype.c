@@ -8,7 +8,8 @@ typedef struct astype_params {
 static int shape(const myna__node *n, myna__spec *out, myna_err *err) {
   myna_dtype t = ((const astype_params *)n->params)->type;
   if ((unsigned)t >= MYNA_DTYPE_COUNT || myna__dtype_is_packed(t))
-    return myna__err(err, MYNA_E_DTYPE, "no conversion to type %s", (unsigned)t < MYNA_DTYPE_COUNT ? myna_dtype_name(t) : "?");
+    return myna__err(err, MYNA_E_DTYPE, "no conversion to type %s",
+                     (unsigned)t < MYNA_DTYPE_COUNT ? myna_dtype_name(t) : "?");
   out[0] = n->in[0]->spec;
   out[0].type = t;
   return 0;

@@ -101,12 +101,14 @@ static void div_grad(myna_ctx *c, const operands *o, myna_array **g) {
 /* b a^(b-1), which is 0 for b = 0 whatever a is; log(a) a^b, taken as 0 for a <= 0. */
 static void pow_grad(myna_ctx *c, const operands *o, myna_array **g) {
   if (o->want[0]) {
-    myna_array *zero = myna__scalar_like(c, o->b, 0), *slope = myna_mul(c, o->b, myna_pow(c, o->a, myna_offset(c, o->b, -1)));
+    myna_array *zero = myna__scalar_like(c, o->b, 0),
+               *slope = myna_mul(c, o->b, myna_pow(c, o->a, myna_offset(c, o->b, -1)));
     slope = myna_where(c, myna_eq(c, o->b, zero), myna__scalar_like(c, slope, 0), slope);
     g[0] = myna_mul(c, o->cot, slope);
   }
   if (o->want[1]) {
-    myna_array *positive = myna_gt(c, o->a, myna__scalar_like(c, o->a, 0)), *safe = myna_where(c, positive, o->a, myna__scalar_like(c, o->a, 1));
+    myna_array *positive = myna_gt(c, o->a, myna__scalar_like(c, o->a, 0)),
+               *safe = myna_where(c, positive, o->a, myna__scalar_like(c, o->a, 1));
     g[1] = myna_mul(c, o->cot, myna_mul(c, o->y, myna_log(c, safe)));
   }
 }
@@ -128,6 +130,7 @@ static void remainder_grad(myna_ctx *c, const operands *o, myna_array **g) {
 enum { SMOOTH = 0, FLAT = MYNA__OP_NOGRAD };
 typedef enum result { NUMBER, FLOATING, TRUTH } result; /* type of the result: promoted; promoted and float; BOOL */
 
+/* clang-format off */
 /* name, in double, F32 arrays or NULL, integers or NULL, gradient, result, flags */
 #define ROWS(X)                                                                     \
   X(add, add_f64, add_f32, add_i64, add_grad, NUMBER, SMOOTH)                       \
@@ -146,6 +149,7 @@ typedef enum result { NUMBER, FLOATING, TRUTH } result; /* type of the result: p
   X(ge, ge_f64, NULL, ge_i64, NULL, TRUTH, FLAT)                                    \
   X(logical_and, and_f64, NULL, and_i64, NULL, TRUTH, FLAT)                         \
   X(logical_or, or_f64, NULL, or_i64, NULL, TRUTH, FLAT)
+/* clang-format on */
 
 typedef struct row {
   double (*f64)(double, double);
@@ -186,7 +190,8 @@ static void loop_f32(const void *params, void *y, const void *const *x, int64_t 
   const row *r = row_of(params);
   const float *a = x[0], *b = x[1];
   float *out = y;
-  if (r->f32) r->f32(out, a, b, n);
+  if (r->f32)
+    r->f32(out, a, b, n);
   else
     for (int64_t i = 0; i < n; i++) out[i] = (float)r->f64((double)a[i], (double)b[i]);
 }
@@ -210,8 +215,13 @@ static void run(const myna__run *r) {
   myna_dtype t = myna__dtype_promote(r->in[0].type, r->in[1].type);
   if (row_of(r->params)->result == FLOATING) t = r->out[0].type;
   myna__class k = myna__class_of(myna__dtype_number(t));
-  myna__each e = {.out = &r->out[0], .in = {&r->in[0], &r->in[1]}, .n_in = 2, .out_class = k, .in_class = {k, k},
-                  .fn = loops[k], .params = r->params};
+  myna__each e = {.out = &r->out[0],
+                  .in = {&r->in[0], &r->in[1]},
+                  .n_in = 2,
+                  .out_class = k,
+                  .in_class = {k, k},
+                  .fn = loops[k],
+                  .params = r->params};
   myna__each_run(&e, r->pool);
 }
 
@@ -233,7 +243,7 @@ static myna_array *apply(myna_ctx *c, const myna__op *op, enum id id, myna_array
 enum { FLAGS = MYNA__OP_INPLACE | MYNA__OP_ELEMENTWISE | MYNA__OP_STRIDED };
 
 /* The wrappers are one line each and differ in nothing but the name: the list writes them. */
-#define X(fn, f64, f32, i64, grad, result, flag)                                                        \
+#define X(fn, f64, f32, i64, grad, result, flag)                                                               \
   const myna__op myna__op_##fn = {.name = #fn, .flags = FLAGS | flag, .shape = shape, .run = run, .vjp = vjp}; \
   myna_array *myna_##fn(myna_ctx *c, myna_array *a, myna_array *b) { return apply(c, &myna__op_##fn, ROW_##fn, a, b); }
 ROWS(X)

@@ -18,7 +18,8 @@ static int shape(const myna__node *n, myna__spec *out, myna_err *err) {
   }
   char ta[128], tb[128];
   if (!fits)
-    return myna__err(err, MYNA_E_SHAPE, "%s to %s", myna__spec_text(a, ta, sizeof ta), myna__spec_text(out, tb, sizeof tb));
+    return myna__err(err, MYNA_E_SHAPE, "%s to %s", myna__spec_text(a, ta, sizeof ta),
+                     myna__spec_text(out, tb, sizeof tb));
   return 0;
 }
 
@@ -47,7 +48,8 @@ myna_array *myna_broadcast_to(myna_ctx *c, myna_array *a, const int64_t *dims, i
     return myna__fail(c, MYNA_E_SHAPE, "broadcast_to", "%d dimensions, at most %d are allowed", n_dims, MYNA__MAX_DIMS);
   for (int d = 0; d < n_dims; d++) {
     p.dims[d] = dims[d];
-    if (dims[d] < MYNA_SYM(7)) return myna__fail(c, MYNA_E_SHAPE, "broadcast_to", "dimension %d is %lld", d, (long long)dims[d]);
+    if (dims[d] < MYNA_SYM(7))
+      return myna__fail(c, MYNA_E_SHAPE, "broadcast_to", "dimension %d is %lld", d, (long long)dims[d]);
   }
   return myna__apply1(c, &myna__op_broadcast_to, &a, 1, &p, sizeof p);
 }
@@ -69,8 +71,9 @@ myna_array *myna_repeat(myna_ctx *c, myna_array *a, int64_t n, int axis) {
   if (!a) return myna_expand_dims(c, a, 0);
   axis = myna__axis_fixed(&a->spec, axis, &err);
   if (axis < 0) return myna__fail(c, axis, "repeat", "%s", err.msg);
-  if (n < 0 || a->spec.n_dims == MYNA__MAX_DIMS) return myna__fail(c, MYNA_E_SHAPE, "repeat", "%lld times in %d dimensions", (long long)n, a->spec.n_dims);
-  int64_t wide[MYNA__MAX_DIMS], merged[MYNA__MAX_DIMS];
+  if (n < 0 || a->spec.n_dims == MYNA__MAX_DIMS)
+    return myna__fail(c, MYNA_E_SHAPE, "repeat", "%lld times in %d dimensions", (long long)n, a->spec.n_dims);
+  int64_t wide[MYNA__MAX_DIMS] = {0}, merged[MYNA__MAX_DIMS];
   for (int d = 0; d <= a->spec.n_dims; d++) wide[d] = d == axis + 1 ? n : a->spec.dims[d - (d > axis)];
   memcpy(merged, a->spec.dims, sizeof merged);
   if (!myna__mul_ok(merged[axis], n, &merged[axis])) return myna__fail(c, MYNA_E_SHAPE, "repeat", "too many elements");

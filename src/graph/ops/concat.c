@@ -65,7 +65,8 @@ static myna_array *concat_all(myna_ctx *c, myna_array *const *arrays, int n, int
 }
 
 /* Operands in their common type; axis among that of n_dims axes. */
-static bool prepare(myna_ctx *c, const char *op, myna_array *const *arrays, int n, int extra, int *axis, myna_dtype *type) {
+static bool prepare(myna_ctx *c, const char *op, myna_array *const *arrays, int n, int extra, int *axis,
+                    myna_dtype *type) {
   myna_err err = {0};
   if (n < 1) return myna__fail(c, MYNA_E_ARG, op, "no arrays"), false;
   for (int i = 0; i < n; i++)

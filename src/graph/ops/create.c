@@ -87,8 +87,7 @@ static void arange_run(const myna__run *r) {
   }
 }
 
-const myna__op myna__op_arange = {
-    .name = "arange", .flags = MYNA__OP_NOGRAD, .shape = arange_shape, .run = arange_run};
+const myna__op myna__op_arange = {.name = "arange", .flags = MYNA__OP_NOGRAD, .shape = arange_shape, .run = arange_run};
 
 myna_array *myna_arange(myna_ctx *c, myna_dtype t, double start, double stop, double step) {
   double n = ceil((stop - start) / step);

@@ -13,7 +13,8 @@ static int shape(const myna__node *n, myna__spec *out, myna_err *err) {
   return 0;
 }
 
-static void line(const uint8_t *x, int64_t x_step, myna_dtype from, uint8_t *y, int64_t y_step, myna_dtype to, int64_t n) {
+static void line(const uint8_t *x, int64_t x_step, myna_dtype from, uint8_t *y, int64_t y_step, myna_dtype to,
+                 int64_t n) {
   bool ints = !myna__dtype_is_float(to);
   double f[MYNA__CHUNK], sum_f = 0;
   int64_t i64[MYNA__CHUNK];
@@ -47,8 +48,10 @@ static void unit(void *arg, int64_t u, int worker) {
     u /= a->shape[d];
   }
   int64_t n = a->shape[axis], x_step = a->stride[axis], y_step = b->stride[axis];
-  if (p->reverse) line(x + (n - 1) * x_step, -x_step, a->type, y + (n - 1) * y_step, -y_step, b->type, n);
-  else line(x, x_step, a->type, y, y_step, b->type, n);
+  if (p->reverse)
+    line(x + (n - 1) * x_step, -x_step, a->type, y + (n - 1) * y_step, -y_step, b->type, n);
+  else
+    line(x, x_step, a->type, y, y_step, b->type, n);
 }
 
 static void run(const myna__run *r) {

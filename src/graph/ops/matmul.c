@@ -15,13 +15,16 @@ static int shape(const myna__node *n, myna__spec *out, myna_err *err) {
   const myna__spec *a = &n->in[0]->spec, *b = &n->in[1]->spec;
   char ta[128], tb[128];
   if (a->type != b->type || (a->type != MYNA_F32 && a->type != MYNA_F64))
-    return myna__err(err, MYNA_E_DTYPE, "operands are %s and %s, float arrays are needed", myna_dtype_name(a->type), myna_dtype_name(b->type));
+    return myna__err(err, MYNA_E_DTYPE, "operands are %s and %s, float arrays are needed", myna_dtype_name(a->type),
+                     myna_dtype_name(b->type));
   if (a->n_dims < 2 || b->n_dims < 2) return myna__err(err, MYNA_E_SHAPE, "operands need two dimensions");
   int64_t k = a->dims[a->n_dims - 1];
   if (k != b->dims[b->n_dims - 2])
-    return myna__err(err, MYNA_E_SHAPE, "%s times %s: inner dimensions differ", myna__spec_text(a, ta, sizeof ta), myna__spec_text(b, tb, sizeof tb));
+    return myna__err(err, MYNA_E_SHAPE, "%s times %s: inner dimensions differ", myna__spec_text(a, ta, sizeof ta),
+                     myna__spec_text(b, tb, sizeof tb));
   if (k < 0 || b->dims[b->n_dims - 1] < 0)
-    return myna__err(err, MYNA_E_SHAPE, "%s times %s: only rows of the first may be symbolic", myna__spec_text(a, ta, sizeof ta), myna__spec_text(b, tb, sizeof tb));
+    return myna__err(err, MYNA_E_SHAPE, "%s times %s: only rows of the first may be symbolic",
+                     myna__spec_text(a, ta, sizeof ta), myna__spec_text(b, tb, sizeof tb));
   TRY(batch_dims(a, b, out, err));
   out->type = a->type;
   out->dims[out->n_dims++] = a->dims[a->n_dims - 2];
@@ -91,7 +94,8 @@ static void product_f64(const matrices *s, double *y, const uint8_t *a, const ui
     for (int64_t j = 0; j < s->n; j++) {
       double sum = 0;
       for (int64_t l = 0; l < s->k; l++)
-        sum += *(const double *)(const void *)(a + i * s->a_row + l * s->a_col) * *(const double *)(const void *)(b + l * s->b_row + j * s->b_col);
+        sum += *(const double *)(const void *)(a + i * s->a_row + l * s->a_col) *
+               *(const double *)(const void *)(b + l * s->b_row + j * s->b_col);
       y[i * s->n + j] = sum;
     }
 }
@@ -126,7 +130,8 @@ static void pack(float *y, const uint8_t *x, int64_t rows, int64_t cols, int64_t
           y[i * cols + j] = *(const float *)(const void *)(x + i * row_step + j * col_step);
 }
 
-static void product_f32(const matrices *s, float *y, const uint8_t *a, const uint8_t *b, uint8_t *scratch, const layout *l, myna__pool *pool) {
+static void product_f32(const matrices *s, float *y, const uint8_t *a, const uint8_t *b, uint8_t *scratch,
+                        const layout *l, myna__pool *pool) {
   if (s->k == 0) {
     memset(y, 0, (size_t)(s->m * s->n) * sizeof *y);
     return;
@@ -162,8 +167,10 @@ static void unit(void *arg, int64_t u, int worker) {
   const myna__run *r = j->r;
   const uint8_t *a = matrix_of(&r->in[0], &r->out[0], u), *b = matrix_of(&r->in[1], &r->out[0], u);
   uint8_t *y = r->out[0].data + u * j->s.m * j->s.n * myna_dtype_bytes(r->out[0].type);
-  if (r->out[0].type == MYNA_F64) product_f64(&j->s, (double *)(void *)y, a, b);
-  else product_f32(&j->s, (float *)(void *)y, a, b, (uint8_t *)r->scratch + (size_t)worker * j->l.total, &j->l, NULL);
+  if (r->out[0].type == MYNA_F64)
+    product_f64(&j->s, (double *)(void *)y, a, b);
+  else
+    product_f32(&j->s, (float *)(void *)y, a, b, (uint8_t *)r->scratch + (size_t)worker * j->l.total, &j->l, NULL);
 }
 
 static void run(const myna__run *r) {
@@ -204,12 +211,14 @@ const myna__op myna__op_matmul = {
 myna_array *myna_matmul(myna_ctx *c, myna_array *a, myna_array *b) {
   if (!a || !b || c->err.code) return myna__apply1(c, &myna__op_matmul, (myna_array *[]){a, b}, 2, NULL, 0);
   bool a_vector = a->spec.n_dims == 1, b_vector = b->spec.n_dims == 1;
-  if (a->spec.n_dims == 0 || b->spec.n_dims == 0) return myna__fail(c, MYNA_E_SHAPE, "matmul", "operand %d has no dimensions", a->spec.n_dims != 0);
+  if (a->spec.n_dims == 0 || b->spec.n_dims == 0)
+    return myna__fail(c, MYNA_E_SHAPE, "matmul", "operand %d has no dimensions", a->spec.n_dims != 0);
   myna_dtype t = myna__dtype_promote(a->spec.type, b->spec.type), computing = t == MYNA_F64 ? MYNA_F64 : MYNA_F32;
   for (int i = 0; i < 2; i++) {
     myna_dtype given = (i ? b : a)->spec.type;
     if (!myna__dtype_is_float(given))
-      return myna__fail(c, MYNA_E_DTYPE, "matmul", "operand %d is %s, a float array is needed", i, myna_dtype_name(given));
+      return myna__fail(c, MYNA_E_DTYPE, "matmul", "operand %d is %s, a float array is needed", i,
+                        myna_dtype_name(given));
   }
   a = myna_astype(c, a, computing);
   b = myna_astype(c, b, computing);

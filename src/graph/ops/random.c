@@ -111,8 +111,7 @@ static void run(const myna__run *r) {
 
 const myna__op myna__op_random_uniform = {
     .name = "random_uniform", .flags = MYNA__OP_NOGRAD, .shape = shape, .run = run};
-const myna__op myna__op_random_normal = {
-    .name = "random_normal", .flags = MYNA__OP_NOGRAD, .shape = shape, .run = run};
+const myna__op myna__op_random_normal = {.name = "random_normal", .flags = MYNA__OP_NOGRAD, .shape = shape, .run = run};
 
 /* Key 0: the context's seed and how many such arrays it has made. */
 static uint64_t key_or_next(myna_ctx *c, uint64_t key) {
@@ -123,7 +122,8 @@ static uint64_t key_or_next(myna_ctx *c, uint64_t key) {
   return key ? key : 1;
 }
 
-static myna_array *make(myna_ctx *c, const myna__op *op, uint64_t key, const int64_t *dims, int n_dims, double a, double b, bool normal) {
+static myna_array *make(myna_ctx *c, const myna__op *op, uint64_t key, const int64_t *dims, int n_dims, double a,
+                        double b, bool normal) {
   random_params p = {.a = a, .b = b, .normal = normal};
   if (!myna__check_shape(c, op->name, MYNA_F32, dims, n_dims, false, &p.spec)) return NULL;
   p.key = key_or_next(c, key);
@@ -146,7 +146,8 @@ typedef struct categorical_params {
 
 static int categorical_shape(const myna__node *n, myna__spec *out, myna_err *err) {
   const myna__spec *a = &n->in[0]->spec;
-  if (!myna__dtype_is_float(a->type)) return myna__err(err, MYNA_E_DTYPE, "logits are %s, a float array is needed", myna_dtype_name(a->type));
+  if (!myna__dtype_is_float(a->type))
+    return myna__err(err, MYNA_E_DTYPE, "logits are %s, a float array is needed", myna_dtype_name(a->type));
   TRY(myna__axis_fixed(a, -1, err));
   if (a->dims[a->n_dims - 1] == 0) return myna__err(err, MYNA_E_SHAPE, "the last axis has no elements");
   out[0] = *a;

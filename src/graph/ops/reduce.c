@@ -81,21 +81,21 @@ static int shape(const myna__node *n, myna__spec *out, myna_err *err) {
 /* ---- run ---- */
 
 /* Axes of one kind, innermost first, neighbours merged. */
-typedef struct axes {
+typedef struct axis_list {
   int n;
   int64_t shape[MYNA__MAX_DIMS], stride[MYNA__MAX_DIMS], size;
-} axes;
+} axis_list;
 
 typedef struct job {
   const myna__run *r;
   const row *row;
-  axes kept, reduced;
+  axis_list kept, reduced;
   bool along; /* the innermost axis is reduced */
   bool ints;
   int64_t stretch, per_unit; /* outputs made together; outputs of a unit, a multiple of stretch */
 } job;
 
-static void add_axis(axes *a, int64_t n, int64_t stride, bool adjacent) {
+static void add_axis(axis_list *a, int64_t n, int64_t stride, bool adjacent) {
   a->size *= n;
   if (n == 1) return;
   if (adjacent && a->n > 0 && stride == a->stride[a->n - 1] * a->shape[a->n - 1]) {
@@ -121,7 +121,7 @@ static void make_job(job *j, const myna__run *r) {
   if (previous < 0) j->along = true; /* one element */
 }
 
-static int64_t offset_of(const axes *a, int64_t index) {
+static int64_t offset_of(const axis_list *a, int64_t index) {
   int64_t at = 0;
   for (int d = 0; d < a->n; d++) {
     at += index % a->shape[d] * a->stride[d];
@@ -137,15 +137,19 @@ typedef union lanes {
 
 static void start_lanes(const job *j, lanes *l, int64_t n) {
   for (int64_t i = 0; i < n; i++)
-    if (j->ints) l->i[i] = j->row->i64_start;
-    else l->f[i] = j->row->f64_start;
+    if (j->ints)
+      l->i[i] = j->row->i64_start;
+    else
+      l->f[i] = j->row->f64_start;
 }
 
 static void add_lanes(const job *j, lanes *acc, const uint8_t *x, int64_t step, int64_t n) {
   lanes chunk;
   myna__load(j->ints ? MYNA__CLASS_I64 : MYNA__CLASS_F64, &chunk, x, step, j->r->in[0].type, n);
-  if (j->ints) j->row->i64(acc->i, chunk.i, n);
-  else j->row->f64(acc->f, chunk.f, n);
+  if (j->ints)
+    j->row->i64(acc->i, chunk.i, n);
+  else
+    j->row->f64(acc->f, chunk.f, n);
 }
 
 static void store_lanes(const job *j, const lanes *l, int64_t index, int64_t n) {
@@ -162,14 +166,16 @@ static void reduce_along(const job *j, int64_t index) {
   lanes acc;
   start_lanes(j, &acc, MYNA__MAX(used, 1));
   for (int64_t outer = 0; outer < j->reduced.size; outer += n) {
-    const uint8_t *row = x + offset_of(&j->reduced, outer);
+    const uint8_t *from = x + offset_of(&j->reduced, outer);
     for (int64_t at = 0; at < n; at += MYNA__CHUNK)
-      add_lanes(j, &acc, row + at * step, step, MYNA__MIN(n - at, (int64_t)MYNA__CHUNK));
+      add_lanes(j, &acc, from + at * step, step, MYNA__MIN(n - at, (int64_t)MYNA__CHUNK));
   }
   for (; used > 1; used = (used + 1) / 2) { /* fold the upper half onto the lower */
     int64_t half = (used + 1) / 2;
-    if (j->ints) j->row->i64(acc.i, acc.i + half, used - half);
-    else j->row->f64(acc.f, acc.f + half, used - half);
+    if (j->ints)
+      j->row->i64(acc.i, acc.i + half, used - half);
+    else
+      j->row->f64(acc.f, acc.f + half, used - half);
   }
   store_lanes(j, &acc, index, 1);
 }
@@ -241,7 +247,8 @@ static myna_array *prod_grad(myna_ctx *c, const myna__node *n, myna_array *g) {
   myna_array *others = sum_again(c, n->params, PROD, safe);
   myna_array *zeros = sum_again(c, n->params, SUM, myna_astype(c, is_zero, MYNA_I32));
   myna_array *at_zero = myna_where(c, myna_eq(c, zeros, myna__scalar_like(c, zeros, 1)), others, zero);
-  myna_array *elsewhere = myna_where(c, myna_eq(c, zeros, myna__scalar_like(c, zeros, 0)), myna_div(c, others, safe), zero);
+  myna_array *elsewhere =
+      myna_where(c, myna_eq(c, zeros, myna__scalar_like(c, zeros, 0)), myna_div(c, others, safe), zero);
   return myna_mul(c, g, myna_where(c, is_zero, at_zero, elsewhere));
 }
 
@@ -251,8 +258,10 @@ static int vjp(myna_ctx *c, const myna__node *n, myna_array *const *cot, const b
   if (!want[0]) return 0;
   myna_array *g = restore(c, n, cot[0]);
   if (!g) return c->err.code;
-  if (p->op == SUM) grads[0] = myna_broadcast_to(c, g, a->dims, a->n_dims);
-  else grads[0] = p->op == PROD ? prod_grad(c, n, g) : extreme_grad(c, n, g);
+  if (p->op == SUM)
+    grads[0] = myna_broadcast_to(c, g, a->dims, a->n_dims);
+  else
+    grads[0] = p->op == PROD ? prod_grad(c, n, g) : extreme_grad(c, n, g);
   return c->err.code;
 }
 
@@ -263,7 +272,7 @@ static void print(const void *params, myna__buf *b) {
 }
 
 #define OPERATION(fn) \
-  {.name = fn, .flags = MYNA__OP_STRIDED, .shape = shape, .run = run, .vjp = vjp, .print = print}
+  { .name = fn, .flags = MYNA__OP_STRIDED, .shape = shape, .run = run, .vjp = vjp, .print = print }
 const myna__op myna__op_sum = OPERATION("sum");
 const myna__op myna__op_prod = OPERATION("prod");
 const myna__op myna__op_max = OPERATION("max");
@@ -284,7 +293,8 @@ static bool axes_mask(myna_ctx *c, const char *op, const myna_array *a, const in
   return true;
 }
 
-static myna_array *reduce(myna_ctx *c, const myna__op *op, reducer kind, myna_array *a, const int *axes, int n, bool keep) {
+static myna_array *reduce(myna_ctx *c, const myna__op *op, reducer kind, myna_array *a, const int *axes, int n,
+                          bool keep) {
   reduce_params p = {.op = kind, .keep = keep};
   if (a && !axes_mask(c, op->name, a, axes, n, &p.axes)) return NULL;
   return myna__apply1(c, op, &a, 1, &p, sizeof p);
@@ -309,7 +319,7 @@ myna_array *myna_min(myna_ctx *c, myna_array *a, const int *axes, int n_axes, bo
 myna_array *myna_mean(myna_ctx *c, myna_array *a, const int *axes, int n_axes, bool keep) {
   if (a) a = myna_astype(c, a, myna__dtype_floating(a->spec.type));
   myna_array *total = myna_sum(c, a, axes, n_axes, keep);
-  if (!total) return NULL;
+  if (!a || !total) return NULL;
   uint32_t mask;
   double n = 1;
   axes_mask(c, "mean", a, axes, n_axes, &mask);
@@ -322,7 +332,7 @@ myna_array *myna_mean(myna_ctx *c, myna_array *a, const int *axes, int n_axes, b
 myna_array *myna_logsumexp(myna_ctx *c, myna_array *a, const int *axes, int n_axes, bool keep) {
   if (a) a = myna_astype(c, a, myna__dtype_floating(a->spec.type));
   myna_array *m = myna_stop_gradient(c, myna_max(c, a, axes, n_axes, true));
-  if (!m) return NULL;
+  if (!a || !m) return NULL;
   myna_array *infinite = myna_eq(c, myna_abs(c, m), myna__scalar_like(c, m, INFINITY));
   m = myna_where(c, infinite, myna__scalar_like(c, m, 0), m);
   myna_array *y = myna_add(c, m, myna_log(c, myna_sum(c, myna_exp(c, myna_sub(c, a, m)), axes, n_axes, true)));

@@ -30,8 +30,10 @@ static int reshape_shape(const myna__node *n, myna__spec *out, myna_err *err) {
   out[0] = (myna__spec){.type = a->type, .n_dims = p->n_dims};
   memcpy(out[0].dims, p->dims, sizeof out[0].dims);
   for (int d = first; d < p->n_dims; d++) {
-    if (p->dims[d] == -1 && hole < 0) hole = d;
-    else if (p->dims[d] < 0 || !myna__mul_ok(rest, p->dims[d], &rest)) return refuse(a, p, err);
+    if (p->dims[d] == -1 && hole < 0)
+      hole = d;
+    else if (p->dims[d] < 0 || !myna__mul_ok(rest, p->dims[d], &rest))
+      return refuse(a, p, err);
   }
   if (hole < 0) return have == rest ? 0 : refuse(a, p, err);
   if (rest == 0 || have % rest) return refuse(a, p, err);
@@ -41,7 +43,7 @@ static int reshape_shape(const myna__node *n, myna__spec *out, myna_err *err) {
 
 /* Groups of axes of equal size on both sides; inside a group the old axes must lie as one. Axes of size 1 are free. */
 static bool reshape_view(const void *params, const myna__tensor *in, myna__tensor *out) {
-  int64_t shape[MYNA__MAX_DIMS], stride[MYNA__MAX_DIMS];
+  int64_t shape[MYNA__MAX_DIMS] = {0}, stride[MYNA__MAX_DIMS] = {0};
   int n = 0;
   (void)params;
   for (int d = 0; d < in->n_dims; d++)
@@ -54,8 +56,10 @@ static bool reshape_view(const void *params, const myna__tensor *in, myna__tenso
     int64_t left = shape[i], right = out->shape[o];
     int i_end = i + 1, o_end = o + 1;
     while (left != right) {
-      if (left < right) left *= shape[i_end++];
-      else right *= out->shape[o_end++];
+      if (left < right)
+        left *= shape[i_end++];
+      else
+        right *= out->shape[o_end++];
     }
     for (int d = i; d + 1 < i_end; d++)
       if (stride[d] != stride[d + 1] * shape[d + 1]) return false;
@@ -127,7 +131,8 @@ static int squeeze_shape(const myna__node *n, myna__spec *out, myna_err *err) {
   int axis = myna__axis(((const axis_params *)n->params)->axis, a->n_dims, err);
   TRY(axis);
   char t[128];
-  if (a->dims[axis] != 1) return myna__err(err, MYNA_E_SHAPE, "axis %d of %s is not 1", axis, myna__spec_text(a, t, sizeof t));
+  if (a->dims[axis] != 1)
+    return myna__err(err, MYNA_E_SHAPE, "axis %d of %s is not 1", axis, myna__spec_text(a, t, sizeof t));
   *out = (myna__spec){.type = a->type};
   for (int d = 0; d < a->n_dims; d++)
     if (d != axis) out->dims[out->n_dims++] = a->dims[d];

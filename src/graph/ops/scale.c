@@ -52,7 +52,12 @@ static void offset_i64(const void *params, void *y, const void *const *x, int64_
 
 static void run(const myna__run *r, const myna__each_fn *loops) { /* [class] */
   myna__class k = myna__class_of(r->out[0].type);
-  myna__each e = {.out = &r->out[0], .in = {&r->in[0]}, .n_in = 1, .out_class = k, .in_class = {k}, .fn = loops[k],
+  myna__each e = {.out = &r->out[0],
+                  .in = {&r->in[0]},
+                  .n_in = 1,
+                  .out_class = k,
+                  .in_class = {k},
+                  .fn = loops[k],
                   .params = r->params};
   myna__each_run(&e, r->pool);
 }
@@ -78,9 +83,7 @@ static int offset_vjp(myna_ctx *c, const myna__node *n, myna_array *const *cot, 
   return c->err.code;
 }
 
-static void print(const void *params, myna__buf *b) {
-  myna__buf_printf(b, " %g", ((const scale_params *)params)->s);
-}
+static void print(const void *params, myna__buf *b) { myna__buf_printf(b, " %g", ((const scale_params *)params)->s); }
 
 enum { FLAGS = MYNA__OP_INPLACE | MYNA__OP_ELEMENTWISE | MYNA__OP_STRIDED };
 

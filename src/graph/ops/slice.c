@@ -28,8 +28,10 @@ static int shape(const myna__node *n, myna__spec *out, myna_err *err) {
   out[0] = *a;
   for (int d = 0; d < a->n_dims; d++) {
     int64_t first;
-    if (p->step[d] == 0 || p->step[d] == INT64_MIN) return myna__err(err, MYNA_E_ARG, "step %lld along axis %d", (long long)p->step[d], d);
-    if (a->dims[d] >= 0) range(a->dims[d], p->start[d], p->stop[d], p->step[d], &first, &out[0].dims[d]);
+    if (p->step[d] == 0 || p->step[d] == INT64_MIN)
+      return myna__err(err, MYNA_E_ARG, "step %lld along axis %d", (long long)p->step[d], d);
+    if (a->dims[d] >= 0)
+      range(a->dims[d], p->start[d], p->stop[d], p->step[d], &first, &out[0].dims[d]);
     else if (p->start[d] != 0 || p->stop[d] != INT64_MAX || p->step[d] != 1)
       return myna__err(err, MYNA_E_SHAPE, "axis %d is symbolic: only all of it can be taken", d);
   }
@@ -62,7 +64,7 @@ static int vjp(myna_ctx *c, const myna__node *n, myna_array *const *cot, const b
 const myna__op myna__op_slice = {.name = "slice", .flags = MYNA__OP_VIEW, .shape = shape, .view = view, .vjp = vjp};
 
 myna_array *myna_slice(myna_ctx *c, myna_array *a, const int64_t *start, const int64_t *stop, const int64_t *step) {
-  slice_params p = {.n = myna_ndim(a)};
+  slice_params p = {.n = start && stop ? myna_ndim(a) : 0};
   for (int d = 0; d < p.n; d++) {
     p.start[d] = start[d];
     p.stop[d] = stop[d];
@@ -93,16 +95,20 @@ static int update_shape(const myna__node *n, myna__spec *out, myna_err *err) {
   const update_params *p = n->params;
   const myna__spec *a = &n->in[0]->spec, *u = &n->in[1]->spec;
   if (a->type != u->type)
-    return myna__err(err, MYNA_E_DTYPE, "the update is %s, the array %s", myna_dtype_name(u->type), myna_dtype_name(a->type));
+    return myna__err(err, MYNA_E_DTYPE, "the update is %s, the array %s", myna_dtype_name(u->type),
+                     myna_dtype_name(a->type));
   bool fits = a->n_dims == u->n_dims;
   for (int d = 0; d < a->n_dims && fits; d++) {
     int64_t m = u->dims[d], last = p->start[d] + (m - 1) * p->step[d]; /* last index written */
-    if (a->dims[d] < 0 || m < 0) fits = m == a->dims[d] && p->start[d] == 0 && p->step[d] == 1;
-    else if (m > 0) fits = p->start[d] >= 0 && p->start[d] < a->dims[d] && last >= 0 && last < a->dims[d];
+    if (a->dims[d] < 0 || m < 0)
+      fits = m == a->dims[d] && p->start[d] == 0 && p->step[d] == 1;
+    else if (m > 0)
+      fits = p->start[d] >= 0 && p->start[d] < a->dims[d] && last >= 0 && last < a->dims[d];
   }
   char ta[128], tu[128];
   if (!fits)
-    return myna__err(err, MYNA_E_SHAPE, "the update %s does not lie inside %s", myna__spec_text(u, tu, sizeof tu), myna__spec_text(a, ta, sizeof ta));
+    return myna__err(err, MYNA_E_SHAPE, "the update %s does not lie inside %s", myna__spec_text(u, tu, sizeof tu),
+                     myna__spec_text(a, ta, sizeof ta));
   out[0] = *a;
   return 0;
 }
@@ -126,7 +132,7 @@ static int update_vjp(myna_ctx *c, const myna__node *n, myna_array *const *cot, 
   const myna__spec *u = &n->in[1]->spec;
   if (want[0]) grads[0] = myna__slice_put(c, cot[0], myna__zeros_like(c, n->in[1]), p->start, p->step);
   if (want[1]) {
-    int64_t stop[MYNA__MAX_DIMS];
+    int64_t stop[MYNA__MAX_DIMS] = {0};
     for (int d = 0; d < u->n_dims; d++) {
       stop[d] = u->dims[d] < 0 ? INT64_MAX : p->start[d] + u->dims[d] * p->step[d];
       if (stop[d] < 0) stop[d] = INT64_MAX; /* backwards through index 0 */
@@ -141,7 +147,7 @@ const myna__op myna__op_slice_update = {
 
 myna_array *myna__slice_put(myna_ctx *c, myna_array *a, myna_array *update, const int64_t *start, const int64_t *step) {
   update_params p = {0};
-  for (int d = 0; d < myna_ndim(a); d++) {
+  for (int d = 0; start && d < myna_ndim(a); d++) {
     p.start[d] = start[d];
     p.step[d] = step ? step[d] : 1;
   }
@@ -149,8 +155,9 @@ myna_array *myna__slice_put(myna_ctx *c, myna_array *a, myna_array *update, cons
 }
 
 myna_array *myna_slice_update(myna_ctx *c, myna_array *a, myna_array *update, const int64_t *start) {
-  int64_t from[MYNA__MAX_DIMS];
-  for (int d = 0; d < myna_ndim(a); d++) from[d] = start[d] < 0 && a->spec.dims[d] >= 0 ? start[d] + a->spec.dims[d] : start[d];
+  int64_t from[MYNA__MAX_DIMS] = {0};
+  for (int d = 0; d < myna_ndim(a); d++)
+    from[d] = start[d] < 0 && a->spec.dims[d] >= 0 ? start[d] + a->spec.dims[d] : start[d];
   return myna__slice_put(c, a, update, from, NULL);
 }
 
@@ -163,8 +170,11 @@ myna_array *myna_pad(myna_ctx *c, myna_array *a, const int64_t *before, const in
     bool ok = s.dims[d] < 0 ? before[d] == 0 && after[d] == 0
                             : before[d] >= 0 && after[d] >= 0 && myna__add_ok(s.dims[d], before[d], &s.dims[d]) &&
                                   myna__add_ok(s.dims[d], after[d], &s.dims[d]);
-    if (!ok) return myna__fail(c, MYNA_E_SHAPE, "pad", "%lld before and %lld after axis %d", (long long)before[d], (long long)after[d], d);
+    if (!ok)
+      return myna__fail(c, MYNA_E_SHAPE, "pad", "%lld before and %lld after axis %d", (long long)before[d],
+                        (long long)after[d], d);
   }
-  if (myna__dtype_is_packed(s.type)) return myna__fail(c, MYNA_E_DTYPE, "pad", "packed type %s", myna_dtype_name(s.type));
+  if (myna__dtype_is_packed(s.type))
+    return myna__fail(c, MYNA_E_DTYPE, "pad", "packed type %s", myna_dtype_name(s.type));
   return myna__slice_put(c, myna__full_spec(c, &s, value), a, before, NULL);
 }

@@ -53,8 +53,10 @@ static void unit(void *arg, int64_t row, int worker) {
   const uint8_t *x = j->r->in[0].data + row * j->stride;
   uint8_t *y = j->r->out[0].data + row * j->n * myna_dtype_bytes(j->r->out[0].type);
   (void)worker;
-  if (j->f64) j->f64((double *)(void *)y, (const double *)(const void *)x, j->n);
-  else log_softmax_f32((float *)(void *)y, (const float *)(const void *)x, j->n);
+  if (j->f64)
+    j->f64((double *)(void *)y, (const double *)(const void *)x, j->n);
+  else
+    log_softmax_f32((float *)(void *)y, (const float *)(const void *)x, j->n);
 }
 
 static void run_rows(const myna__run *r, void (*f64)(double *, const double *, int64_t)) {
@@ -72,7 +74,8 @@ static void softmax_run(const myna__run *r) {
     return;
   }
   myna__tensor_rows(&r->in[0], &rows, &n, &stride);
-  myna__softmax((float *)(void *)r->out[0].data, n, (const float *)(const void *)r->in[0].data, stride / 4, 1.0f, rows, n, r->pool);
+  myna__softmax((float *)(void *)r->out[0].data, n, (const float *)(const void *)r->in[0].data, stride / 4, 1.0f, rows,
+                n, r->pool);
 }
 
 static void log_softmax_run(const myna__run *r) { run_rows(r, log_softmax_f64); }
@@ -87,7 +90,8 @@ static int softmax_vjp(myna_ctx *c, const myna__node *n, myna_array *const *cot,
 }
 
 /* g - softmax sum(g) */
-static int log_softmax_vjp(myna_ctx *c, const myna__node *n, myna_array *const *cot, const bool *want, myna_array **grads) {
+static int log_softmax_vjp(myna_ctx *c, const myna__node *n, myna_array *const *cot, const bool *want,
+                           myna_array **grads) {
   int last = -1;
   if (want[0]) grads[0] = myna_sub(c, cot[0], myna_mul(c, myna_exp(c, n->out[0]), myna_sum(c, cot[0], &last, 1, true)));
   return c->err.code;
@@ -114,4 +118,6 @@ static myna_array *over_axis(myna_ctx *c, const myna__op *op, myna_array *a, int
 }
 
 myna_array *myna_softmax(myna_ctx *c, myna_array *a, int axis) { return over_axis(c, &myna__op_softmax, a, axis); }
-myna_array *myna_log_softmax(myna_ctx *c, myna_array *a, int axis) { return over_axis(c, &myna__op_log_softmax, a, axis); }
+myna_array *myna_log_softmax(myna_ctx *c, myna_array *a, int axis) {
+  return over_axis(c, &myna__op_log_softmax, a, axis);
+}

@@ -99,7 +99,8 @@ typedef struct topk_params {
 static int argsort_shape(const myna__node *n, myna__spec *out, myna_err *err) {
   const myna__spec *a = &n->in[0]->spec;
   TRY(myna__axis_fixed(a, -1, err));
-  if (a->dims[a->n_dims - 1] > INT32_MAX) return myna__err(err, MYNA_E_LIMIT, "more than 2^31 - 1 elements along the axis");
+  if (a->dims[a->n_dims - 1] > INT32_MAX)
+    return myna__err(err, MYNA_E_LIMIT, "more than 2^31 - 1 elements along the axis");
   out[0] = *a;
   out[0].type = MYNA_I32;
   return 0;
@@ -133,8 +134,10 @@ static void unit(void *arg, int64_t row, int worker) {
   key *keys = (key *)(void *)((uint8_t *)j->r->scratch + worker_bytes(j->n) * (size_t)worker);
   int32_t *out = (int32_t *)(void *)j->r->out[0].data;
   load_keys(keys, a->data + row * j->stride, a->type, j->n);
-  if (j->k < 0) sort_indices(out + row * j->n, (int32_t *)(void *)(keys + j->n), keys, j->n, floats ? less_f : less_i);
-  else best_indices(out + row * j->k, keys, j->n, j->k, floats ? more_f : more_i);
+  if (j->k < 0)
+    sort_indices(out + row * j->n, (int32_t *)(void *)(keys + j->n), keys, j->n, floats ? less_f : less_i);
+  else
+    best_indices(out + row * j->k, keys, j->n, j->k, floats ? more_f : more_i);
 }
 
 static void run(const myna__run *r, int64_t k) {

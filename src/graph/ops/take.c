@@ -10,7 +10,8 @@ typedef struct take_params {
 
 static int check_indices(const myna__node *n, myna_err *err) {
   const myna__spec *i = &n->in[1]->spec;
-  if (!myna__dtype_is_int(i->type)) return myna__err(err, MYNA_E_DTYPE, "indices are %s, integers are needed", myna_dtype_name(i->type));
+  if (!myna__dtype_is_int(i->type))
+    return myna__err(err, MYNA_E_DTYPE, "indices are %s, integers are needed", myna_dtype_name(i->type));
   return 0;
 }
 
@@ -18,7 +19,8 @@ static int check_indices(const myna__node *n, myna_err *err) {
 static int taken_spec(const myna__node *n, myna__spec *out, myna_err *err) {
   int axis = ((const take_params *)n->params)->axis;
   const myna__spec *a = &n->in[0]->spec, *i = &n->in[1]->spec;
-  if (a->n_dims - 1 + i->n_dims > MYNA__MAX_DIMS) return myna__err(err, MYNA_E_SHAPE, "more than %d dimensions", MYNA__MAX_DIMS);
+  if (a->n_dims - 1 + i->n_dims > MYNA__MAX_DIMS)
+    return myna__err(err, MYNA_E_SHAPE, "more than %d dimensions", MYNA__MAX_DIMS);
   *out = (myna__spec){.type = a->type};
   for (int d = 0; d < axis; d++) out->dims[out->n_dims++] = a->dims[d];
   for (int d = 0; d < i->n_dims; d++) out->dims[out->n_dims++] = i->dims[d];
@@ -37,9 +39,12 @@ static int scatter_shape(const myna__node *n, myna__spec *out, myna_err *err) {
   char tu[128], tw[128];
   TRY(check_indices(n, err));
   TRY(taken_spec(n, &want, err));
-  if (u->type != a->type) return myna__err(err, MYNA_E_DTYPE, "updates are %s, the array %s", myna_dtype_name(u->type), myna_dtype_name(a->type));
+  if (u->type != a->type)
+    return myna__err(err, MYNA_E_DTYPE, "updates are %s, the array %s", myna_dtype_name(u->type),
+                     myna_dtype_name(a->type));
   if (!myna__spec_same_dims(u, &want))
-    return myna__err(err, MYNA_E_SHAPE, "updates are %s, %s is needed", myna__spec_text(u, tu, sizeof tu), myna__spec_text(&want, tw, sizeof tw));
+    return myna__err(err, MYNA_E_SHAPE, "updates are %s, %s is needed", myna__spec_text(u, tu, sizeof tu),
+                     myna__spec_text(&want, tw, sizeof tw));
   out[0] = *a;
   return 0;
 }
@@ -56,7 +61,8 @@ typedef struct job {
 
 static job make_job(const myna__run *r, int axis) {
   const myna__tensor *a = &r->in[0];
-  job j = {.r = r, .outer = myna__shape_size(a->shape, axis), .n = a->shape[axis], .count = myna__tensor_size(&r->in[1])};
+  job j = {
+      .r = r, .outer = myna__shape_size(a->shape, axis), .n = a->shape[axis], .count = myna__tensor_size(&r->in[1])};
   j.inner = myna__shape_size(a->shape + axis + 1, a->n_dims - axis - 1) * myna_dtype_bytes(a->type);
   return j;
 }
@@ -77,8 +83,10 @@ static void take_unit(void *arg, int64_t u, int worker) {
   for (int64_t k = u * j->per_unit; k < end; k++) {
     int64_t o = k / j->count, from = index_at(j, k % j->count);
     uint8_t *y = j->y + k * j->inner;
-    if (from < 0) memset(y, 0, (size_t)j->inner);
-    else memcpy(y, j->x + (o * j->n + from) * j->inner, (size_t)j->inner);
+    if (from < 0)
+      memset(y, 0, (size_t)j->inner);
+    else
+      memcpy(y, j->x + (o * j->n + from) * j->inner, (size_t)j->inner);
   }
 }
 
@@ -96,15 +104,22 @@ static void take_run(const myna__run *r) {
 static void add_elements(uint8_t *y, const uint8_t *x, myna_dtype t, int64_t n) {
   myna__class k = myna__class_of(myna__dtype_number(t));
   int64_t bytes = myna_dtype_bytes(t);
-  union { float f[MYNA__CHUNK]; double d[MYNA__CHUNK]; int64_t i[MYNA__CHUNK]; } a, b;
+  union {
+    float f[MYNA__CHUNK];
+    double d[MYNA__CHUNK];
+    int64_t i[MYNA__CHUNK];
+  } a, b;
   for (int64_t at = 0; at < n; at += MYNA__CHUNK) {
     int64_t m = MYNA__MIN(n - at, (int64_t)MYNA__CHUNK);
     myna__load(k, &a, y + at * bytes, bytes, t, m);
     myna__load(k, &b, x + at * bytes, bytes, t, m);
     for (int64_t i = 0; i < m; i++) {
-      if (k == MYNA__CLASS_F32) a.f[i] += b.f[i];
-      else if (k == MYNA__CLASS_F64) a.d[i] += b.d[i];
-      else a.i[i] = (int64_t)((uint64_t)a.i[i] + (uint64_t)b.i[i]);
+      if (k == MYNA__CLASS_F32)
+        a.f[i] += b.f[i];
+      else if (k == MYNA__CLASS_F64)
+        a.d[i] += b.d[i];
+      else
+        a.i[i] = (int64_t)((uint64_t)a.i[i] + (uint64_t)b.i[i]);
     }
     myna__store(y + at * bytes, bytes, t, k, &a, m);
   }
@@ -122,8 +137,10 @@ static void scatter_run(const myna__run *r) {
       if (to < 0) continue;
       uint8_t *y = r->out[0].data + (o * j.n + to) * j.inner;
       const uint8_t *x = r->in[2].data + (o * j.count + i) * j.inner;
-      if (p->add) add_elements(y, x, r->out[0].type, j.inner / bytes);
-      else memcpy(y, x, (size_t)j.inner);
+      if (p->add)
+        add_elements(y, x, r->out[0].type, j.inner / bytes);
+      else
+        memcpy(y, x, (size_t)j.inner);
     }
 }
 
@@ -139,7 +156,8 @@ static int take_vjp(myna_ctx *c, const myna__node *n, myna_array *const *cot, co
 static myna_array *survives(myna_ctx *c, const myna__node *n) {
   int axis = ((const take_params *)n->params)->axis;
   const myna__spec *a = &n->in[0]->spec, *i = &n->in[1]->spec;
-  myna_array *order = myna_reshape(c, myna_arange(c, MYNA_I32, 0, (double)myna__shape_size(i->dims, i->n_dims), 1), i->dims, i->n_dims);
+  myna_array *order =
+      myna_reshape(c, myna_arange(c, MYNA_I32, 0, (double)myna__shape_size(i->dims, i->n_dims), 1), i->dims, i->n_dims);
   myna_array *owner = myna_full(c, MYNA_I32, &a->dims[axis], 1, -1);
   owner = myna_take(c, myna_scatter(c, owner, n->in[1], order, 0), n->in[1], 0);
   myna_array *is = myna_eq(c, owner, order);

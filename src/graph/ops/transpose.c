@@ -30,7 +30,7 @@ static bool view(const void *params, const myna__tensor *in, myna__tensor *out) 
 
 static int vjp(myna_ctx *c, const myna__node *n, myna_array *const *cot, const bool *want, myna_array **grads) {
   const transpose_params *p = n->params;
-  int back[MYNA__MAX_DIMS];
+  int back[MYNA__MAX_DIMS] = {0};
   for (int d = 0; d < p->n; d++) back[myna__axis(p->perm[d], p->n, NULL)] = d;
   if (want[0]) grads[0] = myna_transpose(c, cot[0], back);
   return c->err.code;
@@ -51,7 +51,7 @@ myna_array *myna_transpose(myna_ctx *c, myna_array *a, const int *perm) {
 }
 
 myna_array *myna_swapaxes(myna_ctx *c, myna_array *a, int axis1, int axis2) {
-  int perm[MYNA__MAX_DIMS];
+  int perm[MYNA__MAX_DIMS] = {0};
   myna_err err = {0};
   if (!a) return myna_transpose(c, a, NULL);
   int i = myna__axis(axis1, a->spec.n_dims, &err), j = myna__axis(axis2, a->spec.n_dims, &err);

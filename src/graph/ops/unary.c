@@ -138,6 +138,7 @@ static myna_array *softplus_grad(myna_ctx *c, myna_array *x, myna_array *y, myna
 
 enum { SMOOTH = 0, FLAT = MYNA__OP_NOGRAD }; /* FLAT: the gradient is zero wherever there is one */
 
+/* clang-format off */
 /* name, in double, F32 arrays or NULL, integers or NULL, gradient, flags */
 #define ROWS(X)                                                                           \
   X(neg, neg_f64, neg_f32, neg_i64, neg_grad, SMOOTH)                                     \
@@ -165,6 +166,7 @@ enum { SMOOTH = 0, FLAT = MYNA__OP_NOGRAD }; /* FLAT: the gradient is zero where
   X(gelu, gelu_f64, gelu_f32, NULL, gelu_grad, SMOOTH)                                    \
   X(gelu_tanh, gelu_tanh_f64, gelu_tanh_f32, NULL, gelu_tanh_grad, SMOOTH)                \
   X(softplus, softplus_f64, NULL, NULL, softplus_grad, SMOOTH)
+/* clang-format on */
 
 typedef struct row {
   double (*f64)(double);
@@ -193,9 +195,12 @@ static const row *row_of(const void *params) { return &rows[((const unary_params
 
 static int shape(const myna__node *n, myna__spec *out, myna_err *err) {
   out[0] = n->in[0]->spec;
-  if (((const unary_params *)n->params)->id == ROW_logical_not) out[0].type = MYNA_BOOL;
-  else if (row_of(n->params)->i64) out[0].type = myna__dtype_number(out[0].type);
-  else out[0].type = myna__dtype_floating(out[0].type);
+  if (((const unary_params *)n->params)->id == ROW_logical_not)
+    out[0].type = MYNA_BOOL;
+  else if (row_of(n->params)->i64)
+    out[0].type = myna__dtype_number(out[0].type);
+  else
+    out[0].type = myna__dtype_floating(out[0].type);
   return 0;
 }
 
@@ -203,7 +208,8 @@ static void loop_f32(const void *params, void *y, const void *const *x, int64_t 
   const row *r = row_of(params);
   const float *a = x[0];
   float *out = y;
-  if (r->f32) r->f32(out, a, n);
+  if (r->f32)
+    r->f32(out, a, n);
   else
     for (int64_t i = 0; i < n; i++) out[i] = (float)r->f64((double)a[i]);
 }
@@ -227,7 +233,12 @@ static void run(const myna__run *r) {
   myna__class k = myna__class_of(r->out[0].type);
   if (k == MYNA__CLASS_BOOL) /* logical_not computes as its operand does */
     k = myna__dtype_is_float(r->in[0].type) ? MYNA__CLASS_F64 : MYNA__CLASS_I64;
-  myna__each e = {.out = &r->out[0], .in = {&r->in[0]}, .n_in = 1, .out_class = k, .in_class = {k}, .fn = loops[k],
+  myna__each e = {.out = &r->out[0],
+                  .in = {&r->in[0]},
+                  .n_in = 1,
+                  .out_class = k,
+                  .in_class = {k},
+                  .fn = loops[k],
                   .params = r->params};
   myna__each_run(&e, r->pool);
 }
@@ -246,7 +257,7 @@ static myna_array *apply(myna_ctx *c, const myna__op *op, enum id id, myna_array
 enum { FLAGS = MYNA__OP_INPLACE | MYNA__OP_ELEMENTWISE | MYNA__OP_STRIDED };
 
 /* The wrappers are one line each and differ in nothing but the name: the list writes them. */
-#define X(fn, f64, f32, i64, grad, flag)                                                                \
+#define X(fn, f64, f32, i64, grad, flag)                                                                       \
   const myna__op myna__op_##fn = {.name = #fn, .flags = FLAGS | flag, .shape = shape, .run = run, .vjp = vjp}; \
   myna_array *myna_##fn(myna_ctx *c, myna_array *a) { return apply(c, &myna__op_##fn, ROW_##fn, a); }
 ROWS(X)

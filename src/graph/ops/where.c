@@ -37,8 +37,12 @@ static void pick_bool(const void *params, void *y, const void *const *x, int64_t
 static void run(const myna__run *r) {
   static const myna__each_fn loops[] = {pick_f32, pick_64, pick_64, pick_bool};
   myna__class k = myna__class_of(r->out[0].type);
-  myna__each e = {.out = &r->out[0], .in = {&r->in[0], &r->in[1], &r->in[2]}, .n_in = 3, .out_class = k,
-                  .in_class = {MYNA__CLASS_BOOL, k, k}, .fn = loops[k]};
+  myna__each e = {.out = &r->out[0],
+                  .in = {&r->in[0], &r->in[1], &r->in[2]},
+                  .n_in = 3,
+                  .out_class = k,
+                  .in_class = {MYNA__CLASS_BOOL, k, k},
+                  .fn = loops[k]};
   myna__each_run(&e, r->pool);
 }
 

@@ -11,7 +11,11 @@
 #include <immintrin.h>
 
 #define INLINE static inline __attribute__((always_inline))
+#ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
 
 INLINE int32_t load32(const void *p) {
   int32_t v;

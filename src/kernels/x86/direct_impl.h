@@ -1,8 +1,8 @@
-/* direct_impl.h: up to 8 columns times a strip of floats without a panel: transposed in registers, multiplied at once.
+/* direct_impl.h: a few columns times a strip without a panel: transposed in registers, multiplied at once.
  *
- * With few columns a float panel costs more than the multiply: writing and reading it back is 2 to 4 times the bytes of
- * the weights, and a single column's chain of dependent sums runs beside the transposes here, not after them. The order
- * of products is that of the panel kernels: ascending k, one accumulator per output. */
+ * With few columns writing and reading a panel costs more than the multiply, and a single column's chain of dependent sums
+ * runs beside the transposes here, not after them. The arithmetic of an output is that of the panel kernels: floats in
+ * ascending k with one accumulator; integers exact per group, then the same roundings. */
 #ifndef MYNA__DIRECT_IMPL_H
 #define MYNA__DIRECT_IMPL_H
 
@@ -78,6 +78,201 @@ INLINE void step_bf16(vf *acc, const vi q[8], const uint8_t *const *x, int64_t k
   }
 }
 
+/* ---- integers: C columns, C <= C_INTS ---- */
+
+enum { C_INTS = 4 };
+
+/* i[c] += w[0..n) x activations, 4 k per dword, from byte `at` of each row on. */
+INLINE void dot_dwords(vi *i, const vi *w, int n, const uint8_t *const *x, int64_t at, int C, dot_mode mode) {
+  vi pairs[C_INTS];
+  UNROLL for (int k = 0; k < n; k++)
+    UNROLL for (int c = 0; c < C; c++) dot_step(&i[c], &pairs[c], w[k], vi_set32(load32(x[c] + at + 4 * k)), k, n, mode);
+}
+
+/* The rows of one kernel: planes of activations at x[c] + offset, accumulators of one part. */
+typedef struct columns_in {
+  const myna__rows *rows;
+  myna__arows act;
+  const uint8_t *x[C_INTS];
+} columns_in;
+
+/* acc += a block of 256 k (n: fewer in the last of Q32 types) of one part. */
+typedef void block_q_fn(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C);
+
+INLINE int64_t direct_blocks(const myna__direct *d, int C, int64_t strip_block, block_q_fn *block) {
+  vf acc[PARTS][C_INTS];
+  columns_in in = {.rows = &d->rows, .act = d->act};
+  const uint8_t *next = d->next;
+  UNROLL for (int c = 0; c < C; c++) in.x[c] = d->act.row + (size_t)c * d->act.stride;
+  EACH_PART UNROLL for (int c = 0; c < C; c++) acc[part][c] = vf_zero();
+  for (int64_t k = 0; k < d->n; k += MYNA__KBLOCK, next += strip_block)
+    UNROLL EACH_PART block(acc[part], &in, part, k, (int)MYNA__MIN(d->n - k, MYNA__KBLOCK), next + part * strip_block / PARTS, C);
+  EACH_PART UNROLL for (int c = 0; c < C; c++) vf_store(d->acc + c * d->ld_acc + LANES * part, acc[part][c]);
+  return d->n;
+}
+
+INLINE int64_t direct_ints(const myna__direct *d, int block_bytes, int per, block_q_fn *block) {
+  const int64_t strip_block = MYNA__STRIP * MYNA__KBLOCK / per * block_bytes;
+  int64_t k = 0;
+  switch (d->n_col) {
+  case 1: SEPARATE(k = direct_blocks(d, 1, strip_block, block)); break;
+  case 2: SEPARATE(k = direct_blocks(d, 2, strip_block, block)); break;
+  case 3: SEPARATE(k = direct_blocks(d, 3, strip_block, block)); break;
+  case 4: SEPARATE(k = direct_blocks(d, 4, strip_block, block)); break;
+  default: break; /* more columns want a panel */
+  }
+  return k;
+}
+
+/* acc += 32 k of a Q32 type: codes in w[8], scales d, and with `min` minimums m. */
+INLINE void add_group32(vf *acc, const columns_in *in, const vi w[8], vf d, vf m, int64_t k, int C, int shift, bool min, dot_mode mode) {
+  const int64_t at = k / 32 * 4;
+  vi i[C_INTS];
+  UNROLL for (int c = 0; c < C; c++)
+    i[c] = shift && dot_needs_offset(mode) ? vi_sll32(vi_set32(load32(in->x[c] + in->act.nsum + at)), shift) : vi_zero();
+  dot_dwords(i, w, 8, in->x, k, C, mode);
+  UNROLL for (int c = 0; c < C; c++) {
+    vf da = vf_set(load_float(in->x[c] + in->act.d + at));
+    acc[c] = vf_fma(vi_to_f32(i[c]), vf_mul(d, da), acc[c]);
+    if (min) acc[c] = vf_fnma(vi_to_f32(vi_set32(load32(in->x[c] + in->act.nsum + at))), vf_mul(m, da), acc[c]);
+  }
+}
+
+INLINE vf part_f16s(const myna__rows *rows, int part, int64_t at) {
+  _Alignas(32) uint16_t h[LANES];
+  UNROLL for (int r = 0; r < LANES; r++) memcpy(&h[r], row_at(rows, 0, LANES * part + r, at), 2);
+  return vf_load_f16(h);
+}
+
+INLINE void block_q4_0(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
+  for (int g = 0; g < n / 32; g++) {
+    int64_t at = (k / 32 + g) * MYNA__BYTES_Q4_0;
+    vi q[4], w[8];
+    prefetch_part(next, 8 * MYNA__BYTES_Q4_0, g, 8 * PARTS);
+    piece16(q, in->rows, 0, part, at + 2);
+    UNROLL for (int i = 0; i < 4; i++) w[i] = low_nibbles(q[i]), w[4 + i] = high_nibbles(q[i]);
+    add_group32(acc, in, w, part_f16s(in->rows, part, at), vf_zero(), k + 32 * g, C, 3, false, DOT_4BIT);
+  }
+}
+
+INLINE void block_q8_0(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
+  for (int g = 0; g < n / 32; g++) {
+    int64_t at = (k / 32 + g) * MYNA__BYTES_Q8_0;
+    vi q[8];
+    prefetch_part(next, 8 * MYNA__BYTES_Q8_0, g, 8 * PARTS);
+    piece32(q, in->rows, 0, part, at + 2);
+    UNROLL for (int i = 0; i < 8; i++) q[i] = vi_xor(q[i], vi_set8(-128));
+    add_group32(acc, in, q, part_f16s(in->rows, part, at), vf_zero(), k + 32 * g, C, 7, false, DOT_8BIT);
+  }
+}
+
+INLINE void block_mlx4(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
+  _Alignas(64) float d[MYNA__STRIP], m[MYNA__STRIP];
+  for (int g = 0; g < n / 32; g++) {
+    int64_t kg = k + 32 * g;
+    vi q[4], w[8];
+    prefetch_part(next, MYNA__KBLOCK / 2, g, 8 * PARTS);
+    piece16(q, in->rows, 0, part, kg / 2);
+    UNROLL for (int i = 0; i < 4; i++) w[2 * i] = spread_nibbles(q[i], 0), w[2 * i + 1] = spread_nibbles(q[i], 1);
+    if (g == 0 || kg % in->rows->group == 0) {
+      store_plane(d, in->rows, 1, kg / in->rows->group);
+      store_plane(m, in->rows, 2, kg / in->rows->group);
+    }
+    add_group32(acc, in, w, vf_load(d + LANES * part), vf_load(m + LANES * part), kg, C, 0, true, DOT_4BIT);
+  }
+}
+
+/* sum[c] += scale * (w[0..n) x activations [- offset]): one group of a Q256 type at k. */
+INLINE void add_group(vi *sum, const columns_in *in, const vi *w, int n, vi scale, int64_t k, int C, int shift, dot_mode mode) {
+  vi i[C_INTS];
+  UNROLL for (int c = 0; c < C; c++)
+    i[c] = shift ? vi_sll32(vi_set32(load32(in->x[c] + in->act.nsum + k / 16 * 4)), shift) : vi_zero();
+  dot_dwords(i, w, n, in->x, k, C, mode);
+  UNROLL for (int c = 0; c < C; c++) sum[c] = vi_add32(sum[c], vi_mul32(i[c], scale));
+}
+
+INLINE void add_block(vf *acc, const columns_in *in, const vi *sum, vf d, int64_t k, int C) {
+  UNROLL for (int c = 0; c < C; c++)
+    acc[c] = vf_fma(vi_to_f32(sum[c]), vf_mul(d, vf_set(load_float(in->x[c] + in->act.d + k / 256 * 4))), acc[c]);
+}
+
+/* The end of a Q4_K or Q5_K block: sums, then mins. */
+INLINE void add_block_k6(vf *acc, const columns_in *in, const vi *sum, const header_k6 *h, int64_t k, int C) {
+  add_block(acc, in, sum, h->d, k, C);
+  UNROLL for (int c = 0; c < C; c++) {
+    vi j = vi_zero();
+    UNROLL for (int i = 0; i < 4; i++)
+      j = vi_dot_pairs16(j, min_pair_k6(h, i), vi_set32(load32(in->x[c] + in->act.sum32 + k / 16 + 4 * i)));
+    acc[c] = vf_fnma(vi_to_f32(j), vf_mul(h->dmin, vf_set(load_float(in->x[c] + in->act.d + k / 256 * 4))), acc[c]);
+  }
+}
+
+INLINE void block_q4_k(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
+  int64_t at = k / 256 * MYNA__BYTES_Q4_K;
+  header_k6 h = read_k6(in->rows, part, at);
+  vi sum[C_INTS];
+  UNROLL for (int c = 0; c < C; c++) sum[c] = vi_zero();
+  UNROLL for (int g = 0; g < 4; g++) {
+    vi q[8], w[8];
+    prefetch_part(next, MYNA__BYTES_Q4_K, g, 4 * PARTS);
+    piece32(q, in->rows, 0, part, at + 16 + 32 * g);
+    UNROLL for (int i = 0; i < 8; i++) w[i] = low_nibbles(q[i]);
+    add_group(sum, in, w, 8, scale_k6(&h, 2 * g), k + 64 * g, C, 0, DOT_4BIT);
+    UNROLL for (int i = 0; i < 8; i++) w[i] = high_nibbles(q[i]);
+    add_group(sum, in, w, 8, scale_k6(&h, 2 * g + 1), k + 64 * g + 32, C, 0, DOT_4BIT);
+  }
+  add_block_k6(acc, in, sum, &h, k, C);
+}
+
+INLINE void block_q5_k(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
+  int64_t at = k / 256 * MYNA__BYTES_Q5_K;
+  header_k6 h = read_k6(in->rows, part, at);
+  vi sum[C_INTS], top[8];
+  UNROLL for (int c = 0; c < C; c++) sum[c] = vi_zero();
+  piece32(top, in->rows, 0, part, at + 16);
+  UNROLL for (int g = 0; g < 4; g++) {
+    vi q[8], w[8];
+    prefetch_part(next, MYNA__BYTES_Q5_K, g, 4 * PARTS);
+    piece32(q, in->rows, 0, part, at + 48 + 32 * g);
+    UNROLL for (int i = 0; i < 8; i++) w[i] = nibble_and_bits(q[i], shift32(top[i], 4 - 2 * g), 0x10);
+    add_group(sum, in, w, 8, scale_k6(&h, 2 * g), k + 64 * g, C, 0, DOT_6BIT);
+    UNROLL for (int i = 0; i < 8; i++) w[i] = nibble_and_bits(vi_srl32(q[i], 4), shift32(top[i], 3 - 2 * g), 0x10);
+    add_group(sum, in, w, 8, scale_k6(&h, 2 * g + 1), k + 64 * g + 32, C, 0, DOT_6BIT);
+  }
+  add_block_k6(acc, in, sum, &h, k, C);
+}
+
+INLINE void block_q6_k(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
+  int64_t at = k / 256 * MYNA__BYTES_Q6_K;
+  vi sum[C_INTS], scales[4];
+  UNROLL for (int c = 0; c < C; c++) sum[c] = vi_zero();
+  piece16(scales, in->rows, 0, part, at + 192);
+  UNROLL for (int half = 0; half < 2; half++) {
+    vi top[8];
+    piece32(top, in->rows, 0, part, at + 128 + 32 * half);
+    UNROLL for (int p = 0; p < 2; p++) { /* 32 bytes: 32 low and 32 high nibbles */
+      vi q[8], w[8];
+      prefetch_part(next, MYNA__BYTES_Q6_K, 2 * half + p, 4 * PARTS);
+      piece32(q, in->rows, 0, part, at + 64 * half + 32 * p);
+      UNROLL for (int nibble = 0; nibble < 2; nibble++) {
+        const int j = 2 * nibble + p, g = 8 * half + 2 * j; /* j-th 32 of the half, its first group of 16 */
+        UNROLL for (int i = 0; i < 8; i++)
+          w[i] = nibble_and_bits(nibble ? vi_srl32(q[i], 4) : q[i], shift32(top[i], 4 - 2 * j), 0x30);
+        add_group(sum, in, w, 4, signed_byte(scales[g / 4], g % 4), k + 16 * g, C, 5, DOT_6BIT);
+        add_group(sum, in, w + 4, 4, signed_byte(scales[g / 4], (g + 1) % 4), k + 16 * g + 16, C, 5, DOT_6BIT);
+      }
+    }
+  }
+  add_block(acc, in, sum, part_f16s(in->rows, part, at + 208), k, C);
+}
+
+static int64_t direct_q4_0(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q4_0, 32, block_q4_0); }
+static int64_t direct_q8_0(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q8_0, 32, block_q8_0); }
+static int64_t direct_mlx4(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_MLX4, 32, block_mlx4); }
+static int64_t direct_q4_k(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q4_K, 256, block_q4_k); }
+static int64_t direct_q5_k(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q5_K, 256, block_q5_k); }
+static int64_t direct_q6_k(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q6_K, 256, block_q6_k); }
+
 static int64_t direct_f32(const myna__direct *d) { return direct(d, 4, step_f32); }
 static int64_t direct_f16(const myna__direct *d) { return direct(d, 2, step_f16); }
 static int64_t direct_f32_bf16(const myna__direct *d) { return direct(d, 2, step_f32_bf16); }
@@ -88,6 +283,12 @@ INLINE void fill_direct(myna__ktable *t) {
   t->direct_f32[MYNA_F16] = direct_f16;
   t->direct_f32[MYNA_BF16] = direct_f32_bf16;
   t->direct[MYNA_BF16] = direct_bf16;
+  t->direct[MYNA_Q4_0] = direct_q4_0;
+  t->direct[MYNA_Q8_0] = direct_q8_0;
+  t->direct[MYNA_MLX4] = direct_mlx4;
+  t->direct[MYNA_Q4_K] = direct_q4_k;
+  t->direct[MYNA_Q5_K] = direct_q5_k;
+  t->direct[MYNA_Q6_K] = direct_q6_k;
 }
 
 #endif

@@ -110,7 +110,7 @@ typedef enum dot_mode { DOT_4BIT, DOT_6BIT, DOT_8BIT } dot_mode;
 #ifdef __AVXVNNI__
 INLINE bool dot_needs_offset(dot_mode m) { return true; }
 INLINE vi vi_dot_pairs16(vi i, vi a, vi b) { return _mm256_dpwssd_avx_epi32(i, a, b); }
-/* i += codes x activations; k-th of `steps` such calls in a group. */
+/* As in isa_avx512.h. */
 INLINE void dot_step(vi *i, vi *pairs, vi w, vi a, int k, int steps, dot_mode mode) { *i = _mm256_dpbusd_avx_epi32(*i, w, a); }
 #else
 INLINE bool dot_needs_offset(dot_mode m) { return m != DOT_8BIT; }

@@ -126,6 +126,9 @@ typedef enum dot_mode { DOT_4BIT, DOT_6BIT, DOT_8BIT } dot_mode;
 INLINE bool dot_needs_offset(dot_mode m) { return true; }
 INLINE vi vi_dot_pairs16(vi i, vi a, vi b) { return _mm512_dpwssd_epi32(i, a, b); }
 
+/* i += codes x activations; k-th of `steps` such calls in a group. `pairs` is for levels that sum in int16 first. */
+INLINE void dot_step(vi *i, vi *pairs, vi w, vi a, int k, int steps, dot_mode mode) { *i = _mm512_dpbusd_epi32(*i, w, a); }
+
 /* i[v][c] += codes x activations over `steps` dwords; vector v of the codes at code[v] + 64 step. */
 INLINE void dot_codes(vi i[V_MAX][C_MAX], const uint8_t *code, size_t panel_bytes, const uint8_t *const *row, int64_t at, int steps,
                       int V, int C, dot_mode mode) {

@@ -69,27 +69,44 @@ static void unpack_q8_0(void *panel, const myna__ptype *t, const myna__rows *row
 /* ---- Q256 forms ---- */
 
 INLINE vi byte_of(vi v, int i) { return vi_pick_bytes(v, 0x80808000u | (uint32_t)i); }
+/* Byte i of every dword, sign-extended. */
+INLINE vi signed_byte(vi v, int i) { return vi_sra32(vi_sll32(v, 24 - 8 * i), 24); }
 /* Bytes i and i + 1 as a pair of int16. */
 INLINE vi byte_pair(vi v, int i) { return vi_pick_bytes(v, 0x80008000u | (uint32_t)i | (uint32_t)(i + 1) << 16); }
 
 /* The 16 bytes that start Q4_K and Q5_K blocks: d, dmin, 8 scales and mins of 6 bits (see quants/kquant.h). */
-INLINE void header_k6(myna__panel_q256 *p, const myna__rows *rows, int part, int64_t at) {
-  vi h[4], scale[2], min[2], m63 = vi_set8(63), m48 = vi_set8(48);
+typedef struct header_k6 {
+  vf d, dmin;
+  vi scale[2], min[2]; /* bytes, four groups per dword */
+} header_k6;
+
+INLINE header_k6 read_k6(const myna__rows *rows, int part, int64_t at) {
+  vi h[4], m63 = vi_set8(63), m48 = vi_set8(48);
+  header_k6 o;
   piece16(h, rows, 0, part, at);
-  vf_store(p->d + LANES * part, low_f16(h[0]));
-  vf_store(p->dmin + LANES * part, low_f16(vi_srl32(h[0], 16)));
-  scale[0] = vi_and(h[1], m63);
-  min[0] = vi_and(h[2], m63);
-  scale[1] = vi_or(low_nibbles(h[3]), vi_and(vi_srl32(h[1], 2), m48));
-  min[1] = vi_or(high_nibbles(h[3]), vi_and(vi_srl32(h[2], 2), m48));
-  UNROLL for (int i = 0; i < 8; i++) vi_store(&p->scale[i][LANES * part], byte_of(scale[i / 4], i % 4));
-  UNROLL for (int i = 0; i < 4; i++) vi_store(p->min[i][LANES * part], byte_pair(min[i / 2], i % 2 * 2));
+  o.d = low_f16(h[0]);
+  o.dmin = low_f16(vi_srl32(h[0], 16));
+  o.scale[0] = vi_and(h[1], m63);
+  o.min[0] = vi_and(h[2], m63);
+  o.scale[1] = vi_or(low_nibbles(h[3]), vi_and(vi_srl32(h[1], 2), m48));
+  o.min[1] = vi_or(high_nibbles(h[3]), vi_and(vi_srl32(h[2], 2), m48));
+  return o;
+}
+INLINE vi scale_k6(const header_k6 *h, int g) { return byte_of(h->scale[g / 4], g % 4); }
+INLINE vi min_pair_k6(const header_k6 *h, int i) { return byte_pair(h->min[i / 2], i % 2 * 2); }
+
+INLINE void unpack_k6(myna__panel_q256 *p, const myna__rows *rows, int part, int64_t at) {
+  header_k6 h = read_k6(rows, part, at);
+  vf_store(p->d + LANES * part, h.d);
+  vf_store(p->dmin + LANES * part, h.dmin);
+  UNROLL for (int i = 0; i < 8; i++) vi_store(&p->scale[i][LANES * part], scale_k6(&h, i));
+  UNROLL for (int i = 0; i < 4; i++) vi_store(p->min[i][LANES * part], min_pair_k6(&h, i));
 }
 
 static void unpack_q4_k(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
   myna__panel_q256 *p = panel;
   int64_t at = k0 / 256 * MYNA__BYTES_Q4_K;
-  EACH_PART header_k6(p, rows, part, at);
+  EACH_PART unpack_k6(p, rows, part, at);
   at += 16;
   for (int c = 0; c < 4; c++, at += 32) { /* 64 k: low nibbles, then high nibbles */
     prefetch_part(next, MYNA__BYTES_Q4_K, c, 4);
@@ -112,7 +129,7 @@ static void unpack_q5_k(void *panel, const myna__ptype *t, const myna__rows *row
   int64_t at = k0 / 256 * MYNA__BYTES_Q5_K;
   EACH_PART {
     vi h[8]; /* bit g of each byte: top bit in group g */
-    header_k6(p, rows, part, at);
+    unpack_k6(p, rows, part, at);
     piece32(h, rows, 0, part, at + 16);
     UNROLL for (int c = 0; c < 4; c++) {
       vi q[8];
@@ -150,7 +167,7 @@ static void unpack_q6_k(void *panel, const myna__ptype *t, const myna__rows *row
     vi s[4];
     piece16(s, rows, 0, part, at + 192);
     UNROLL for (int g = 0; g < 16; g++)
-      vi_store(&p->scale[g][LANES * part], vi_sra32(vi_sll32(s[g / 4], 24 - g % 4 * 8), 24));
+      vi_store(&p->scale[g][LANES * part], signed_byte(s[g / 4], g % 4));
   }
   store_f16s(p->d, rows, at + 208);
 }
