@@ -666,37 +666,40 @@ const float *myna_plan_output(const myna_plan *p, int i) {
 int64_t myna_plan_bytes(const myna_plan *p) { return p->memory_bytes + (int64_t)p->arena.total; }
 int64_t myna_plan_regions(const myna_plan *p) { return p->regions; }
 
+/* A buffer is named by the last step so far that wrote it, and which of its outputs it is when there are several. */
 static void print_value(const myna_plan *p, int v, myna__buf *b) {
-  const myna__value *x = &p->values[v], *r = &p->values[x->root];
+  int root = p->values[v].root;
+  const myna__value *r = &p->values[root];
   char t[128];
-  if (r->kind == MYNA__VAL_INPUT)
+  if (r->kind == MYNA__VAL_INPUT) {
     myna__buf_printf(b, "%s", p->held[r->input]->name);
-  else if (r->kind == MYNA__VAL_LEAF)
+  } else if (r->kind == MYNA__VAL_LEAF) {
     myna__buf_printf(b, "%s", r->leaf->name[0] ? r->leaf->name : myna__spec_text(&r->spec, t, sizeof t));
-  else
+  } else {
+    const myna__step *st = &p->steps[r->producer];
     myna__buf_printf(b, "%%%d", r->producer);
+    for (int i = 0; i < st->n_out && st->n_out > 1; i++)
+      if (p->values[st->out[i]].root == root) myna__buf_printf(b, ".%d", i);
+  }
 }
 
 int64_t myna_plan_print(const myna_plan *p, char *buf, int64_t n) {
   myna__buf b = {0};
   char t[128];
-  for (int s = 0; s < p->n_steps; s++)
-    for (int i = 0; i < p->steps[s].n_out; i++) {
-      myna__value *r = &p->values[p->values[p->steps[s].out[i]].root];
-      if (r->kind == MYNA__VAL_BUFFER) r->producer = s;
-    }
   for (int s = 0; s < p->n_steps; s++) {
     const myna__step *st = &p->steps[s];
     myna__buf_printf(&b, "%%%-4d %s", s, st->op->name);
     if (st->op->print) st->op->print(st->params, &b);
-    for (int i = 0; i < st->n_in; i++) {
+    for (int i = 0, printed = 0; i < st->n_in; i++) {
       if (st->in[i] < 0) continue;
-      myna__buf_str(&b, i ? ", " : "  ");
+      myna__buf_str(&b, printed++ ? ", " : "  ");
       print_value(p, st->in[i], &b);
     }
     myna__buf_str(&b, " ->");
-    for (int i = 0; i < st->n_out; i++)
+    for (int i = 0; i < st->n_out; i++) {
       myna__buf_printf(&b, " %s", myna__spec_text(&p->values[st->out[i]].spec, t, sizeof t));
+      p->values[p->values[st->out[i]].root].producer = s;
+    }
     myna__buf_str(&b, "\n");
   }
   int64_t len = (int64_t)b.len;

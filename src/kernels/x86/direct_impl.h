@@ -19,10 +19,9 @@ INLINE int64_t direct_columns(const myna__direct *d, int size, int C, step_fn *s
   EACH_PART UNROLL for (int c = 0; c < C; c++) acc[part][c] = vf_zero();
   int64_t k = 0;
   for (; k + per <= d->n; k += per, next += 32 * MYNA__STRIP) {
-    prefetch_part(next, 32, 0, 1);
     UNROLL EACH_PART {
       vi q[8];
-      piece32(q, &d->rows, 0, part, size * k);
+      piece32(q, &d->rows, 0, part, size * k, share(next, 32, part, 0, 1));
       step(acc[part], q, x, k, C);
     }
   }
@@ -106,7 +105,7 @@ INLINE int64_t direct_blocks(const myna__direct *d, int C, int64_t strip_block, 
   UNROLL for (int c = 0; c < C; c++) in.x[c] = d->act.row + (size_t)c * d->act.stride;
   EACH_PART UNROLL for (int c = 0; c < C; c++) acc[part][c] = vf_zero();
   for (int64_t k = 0; k < d->n; k += MYNA__KBLOCK, next += strip_block)
-    UNROLL EACH_PART block(acc[part], &in, part, k, (int)MYNA__MIN(d->n - k, MYNA__KBLOCK), next + part * strip_block / PARTS, C);
+    UNROLL EACH_PART block(acc[part], &in, part, k, (int)MYNA__MIN(d->n - k, MYNA__KBLOCK), next, C);
   EACH_PART UNROLL for (int c = 0; c < C; c++) vf_store(d->acc + c * d->ld_acc + LANES * part, acc[part][c]);
   return d->n;
 }
@@ -148,8 +147,7 @@ INLINE void block_q4_0(vf *acc, const columns_in *in, int part, int64_t k, int n
   for (int g = 0; g < n / 32; g++) {
     int64_t at = (k / 32 + g) * MYNA__BYTES_Q4_0;
     vi q[4], w[8];
-    prefetch_part(next, 8 * MYNA__BYTES_Q4_0, g, 8 * PARTS);
-    piece16(q, in->rows, 0, part, at + 2);
+    piece16(q, in->rows, 0, part, at + 2, share(next, 8 * MYNA__BYTES_Q4_0, part, g, 8));
     UNROLL for (int i = 0; i < 4; i++) w[i] = low_nibbles(q[i]), w[4 + i] = high_nibbles(q[i]);
     add_group32(acc, in, w, part_f16s(in->rows, part, at), vf_zero(), k + 32 * g, C, 3, false, DOT_4BIT);
   }
@@ -159,8 +157,7 @@ INLINE void block_q8_0(vf *acc, const columns_in *in, int part, int64_t k, int n
   for (int g = 0; g < n / 32; g++) {
     int64_t at = (k / 32 + g) * MYNA__BYTES_Q8_0;
     vi q[8];
-    prefetch_part(next, 8 * MYNA__BYTES_Q8_0, g, 8 * PARTS);
-    piece32(q, in->rows, 0, part, at + 2);
+    piece32(q, in->rows, 0, part, at + 2, share(next, 8 * MYNA__BYTES_Q8_0, part, g, 8));
     UNROLL for (int i = 0; i < 8; i++) q[i] = vi_xor(q[i], vi_set8(-128));
     add_group32(acc, in, q, part_f16s(in->rows, part, at), vf_zero(), k + 32 * g, C, 7, false, DOT_8BIT);
   }
@@ -171,8 +168,7 @@ INLINE void block_mlx4(vf *acc, const columns_in *in, int part, int64_t k, int n
   for (int g = 0; g < n / 32; g++) {
     int64_t kg = k + 32 * g;
     vi q[4], w[8];
-    prefetch_part(next, MYNA__KBLOCK / 2, g, 8 * PARTS);
-    piece16(q, in->rows, 0, part, kg / 2);
+    piece16(q, in->rows, 0, part, kg / 2, share(next, MYNA__KBLOCK / 2, part, g, 8));
     UNROLL for (int i = 0; i < 4; i++) w[2 * i] = spread_nibbles(q[i], 0), w[2 * i + 1] = spread_nibbles(q[i], 1);
     if (g == 0 || kg % in->rows->group == 0) {
       store_plane(d, in->rows, 1, kg / in->rows->group);
@@ -214,8 +210,7 @@ INLINE void block_q4_k(vf *acc, const columns_in *in, int part, int64_t k, int n
   UNROLL for (int c = 0; c < C; c++) sum[c] = vi_zero();
   UNROLL for (int g = 0; g < 4; g++) {
     vi q[8], w[8];
-    prefetch_part(next, MYNA__BYTES_Q4_K, g, 4 * PARTS);
-    piece32(q, in->rows, 0, part, at + 16 + 32 * g);
+    piece32(q, in->rows, 0, part, at + 16 + 32 * g, share(next, MYNA__BYTES_Q4_K, part, g, 4));
     UNROLL for (int i = 0; i < 8; i++) w[i] = low_nibbles(q[i]);
     add_group(sum, in, w, 8, scale_k6(&h, 2 * g), k + 64 * g, C, 0, DOT_4BIT);
     UNROLL for (int i = 0; i < 8; i++) w[i] = high_nibbles(q[i]);
@@ -229,11 +224,10 @@ INLINE void block_q5_k(vf *acc, const columns_in *in, int part, int64_t k, int n
   header_k6 h = read_k6(in->rows, part, at);
   vi sum[C_INTS], top[8];
   UNROLL for (int c = 0; c < C; c++) sum[c] = vi_zero();
-  piece32(top, in->rows, 0, part, at + 16);
+  piece32(top, in->rows, 0, part, at + 16, share(next, MYNA__BYTES_Q5_K, part, 4, 5));
   UNROLL for (int g = 0; g < 4; g++) {
     vi q[8], w[8];
-    prefetch_part(next, MYNA__BYTES_Q5_K, g, 4 * PARTS);
-    piece32(q, in->rows, 0, part, at + 48 + 32 * g);
+    piece32(q, in->rows, 0, part, at + 48 + 32 * g, share(next, MYNA__BYTES_Q5_K, part, g, 5));
     UNROLL for (int i = 0; i < 8; i++) w[i] = nibble_and_bits(q[i], shift32(top[i], 4 - 2 * g), 0x10);
     add_group(sum, in, w, 8, scale_k6(&h, 2 * g), k + 64 * g, C, 0, DOT_6BIT);
     UNROLL for (int i = 0; i < 8; i++) w[i] = nibble_and_bits(vi_srl32(q[i], 4), shift32(top[i], 3 - 2 * g), 0x10);
@@ -246,14 +240,13 @@ INLINE void block_q6_k(vf *acc, const columns_in *in, int part, int64_t k, int n
   int64_t at = k / 256 * MYNA__BYTES_Q6_K;
   vi sum[C_INTS], scales[4];
   UNROLL for (int c = 0; c < C; c++) sum[c] = vi_zero();
-  piece16(scales, in->rows, 0, part, at + 192);
+  piece16(scales, in->rows, 0, part, at + 192, nothing);
   UNROLL for (int half = 0; half < 2; half++) {
     vi top[8];
-    piece32(top, in->rows, 0, part, at + 128 + 32 * half);
+    piece32(top, in->rows, 0, part, at + 128 + 32 * half, share(next, MYNA__BYTES_Q6_K, part, 3 * half, 6));
     UNROLL for (int p = 0; p < 2; p++) { /* 32 bytes: 32 low and 32 high nibbles */
       vi q[8], w[8];
-      prefetch_part(next, MYNA__BYTES_Q6_K, 2 * half + p, 4 * PARTS);
-      piece32(q, in->rows, 0, part, at + 64 * half + 32 * p);
+      piece32(q, in->rows, 0, part, at + 64 * half + 32 * p, share(next, MYNA__BYTES_Q6_K, part, 3 * half + 1 + p, 6));
       UNROLL for (int nibble = 0; nibble < 2; nibble++) {
         const int j = 2 * nibble + p, g = 8 * half + 2 * j; /* j-th 32 of the half, its first group of 16 */
         UNROLL for (int i = 0; i < 8; i++)

@@ -10,13 +10,12 @@
 
 #define EACH_PART for (int part = 0; part < PARTS; part++)
 
-/* The cache lines of part i of `parts` of what a block of a strip has in plane 0, `bytes` per row. A few at a time,
- * spread over the work: in one burst they would fill the miss queue and stall the loads behind them. */
-INLINE void prefetch_part(const uint8_t *next, int bytes, int i, int parts) {
-  int size = MYNA__STRIP * bytes / parts;
-  const char *p = (const char *)next + i * size;
-  UNROLL for (int j = 0; j < size; j += 64) _mm_prefetch(p + j, _MM_HINT_T0);
+/* Piece i of n that share the prefetch for one block of a strip, `bytes` per row, from `next` on; per part. */
+INLINE ahead share(const uint8_t *next, int bytes, int part, int i, int n) {
+  const int size = MYNA__STRIP * bytes / (n * PARTS);
+  return (ahead){next + (part * n + i) * size, size};
 }
+static const ahead nothing = {NULL, 0};
 
 INLINE vi low_nibbles(vi v) { return vi_and(v, vi_set8(15)); }
 INLINE vi high_nibbles(vi v) { return low_nibbles(vi_srl32(v, 4)); }
@@ -39,10 +38,9 @@ static void unpack_q4_0(void *panel, const myna__ptype *t, const myna__rows *row
   myna__panel_q32 *p = panel;
   int64_t at = k0 / 32 * MYNA__BYTES_Q4_0;
   for (int g = 0; g < n / 32; g++, at += MYNA__BYTES_Q4_0) {
-    prefetch_part(next, 8 * MYNA__BYTES_Q4_0, g, 8);
     EACH_PART {
       vi q[4];
-      piece16(q, rows, 0, part, at + 2);
+      piece16(q, rows, 0, part, at + 2, share(next, 8 * MYNA__BYTES_Q4_0, part, g, 8));
       UNROLL for (int i = 0; i < 4; i++) {
         vi_store(p->code[8 * g + i][LANES * part], low_nibbles(q[i]));
         vi_store(p->code[8 * g + 4 + i][LANES * part], high_nibbles(q[i]));
@@ -56,10 +54,9 @@ static void unpack_q8_0(void *panel, const myna__ptype *t, const myna__rows *row
   myna__panel_q32 *p = panel;
   int64_t at = k0 / 32 * MYNA__BYTES_Q8_0;
   for (int g = 0; g < n / 32; g++, at += MYNA__BYTES_Q8_0) {
-    prefetch_part(next, 8 * MYNA__BYTES_Q8_0, g, 8);
     EACH_PART {
       vi q[8];
-      piece32(q, rows, 0, part, at + 2);
+      piece32(q, rows, 0, part, at + 2, share(next, 8 * MYNA__BYTES_Q8_0, part, g, 8));
       UNROLL for (int i = 0; i < 8; i++) vi_store(p->code[8 * g + i][LANES * part], vi_xor(q[i], vi_set8(-128)));
     }
     store_f16s(p->d[g], rows, at);
@@ -83,7 +80,7 @@ typedef struct header_k6 {
 INLINE header_k6 read_k6(const myna__rows *rows, int part, int64_t at) {
   vi h[4], m63 = vi_set8(63), m48 = vi_set8(48);
   header_k6 o;
-  piece16(h, rows, 0, part, at);
+  piece16(h, rows, 0, part, at, nothing);
   o.d = low_f16(h[0]);
   o.dmin = low_f16(vi_srl32(h[0], 16));
   o.scale[0] = vi_and(h[1], m63);
@@ -109,10 +106,9 @@ static void unpack_q4_k(void *panel, const myna__ptype *t, const myna__rows *row
   EACH_PART unpack_k6(p, rows, part, at);
   at += 16;
   for (int c = 0; c < 4; c++, at += 32) { /* 64 k: low nibbles, then high nibbles */
-    prefetch_part(next, MYNA__BYTES_Q4_K, c, 4);
     EACH_PART {
       vi q[8];
-      piece32(q, rows, 0, part, at);
+      piece32(q, rows, 0, part, at, share(next, MYNA__BYTES_Q4_K, part, c, 4));
       UNROLL for (int i = 0; i < 8; i++) {
         vi_store(p->code[16 * c + i][LANES * part], low_nibbles(q[i]));
         vi_store(p->code[16 * c + 8 + i][LANES * part], high_nibbles(q[i]));
@@ -130,11 +126,10 @@ static void unpack_q5_k(void *panel, const myna__ptype *t, const myna__rows *row
   EACH_PART {
     vi h[8]; /* bit g of each byte: top bit in group g */
     unpack_k6(p, rows, part, at);
-    piece32(h, rows, 0, part, at + 16);
+    piece32(h, rows, 0, part, at + 16, share(next, MYNA__BYTES_Q5_K, part, 4, 5));
     UNROLL for (int c = 0; c < 4; c++) {
       vi q[8];
-      prefetch_part(next, MYNA__BYTES_Q5_K, c * PARTS + part, 4 * PARTS);
-      piece32(q, rows, 0, part, at + 48 + 32 * c);
+      piece32(q, rows, 0, part, at + 48 + 32 * c, share(next, MYNA__BYTES_Q5_K, part, c, 5));
       UNROLL for (int i = 0; i < 8; i++) {
         vi_store(p->code[16 * c + i][LANES * part], nibble_and_bits(q[i], shift32(h[i], 4 - 2 * c), 0x10));
         vi_store(p->code[16 * c + 8 + i][LANES * part], nibble_and_bits(vi_srl32(q[i], 4), shift32(h[i], 3 - 2 * c), 0x10));
@@ -149,15 +144,13 @@ static void unpack_q6_k(void *panel, const myna__ptype *t, const myna__rows *row
   for (int half = 0; half < 2; half++) EACH_PART {
     vi h[8], q[8]; /* bits 2j, 2j + 1 of h: top bits of the j-th 32 codes */
     uint8_t(*code)[16][4] = p->code + 32 * half;
-    prefetch_part(next, MYNA__BYTES_Q6_K, 2 * half * PARTS + part, 4 * PARTS);
-    piece32(h, rows, 0, part, at + 128 + 32 * half);
-    piece32(q, rows, 0, part, at + 64 * half);
+    piece32(h, rows, 0, part, at + 128 + 32 * half, share(next, MYNA__BYTES_Q6_K, part, 3 * half, 6));
+    piece32(q, rows, 0, part, at + 64 * half, share(next, MYNA__BYTES_Q6_K, part, 3 * half + 1, 6));
     UNROLL for (int i = 0; i < 8; i++) {
       vi_store(code[i][LANES * part], nibble_and_bits(q[i], vi_sll32(h[i], 4), 0x30));
       vi_store(code[16 + i][LANES * part], nibble_and_bits(vi_srl32(q[i], 4), h[i], 0x30));
     }
-    prefetch_part(next, MYNA__BYTES_Q6_K, (2 * half + 1) * PARTS + part, 4 * PARTS);
-    piece32(q, rows, 0, part, at + 64 * half + 32);
+    piece32(q, rows, 0, part, at + 64 * half + 32, share(next, MYNA__BYTES_Q6_K, part, 3 * half + 2, 6));
     UNROLL for (int i = 0; i < 8; i++) {
       vi_store(code[8 + i][LANES * part], nibble_and_bits(q[i], vi_sll32(h[i], 2), 0x30));
       vi_store(code[24 + i][LANES * part], nibble_and_bits(vi_srl32(q[i], 4), vi_srl32(h[i], 2), 0x30));
@@ -165,7 +158,7 @@ static void unpack_q6_k(void *panel, const myna__ptype *t, const myna__rows *row
   }
   EACH_PART {
     vi s[4];
-    piece16(s, rows, 0, part, at + 192);
+    piece16(s, rows, 0, part, at + 192, nothing);
     UNROLL for (int g = 0; g < 16; g++)
       vi_store(&p->scale[g][LANES * part], signed_byte(s[g / 4], g % 4));
   }
@@ -195,10 +188,9 @@ static void unpack_mlx4(void *panel, const myna__ptype *t, const myna__rows *row
   myna__panel_q32 *p = panel;
   for (int g = 0; g < n / 32; g++) {
     int64_t k = k0 + 32 * g;
-    prefetch_part(next, MYNA__KBLOCK / 2, g, 8);
     EACH_PART {
       vi q[4];
-      piece16(q, rows, 0, part, k / 2);
+      piece16(q, rows, 0, part, k / 2, share(next, MYNA__KBLOCK / 2, part, g, 8));
       UNROLL for (int i = 0; i < 4; i++) {
         vi_store(p->code[8 * g + 2 * i][LANES * part], spread_nibbles(q[i], 0));
         vi_store(p->code[8 * g + 2 * i + 1][LANES * part], spread_nibbles(q[i], 1));
@@ -225,10 +217,9 @@ INLINE void unpack_floats(void *panel, const myna__rows *rows, int64_t k0, int n
   int64_t at = size * k0;
   int k = 0;
   for (; k + 32 / size <= n; k += 32 / size) {
-    prefetch_part(next + k * size * MYNA__STRIP, 32, 0, 1);
     EACH_PART {
       vi q[8];
-      piece32(q, rows, 0, part, at + size * k);
+      piece32(q, rows, 0, part, at + size * k, share(next + k * size * MYNA__STRIP, 32, part, 0, 1));
       put(panel, part, q, k);
     }
   }
