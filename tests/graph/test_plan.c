@@ -417,6 +417,10 @@ static void test_fusion(void **state) {
   assert_non_null(strstr(text, "F32[SYM0,24]"));
   assert_int_equal(myna_plan_print(plain, part, sizeof part), len);
   assert_memory_equal(part, text, sizeof part);
+  for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) { /* operands are earlier steps */
+    long step = strtol(line + 1, NULL, 10);
+    for (char *at = strchr(line + 1, '%'); at; at = strchr(at + 1, '%')) assert_true(strtol(at + 1, NULL, 10) < step);
+  }
   myna_plan_free(fused);
   myna_plan_free(plain);
   myna_ctx_free(c);

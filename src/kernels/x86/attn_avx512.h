@@ -13,6 +13,7 @@
 #define INLINE static inline __attribute__((always_inline))
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
+#pragma clang diagnostic ignored "-Wpass-failed" /* below -O2 nothing is unrolled */
 #else
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
