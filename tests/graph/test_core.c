@@ -250,6 +250,14 @@ BAD(sym_pad, myna_pad(c, SYMBOLIC(N, 3), (int64_t[]){1, 0}, (int64_t[]){0, 0}, 0
 BAD(sym_repeat, myna_repeat(c, SYMBOLIC(N, 3), 2, 0))
 BAD(sym_argsort, myna_argsort(c, SYMBOLIC(N, 3), 0))
 BAD(sym_cumsum, myna_cumsum(c, SYMBOLIC(N, 3), 0))
+static myna_array *read_pages(myna_ctx *c, int64_t n_seq, int n_pos_dims, myna_dtype table) {
+  static const myna_kv_layout l = {.type = MYNA_F32, .n_kv_head = 1, .dim_k = 16, .dim_v = 16, .page_stride = 1 << 16};
+  myna_array *pos = n_pos_dims == 1 ? myna_zeros(c, MYNA_I32, D(2)) : myna_zeros(c, MYNA_I32, D(2, 1));
+  return myna_attention_paged(c, Z(2, 1, 16), myna_state(c, "kv", MYNA_U8, D(1 << 16)), myna_zeros(c, table, D(1, 1)), myna_zeros(c, MYNA_I32, &n_seq, 1), pos, NULL, &l, NULL);
+}
+BAD(pages_seq, read_pages(c, 3, 1, MYNA_I32))
+BAD(pages_pos, read_pages(c, 2, 2, MYNA_I32))
+BAD(pages_table, read_pages(c, 2, 1, MYNA_F32))
 BAD(linear, myna_linear(c, Z(2, 3), Z(4, 2), NULL))
 BAD(rms, myna_rms_norm(c, Z(2, 3), Z(4), 1e-5))
 BAD(rope, myna_rope(c, Z(2, 1, 4), myna_ones(c, MYNA_I32, D(3)), NULL, NULL))
@@ -328,6 +336,9 @@ static const struct {
     {bad_sym_repeat, MYNA_E_SHAPE, "repeat: axis 0 is symbolic"},
     {bad_sym_argsort, MYNA_E_SHAPE, "argsort: axis 0 is symbolic"},
     {bad_sym_cumsum, MYNA_E_SHAPE, "cumsum: axis 0 is symbolic"},
+    {bad_pages_seq, MYNA_E_SHAPE, "attention_paged: table must be [n_seq, table_len], seq and pos [n_tok]"},
+    {bad_pages_pos, MYNA_E_SHAPE, "attention_paged: table must be"},
+    {bad_pages_table, MYNA_E_DTYPE, "attention_paged: table, seq and pos must be I32"},
     {bad_linear, MYNA_E_SHAPE, "linear: weight 0 is F32[4,2], x is F32[2,3]"},
     {bad_rms, MYNA_E_SHAPE, "rms_norm: weight 1"},
     {bad_rope, MYNA_E_SHAPE, "rope: "},
@@ -455,6 +466,10 @@ static void test_states(void **state) {
   err = (myna_err){0};
   ASSERT_FAILS(myna_plan_new(&p, c, &pool, 1, out, 2, NULL, &err), MYNA_E_STATE, &err,
                "astype: operand 0 is a view of an old version of state kv pool");
+  out[1] = myna_neg(c, myna_astype(c, myna_expand_dims(c, seen, 0), MYNA_I32));
+  err = (myna_err){0};
+  ASSERT_FAILS(myna_plan_new(&p, c, &pool, 1, out, 2, NULL, &err), MYNA_E_STATE, &err,
+               "expand_dims: operand 0 is a view");
   out[1] = seen;
   err = (myna_err){0};
   ASSERT_FAILS(myna_plan_new(&p, c, &pool, 1, out, 2, NULL, &err), MYNA_E_STATE, &err, "old version");

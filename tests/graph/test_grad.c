@@ -310,6 +310,7 @@ static void test_points(void **state) {
   assert_true(grad_at(c, do_pow, 0, 2, (double[]){0, 2}) == 0);
   assert_true(grad_at(c, do_pow, 0, 2, (double[]){-3, 2}) == -6);
   assert_true(grad_at(c, do_pow, 1, 2, (double[]){0, 2}) == 0);
+  assert_true(grad_at(c, do_pow, 1, 2, (double[]){-3, 2}) == 0);
   /* prod with one and with two zeros; max with ties */
   myna_err err = {0};
   const double x[] = {2, 0, 3, 0, 0, 5}, want[] = {0, 6, 0, 0, 0, 0}, ties[] = {1, 4, 4, 7, 7, 7};
