@@ -21,10 +21,10 @@ enum {
 };
 
 typedef struct segment {
-  int w;          /* index in the list; for gated pairs 0 */
+  int w; /* index in the list; for gated pairs 0 */
   int64_t expert;
   int64_t row0, n_col; /* activation rows */
-  int64_t grain0; /* place of its first grain in the order of all grains */
+  int64_t grain0;      /* place of its first grain in the order of all grains */
 } segment;
 
 typedef struct linear {
@@ -35,10 +35,10 @@ typedef struct linear {
   bool used[MYNA__FORM_COUNT], direct; /* direct: F32 rows are x itself */
   myna__arows act[MYNA__FORM_COUNT];
   uint8_t *act_buf[MYNA__FORM_COUNT];
-  int64_t n_row;    /* activation rows = rows of y */
-  int32_t *slot;    /* experts: [n_row] row of y of each activation row, sorted by expert */
-  int32_t *place;   /* experts: [n_row] activation row of each slot, -1 for none */
-  int32_t *start;   /* experts: [n_expert + 1] first activation row */
+  int64_t n_row;  /* activation rows = rows of y */
+  int32_t *slot;  /* experts: [n_row] row of y of each activation row, sorted by expert */
+  int32_t *place; /* experts: [n_row] activation row of each slot, -1 for none */
+  int32_t *start; /* experts: [n_expert + 1] first activation row */
   segment *seg;
   int n_seg;
   int64_t n_grain, n_long, long_len; /* the first n_long units have long_len grains, the others one */
@@ -127,7 +127,8 @@ static void write_row(const linear *l, int64_t row, const float *x) {
 static void copy_row(const linear *l, int64_t to, int64_t from) {
   for (int f = 0; f < MYNA__FORM_COUNT; f++)
     if (l->act_buf[f])
-      memcpy(l->act_buf[f] + (size_t)to * l->act[f].stride, l->act_buf[f] + (size_t)from * l->act[f].stride, l->act[f].stride);
+      memcpy(l->act_buf[f] + (size_t)to * l->act[f].stride, l->act_buf[f] + (size_t)from * l->act[f].stride,
+             l->act[f].stride);
 }
 
 /* Input row i (token, or slot when x_per_slot): norm, then its activation row or rows. */
@@ -235,7 +236,8 @@ typedef struct strip {
 
 static strip get_strip(const myna__weight *w, int64_t expert, int64_t row0) {
   myna__wrow first = myna__weight_row(w, expert, row0);
-  strip s = {.rows = {.group = w->group, .scale_type = w->scale_type}, .n = (int)MYNA__MIN(w->n_out - row0, MYNA__STRIP)};
+  strip s = {.rows = {.group = w->group, .scale_type = w->scale_type},
+             .n = (int)MYNA__MIN(w->n_out - row0, MYNA__STRIP)};
   for (int i = 0; i < 4; i++) {
     s.rows.p[i] = first.p[i];
     s.rows.stride[i] = w->row_stride[i];
@@ -265,15 +267,21 @@ static void unpack_short(myna__unpack_fn *unpack, void *panel, const myna__ptype
 
 /* acc[n_col][48] += n strips of weight i times activation rows from row0 on, from k on. While they are read in blocks,
  * the bytes of the n strips that follow in the file are prefetched in their order. */
-static void multiply_strips(const linear *l, int i, const strip *s, int n, int64_t k, int64_t row0, int64_t n_col, float *acc,
-                            uint8_t *panel) {
+static void multiply_strips(const linear *l, int i, const strip *s, int n, int64_t k, int64_t row0, int64_t n_col,
+                            float *acc, uint8_t *panel) {
   const myna__weight *w = l->a->w[i];
   const myna__ptype *t = l->type[i];
   size_t bytes = myna__panel_bytes(t->form);
   const bool f32 = t->form == MYNA__FORM_F32;
   myna__unpack_fn *unpack = f32 ? l->kt->unpack_f32[t->type] : l->kt->unpack[t->type];
   myna__mul_fn *mul = f32 ? l->kt->mul_f32[t->type] : l->kt->mul[t->type];
-  myna__mul m = {.type = t, .panel = panel, .n_strip = n, .act = l->act[t->form], .n_col = n_col, .acc = acc, .ld_acc = GRAIN_ROWS};
+  myna__mul m = {.type = t,
+                 .panel = panel,
+                 .n_strip = n,
+                 .act = l->act[t->form],
+                 .n_col = n_col,
+                 .acc = acc,
+                 .ld_acc = GRAIN_ROWS};
   m.act.row += (size_t)row0 * m.act.stride;
   const uint8_t *next = s[n - 1].rows.p[0] + MYNA__STRIP * w->row_stride[0];
   int64_t strip_block = MYNA__STRIP * MYNA__KBLOCK / myna_dtype_block(t->type) * myna_dtype_bytes(t->type);
@@ -291,15 +299,21 @@ static void multiply_strips(const linear *l, int i, const strip *s, int n, int64
   }
 }
 
-/* The same for one strip from k = 0 on, without a panel as far as a direct kernel goes. */
-static void direct_strip(const linear *l, myna__direct_fn *direct, int i, const strip *s, int64_t row0, int64_t n_col, float *acc,
-                         uint8_t *panel) {
+/* The same from k = 0 on for a few columns of n full strips, without a panel as far as the direct kernel goes. */
+static void direct_strips(const linear *l, myna__direct_fn *direct, int i, const strip *s, int n, int64_t row0,
+                          int64_t n_col, float *acc, uint8_t *panel) {
   const myna__weight *w = l->a->w[i];
-  myna__direct d = {.rows = s->rows, .n_col = (int)n_col, .act = l->act[l->form[i]], .n = w->n_in, .acc = acc,
-                    .next = s->rows.p[0] + MYNA__STRIP * w->row_stride[0], .ld_acc = GRAIN_ROWS};
+  myna__direct d = {.rows = s->rows,
+                    .n_strip = n,
+                    .n_col = (int)n_col,
+                    .act = l->act[l->form[i]],
+                    .n = w->n_in,
+                    .acc = acc,
+                    .ld_acc = GRAIN_ROWS};
   d.act.row += (size_t)row0 * d.act.stride;
   int64_t k = direct(&d);
-  if (k < w->n_in) multiply_strips(l, i, s, 1, k, row0, n_col, acc, panel);
+  for (int j = 0; j < n && k < w->n_in; j++)
+    multiply_strips(l, i, s + j, 1, k, row0, n_col, acc + j * MYNA__STRIP, panel);
 }
 
 /* Types without a panel form: acc[n_col][16] of one strip. */
@@ -315,28 +329,27 @@ static void dot_strip(const linear *l, int i, const strip *s, int64_t row0, int6
 
 /* A grain's strips go together when there are many columns. One after the other when there are few: the weights are read in
  * file order then, which is what counts. */
-static void panel_or_direct(const linear *l, int i, const strip *s, int n, int64_t row0, int64_t n_col, float *acc, uint8_t *panel) {
+static void panel_or_direct(const linear *l, int i, const strip *s, int n, int64_t row0, int64_t n_col, float *acc,
+                            uint8_t *panel) {
   const myna__ptype *t = l->type[i];
   myna__direct_fn *direct = t->form == MYNA__FORM_F32 ? l->kt->direct_f32[t->type] : l->kt->direct[t->type];
   if (n_col >= FEW_COLS) {
     multiply_strips(l, i, s, n, 0, row0, n_col, acc, panel);
     return;
   }
-  for (int j = 0; j < n; j++, acc += MYNA__STRIP) {
-    if (direct && n_col <= MYNA__DIRECT_COLS && s[j].n == MYNA__STRIP)
-      direct_strip(l, direct, i, s + j, row0, n_col, acc, panel);
-    else
-      multiply_strips(l, i, s + j, 1, 0, row0, n_col, acc, panel);
-  }
+  int full = direct && n_col <= MYNA__DIRECT_COLS ? n - (s[n - 1].n < MYNA__STRIP) : 0;
+  if (full > 0) direct_strips(l, direct, i, s, full, row0, n_col, acc, panel);
+  for (int j = full; j < n; j++) multiply_strips(l, i, s + j, 1, 0, row0, n_col, acc + j * MYNA__STRIP, panel);
 }
 
 /* acc[n_col][48] = a grain of weight i times activation rows [row0, row0 + n_col). */
-static void multiply_grain(const linear *l, int i, const segment *g, int64_t out0, int64_t row0, int64_t n_col, float *acc,
-                           uint8_t *panel) {
+static void multiply_grain(const linear *l, int i, const segment *g, int64_t out0, int64_t row0, int64_t n_col,
+                           float *acc, uint8_t *panel) {
   const myna__weight *w = l->a->w[i];
   strip s[MYNA__GRAIN];
   int n = 0;
-  for (; n < MYNA__GRAIN && out0 + n * MYNA__STRIP < w->n_out; n++) s[n] = get_strip(w, g->expert, out0 + n * MYNA__STRIP);
+  for (; n < MYNA__GRAIN && out0 + n * MYNA__STRIP < w->n_out; n++)
+    s[n] = get_strip(w, g->expert, out0 + n * MYNA__STRIP);
   memset(acc, 0, (size_t)n_col * GRAIN_ROWS * sizeof *acc);
   if (l->type[i])
     panel_or_direct(l, i, s, n, row0, n_col, acc, panel);
@@ -348,7 +361,8 @@ static const float *bias_of(const myna__linear_args *a, int i, int64_t expert, i
   return a->bias[i] ? a->bias[i] + expert * a->w[i]->n_out + out0 : NULL;
 }
 
-static void write_grain(const linear *l, const segment *g, int64_t out0, int64_t row0, int64_t n_col, float *acc, float *acc1) {
+static void write_grain(const linear *l, const segment *g, int64_t out0, int64_t row0, int64_t n_col, float *acc,
+                        float *acc1) {
   const myna__linear_args *a = l->a;
   int i = g->w;
   int64_t n = MYNA__MIN(a->w[i]->n_out - out0, GRAIN_ROWS);

@@ -20,7 +20,13 @@
 
 enum { MYNA__STRIP = 16, MYNA__KBLOCK = 256, MYNA__GRAIN = 3 /* strips multiplied together */ };
 
-typedef enum myna__form { MYNA__FORM_F32, MYNA__FORM_BF16, MYNA__FORM_Q32, MYNA__FORM_Q256, MYNA__FORM_COUNT } myna__form;
+typedef enum myna__form {
+  MYNA__FORM_F32,
+  MYNA__FORM_BF16,
+  MYNA__FORM_Q32,
+  MYNA__FORM_Q256,
+  MYNA__FORM_COUNT
+} myna__form;
 
 typedef struct myna__panel_f32 {
   _Alignas(64) float w[256][16];
@@ -34,8 +40,8 @@ typedef struct myna__panel_q32 {
 } myna__panel_q32;
 typedef struct myna__panel_q256 {
   _Alignas(64) uint8_t code[64][16][4];
-  int32_t scale[16][16];     /* [group] */
-  int16_t min[8][16][2];     /* [pair of groups] */
+  int32_t scale[16][16]; /* [group] */
+  int16_t min[8][16][2]; /* [pair of groups] */
   float d[16], dmin[16];
 } myna__panel_q256;
 
@@ -78,7 +84,8 @@ static inline myna__wrow myna__rows_get(const myna__rows *s, int r) {
 /* Unpacks the strip at k in [k0, k0 + n), n <= 256, k0 a multiple of 256, into one panel. Spreads over its work the
  * prefetch of what will be needed later, as many bytes from `next` on as it unpacks: in file order, because memory gives
  * its bandwidth to sequential reads only (16 interleaved rows get 2/3 of it). */
-typedef void myna__unpack_fn(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next);
+typedef void myna__unpack_fn(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
+                             const uint8_t *next);
 
 /* Activation rows in kernel layout: the row of quants.h, then the planes that multiplies want ready-made:
  *   Q32   int32 nsum[pad/32]: minus the sum of 32 codes
@@ -118,18 +125,26 @@ typedef struct myna__mul {
 } myna__mul;
 typedef void myna__mul_fn(const myna__mul *m);
 
-/* Few columns times one strip without a panel. acc[c][lane] = the sum over the first k of n; returns k: a multiple of what
- * the kernel reads at once; the rest goes through a panel. */
+/* Few columns times strips that follow each other, without a panel. acc[c][16 s + lane] = the sum over the first k of n;
+ * returns k: a multiple of what the kernel reads at once; the rest goes through a panel. 0: too many columns for it. */
 enum { MYNA__DIRECT_COLS = 8 };
 typedef struct myna__direct {
-  myna__rows rows;
+  myna__rows rows; /* of the first strip */
+  int n_strip;
   int n_col; /* 1..MYNA__DIRECT_COLS */
   myna__arows act;
   int64_t n;
-  const uint8_t *next; /* as in myna__unpack_fn */
   float *acc;
   int64_t ld_acc;
 } myna__direct;
 typedef int64_t myna__direct_fn(const myna__direct *d);
+
+/* The n-th strip from here. */
+static inline myna__rows myna__rows_skip(const myna__rows *s, int n) {
+  myna__rows r = *s;
+  for (int i = 0; i < 4; i++)
+    if (r.p[i]) r.p[i] += n * MYNA__STRIP * r.stride[i];
+  return r;
+}
 
 #endif

@@ -14,7 +14,8 @@ static bool builds_on(myna__cpu_level high, myna__cpu_level low) {
 
 static void build(myna__cpu_level level) {
   myna__ktable *t = &tables[level];
-#define FILL(l, name) if (builds_on(level, MYNA__CPU_##l)) myna__fill_##name(t);
+#define FILL(l, name) \
+  if (builds_on(level, MYNA__CPU_##l)) myna__fill_##name(t);
 #if defined(__x86_64__)
 #define FILL_X86(l, name) FILL(l, name)
 #endif
@@ -37,7 +38,8 @@ static const struct {
   myna__ptype p;
   bool has;
 } rows[MYNA_DTYPE_COUNT] = {
-#define PANEL(type, form, shift, groups, min) [MYNA_##type] = {{MYNA_##type, MYNA__FORM_##form, shift, groups, min}, true},
+#define PANEL(type, form, shift, groups, min) \
+  [MYNA_##type] = {{MYNA_##type, MYNA__FORM_##form, shift, groups, min}, true},
 #include "kernels/panels.inc"
 #undef PANEL
 };
@@ -47,7 +49,8 @@ static const struct {
   myna__ptype p;
   int kind;
 } types[MYNA_DTYPE_COUNT] = {
-#define DTYPE(name, str, ggml_id, block, bytes, kind) [MYNA_##name] = {{MYNA_##name, MYNA__FORM_F32, 0, 0, false}, KIND_##kind},
+#define DTYPE(name, str, ggml_id, block, bytes, kind) \
+  [MYNA_##name] = {{MYNA_##name, MYNA__FORM_F32, 0, 0, false}, KIND_##kind},
 #include "myna_dtypes.inc"
 #undef DTYPE
 };

@@ -14,7 +14,7 @@ typedef struct myna__ktable {
   myna__unpack_fn *unpack_f32[MYNA_DTYPE_COUNT]; /* to the F32 form, every weight type */
   myna__mul_fn *mul[MYNA_DTYPE_COUNT];
   myna__mul_fn *mul_f32[MYNA_DTYPE_COUNT];
-  myna__direct_fn *direct[MYNA_DTYPE_COUNT];     /* NULL where a level has none */
+  myna__direct_fn *direct[MYNA_DTYPE_COUNT]; /* NULL where a level has none */
   myna__direct_fn *direct_f32[MYNA_DTYPE_COUNT];
   void (*attn_page[MYNA__KV_KINDS])(const myna__attn_page *p);
   /* Prepares a query for attn_page: scaled and in the level's own form, myna__query_bytes. NULL: floats, not scaled. */

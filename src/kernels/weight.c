@@ -37,7 +37,8 @@ static void embed_one(void *arg, int64_t i, int worker) {
     for (int64_t k = 0; k < n; k++) y[k] *= e->scale;
 }
 
-void myna__embed(float *y, int64_t ldy, const myna__weight *w, const int32_t *ids, int64_t n, float scale, myna__pool *pool) {
+void myna__embed(float *y, int64_t ldy, const myna__weight *w, const int32_t *ids, int64_t n, float scale,
+                 myna__pool *pool) {
   embed e = {y, ldy, w, ids, scale};
   enum { FEW = 8 }; /* rows cheaper than waking the pool */
   myna__pool_run(n < FEW ? NULL : pool, n, embed_one, &e);

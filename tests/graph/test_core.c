@@ -221,6 +221,18 @@ BAD(concat, myna_concat(c, (myna_array *[]){Z(2, 3), Z(2, 4)}, 2, 0))
 BAD(concat_rank, myna_concat(c, (myna_array *[]){Z(2, 3), Z(2)}, 2, 0))
 BAD(concat_none, myna_concat(c, NULL, 0, 0))
 BAD(concat_null, myna_concat(c, (myna_array *[]){Z(2), NULL}, 2, 0))
+BAD(concat_axis, myna_concat(c, (myna_array *[]){Z(2), Z(2)}, 2, 1))
+BAD(stack_axis, myna_stack(c, (myna_array *[]){Z(2), Z(2)}, 2, 2))
+BAD(repeat_axis, myna_repeat(c, Z(2), 2, 1))
+BAD(argsort_axis, myna_argsort(c, Z(2), -2))
+BAD(logsumexp_axis, myna_logsumexp(c, Z(2), (int[]){1}, 1, false))
+BAD(slice_axis, myna_slice_axis(c, Z(2), 1, 0, 1))
+BAD(take_along_axis, myna_take_along_axis(c, Z(2), myna_ones(c, MYNA_I32, D(2)), 1))
+BAD(take_along_rank, myna_take_along_axis(c, Z(2, 2), myna_ones(c, MYNA_I32, D(2)), 1))
+BAD(take_dims, myna_take(c, Z(1, 1, 1, 1, 1), myna_ones(c, MYNA_I32, D(1, 1, 1, 1, 1)), 0))
+BAD(expand_dims, myna_expand_dims(c, Z(1, 1, 1, 1, 1, 1, 1, 1), 0))
+BAD(dequantize, myna_dequantize(c, Z(1, 1, 1, 1)))
+BAD(embed, myna_embed(c, Z(1, 1, 1), myna_ones(c, MYNA_I32, D(1))))
 BAD(stack, myna_stack(c, (myna_array *[]){Z(2), Z(3)}, 2, 0))
 BAD(pad, myna_pad(c, Z(2), (int64_t[]){-1}, (int64_t[]){0}, 0))
 BAD(repeat, myna_repeat(c, Z(2), -1, 0))
@@ -307,6 +319,18 @@ static const struct {
     {bad_concat_rank, MYNA_E_SHAPE, "concat: operand 1 is F32[2]"},
     {bad_concat_none, MYNA_E_ARG, "concat: no arrays"},
     {bad_concat_null, MYNA_E_ARG, "concat: operand 1 is NULL"},
+    {bad_concat_axis, MYNA_E_SHAPE, "concat: axis 1 of an array of 1 dimensions"},
+    {bad_stack_axis, MYNA_E_SHAPE, "stack: axis 2 of an array of 2 dimensions"},
+    {bad_repeat_axis, MYNA_E_SHAPE, "repeat: axis 1 of an array of 1 dimensions"},
+    {bad_argsort_axis, MYNA_E_SHAPE, "argsort: axis -2 of an array of 1 dimensions"},
+    {bad_logsumexp_axis, MYNA_E_SHAPE, "max: axis 1 of an array of 1 dimensions"},
+    {bad_slice_axis, MYNA_E_SHAPE, "slice: axis 1 of an array of 1 dimensions"},
+    {bad_take_along_axis, MYNA_E_SHAPE, "take_along_axis: axis 1 of an array of 1 dimensions"},
+    {bad_take_along_rank, MYNA_E_SHAPE, "take_along_axis: indices are I32[2], the array F32[2,2]: only axis 1 may differ"},
+    {bad_take_dims, MYNA_E_SHAPE, "take: more than 8 dimensions"},
+    {bad_expand_dims, MYNA_E_SHAPE, "expand_dims: more than 8 dimensions"},
+    {bad_dequantize, MYNA_E_SHAPE, "dequantize: the weight has 4 dimensions"},
+    {bad_embed, MYNA_E_SHAPE, "embed: the table has 3 dimensions"},
     {bad_stack, MYNA_E_SHAPE, "concat: operand 1 is F32[1,3]"},
     {bad_pad, MYNA_E_SHAPE, "pad: -1 before and 0 after axis 0"},
     {bad_repeat, MYNA_E_SHAPE, "repeat: -1 times"},

@@ -60,16 +60,16 @@ static double probe_read(myna__pool *pool, const uint8_t *data, size_t bytes) {
 
 enum { PROBE_LOOPS = 20000 };
 #if defined(__x86_64__)
-#define PEAK(name, isa, type, reg, insn)                                                                                       \
-  __attribute__((target(isa))) static void name(void *arg, int64_t unit, int worker) {                                         \
-    type x = {0}, c0 = x, c1 = x, c2 = x, c3 = x, c4 = x, c5 = x, c6 = x, c7 = x, c8 = x, c9 = x, ca = x, cb = x;              \
-    for (int i = 0; i < PROBE_LOOPS; i++)                                                                                      \
-      __asm__ volatile(insn " %12,%12,%0\n" insn " %12,%12,%1\n" insn " %12,%12,%2\n" insn " %12,%12,%3\n" insn                \
-                            " %12,%12,%4\n" insn " %12,%12,%5\n" insn " %12,%12,%6\n" insn " %12,%12,%7\n" insn                \
-                            " %12,%12,%8\n" insn " %12,%12,%9\n" insn " %12,%12,%10\n" insn " %12,%12,%11\n"                   \
-                       : "+v"(c0), "+v"(c1), "+v"(c2), "+v"(c3), "+v"(c4), "+v"(c5), "+v"(c6), "+v"(c7), "+v"(c8), "+v"(c9),   \
-                         "+v"(ca), "+v"(cb)                                                                                    \
-                       : "v"(x));                                                                                              \
+#define PEAK(name, isa, type, reg, insn)                                                                           \
+  __attribute__((target(isa))) static void name(void *arg, int64_t unit, int worker) {                             \
+    type x = {0}, c0 = x, c1 = x, c2 = x, c3 = x, c4 = x, c5 = x, c6 = x, c7 = x, c8 = x, c9 = x, ca = x, cb = x;  \
+    for (int i = 0; i < PROBE_LOOPS; i++)                                                                          \
+      __asm__ volatile(insn " %12,%12,%0\n" insn " %12,%12,%1\n" insn " %12,%12,%2\n" insn " %12,%12,%3\n" insn    \
+                            " %12,%12,%4\n" insn " %12,%12,%5\n" insn " %12,%12,%6\n" insn " %12,%12,%7\n" insn    \
+                            " %12,%12,%8\n" insn " %12,%12,%9\n" insn " %12,%12,%10\n" insn " %12,%12,%11\n"       \
+                       : "+v"(c0), "+v"(c1), "+v"(c2), "+v"(c3), "+v"(c4), "+v"(c5), "+v"(c6), "+v"(c7), "+v"(c8), \
+                         "+v"(c9), "+v"(ca), "+v"(cb)                                                              \
+                       : "v"(x));                                                                                  \
   }
 PEAK(peak_vnni, "avx512f,avx512vnni", __m512i, "zmm", "vpdpbusd")
 PEAK(peak_bf16, "avx512f,avx512bf16", __m512, "zmm", "vdpbf16ps")
@@ -111,7 +111,8 @@ static int compare(const void *a, const void *b) {
 }
 
 /* Rows of one small matrix repeated to n_out rows, again and again through the whole buffer. */
-static int64_t fill(const options *o, uint8_t *buf, myna__weight *w, myna_dtype t, int64_t n_in, int64_t n_out, test_rng *rng) {
+static int64_t fill(const options *o, uint8_t *buf, myna__weight *w, myna_dtype t, int64_t n_in, int64_t n_out,
+                    test_rng *rng) {
   enum { ROWS = 16 };
   myna__weight small;
   case_weight(&small, t, n_in, ROWS, 0, rng);
@@ -134,7 +135,8 @@ static int64_t fill(const options *o, uint8_t *buf, myna__weight *w, myna_dtype 
   return copies;
 }
 
-static void run_case(const options *o, myna_dtype t, int64_t n_out, int64_t n_in, int64_t m, int threads, uint8_t *buf) {
+static void run_case(const options *o, myna_dtype t, int64_t n_out, int64_t n_in, int64_t m, int threads,
+                     uint8_t *buf) {
   test_rng rng = {7};
   myna__weight w;
   int64_t copies = fill(o, buf, &w, t, n_in, n_out, &rng);
@@ -157,7 +159,8 @@ static void run_case(const options *o, myna_dtype t, int64_t n_out, int64_t n_in
       if (plane[p]) w.plane[p] = plane[p] + i % copies * w.expert_stride[3];
     /* Both limits are measured beside every sample: other processes take their share of both. */
     size_t far = (size_t)((i + copies / 2) % copies * w.expert_stride[3]) & ~(size_t)63;
-    double gbps = probe_read(pool, buf + far, ((size_t)bytes + ((size_t)1 << 20) - 1) >> 20 << 20), peak = probe_peak(pool, pt ? pt->form : MYNA__FORM_F32);
+    double gbps = probe_read(pool, buf + far, ((size_t)bytes + ((size_t)1 << 20) - 1) >> 20 << 20),
+           peak = probe_peak(pool, pt ? pt->form : MYNA__FORM_F32);
     double begin = clock_of(threads);
     myna__linear(&a, scratch, pool);
     double time = clock_of(threads) - begin;
@@ -168,9 +171,9 @@ static void run_case(const options *o, myna_dtype t, int64_t n_out, int64_t n_in
   qsort(sample, (size_t)n, sizeof *sample, compare);
   qsort(share, (size_t)n, sizeof *share, compare);
   double time = sample[n / 2];
-  printf("%-6s %6lldx%-5lld M %-4lld j %d  %9.1f us (best %9.1f) %7.1f GB/s %8.1f GMAC/s  %5.1f %% of the limit\n", myna_dtype_name(t),
-         (long long)n_out, (long long)n_in, (long long)m, threads, time * 1e6, sample[0] * 1e6, bytes / time * 1e-9, macs / time * 1e-9,
-         100 * share[n / 2]);
+  printf("%-6s %6lldx%-5lld M %-4lld j %d  %9.1f us (best %9.1f) %7.1f GB/s %8.1f GMAC/s  %5.1f %% of the limit\n",
+         myna_dtype_name(t), (long long)n_out, (long long)n_in, (long long)m, threads, time * 1e6, sample[0] * 1e6,
+         bytes / time * 1e-9, macs / time * 1e-9, 100 * share[n / 2]);
   fflush(stdout);
   myna__free(scratch, scratch_bytes);
   myna__free(x, (size_t)(m * n_in) * 4);
@@ -187,8 +190,10 @@ static void run_unpack(myna_dtype t, uint8_t *buf) {
   const myna__ptype *pt = myna__ptype_of(t, false);
   if (!pt) return;
   myna__unpack_fn *fn = pt->form == MYNA__FORM_F32 ? myna__kernels()->unpack_f32[t] : myna__kernels()->unpack[t];
-  myna__rows rows = {.p = {w.plane[0], w.plane[1], w.plane[2]}, .stride = {w.row_stride[0], w.row_stride[1], w.row_stride[2]},
-                     .group = w.group, .scale_type = w.scale_type};
+  myna__rows rows = {.p = {w.plane[0], w.plane[1], w.plane[2]},
+                     .stride = {w.row_stride[0], w.row_stride[1], w.row_stride[2]},
+                     .group = w.group,
+                     .scale_type = w.scale_type};
   static myna__panel_f32 panel;
   double best = 1e9;
   for (int rep = 0; rep < 20; rep++) {
@@ -198,8 +203,9 @@ static void run_unpack(myna_dtype t, uint8_t *buf) {
     best = MYNA__MIN(best, (clock_of(1) - begin) / LOOPS);
   }
   double peak = probe_peak(NULL, MYNA__FORM_F32);
-  printf("%-6s unpack %6.1f ns per 16 x 256, %6.1f GB/s, about %.0f cycles\n", myna_dtype_name(t), best / (N_IN / 256) * 1e9,
-         (double)(MYNA__STRIP * w.row_stride[0]) / best * 1e-9, best / (N_IN / 256) * peak / (myna__cpu() >= MYNA__CPU_AVX512 ? 32 : 16) * 1e9);
+  printf("%-6s unpack %6.1f ns per 16 x 256, %6.1f GB/s, about %.0f cycles\n", myna_dtype_name(t),
+         best / (N_IN / 256) * 1e9, (double)(MYNA__STRIP * w.row_stride[0]) / best * 1e-9,
+         best / (N_IN / 256) * peak / (myna__cpu() >= MYNA__CPU_AVX512 ? 32 : 16) * 1e9);
 }
 
 /* Multiply alone: one grain x 256 k in L1 times n_col columns: GMAC/s and the share of the peak. */
@@ -217,11 +223,20 @@ static void run_mul(myna_dtype t, int64_t n_col) {
   for (size_t i = 0; i < sizeof act / 4; i++) ((float *)(void *)act)[i] = 1.0f;
   if (pt->form >= MYNA__FORM_Q32) {
     for (int s = 0; s < MYNA__GRAIN; s++)
-      for (int i = 0; i < 4096; i++) panel[(size_t)s * myna__panel_bytes(pt->form) + (size_t)i] = (uint8_t)(pt->shift == 7 ? test_u64(&rng) : test_u64(&rng) & 15);
+      for (int i = 0; i < 4096; i++)
+        panel[(size_t)s * myna__panel_bytes(pt->form) + (size_t)i] =
+            (uint8_t)(pt->shift == 7 ? test_u64(&rng) : test_u64(&rng) & 15);
     for (int64_t c = 0; c < n_col; c++)
       for (int i = 0; i < 256; i++) act[(size_t)c * rows.stride + (size_t)i] = (uint8_t)test_u64(&rng);
   }
-  myna__mul m = {.type = pt, .panel = panel, .n_strip = MYNA__GRAIN, .n = 256, .act = rows, .n_col = n_col, .acc = acc, .ld_acc = 48};
+  myna__mul m = {.type = pt,
+                 .panel = panel,
+                 .n_strip = MYNA__GRAIN,
+                 .n = 256,
+                 .act = rows,
+                 .n_col = n_col,
+                 .acc = acc,
+                 .ld_acc = 48};
   myna__mul_fn *fn = pt->form == MYNA__FORM_F32 ? myna__kernels()->mul_f32[t] : myna__kernels()->mul[t];
   double best = 1e9;
   int loops = (int)(20000 / n_col);
@@ -231,8 +246,8 @@ static void run_mul(myna_dtype t, int64_t n_col) {
     best = MYNA__MIN(best, (clock_of(1) - begin) / loops);
   }
   double macs = 16.0 * m.n_strip * 256 * (double)n_col, peak = probe_peak(NULL, pt->form);
-  printf("%-6s mul M %-3lld %8.1f ns, %7.1f GMAC/s, %5.1f %% of peak (%.1f)\n", myna_dtype_name(t), (long long)n_col, best * 1e9,
-         macs / best * 1e-9, 100 * macs / best * 1e-9 / peak, peak);
+  printf("%-6s mul M %-3lld %8.1f ns, %7.1f GMAC/s, %5.1f %% of peak (%.1f)\n", myna_dtype_name(t), (long long)n_col,
+         best * 1e9, macs / best * 1e-9, 100 * macs / best * 1e-9 / peak, peak);
 }
 
 /* Activation rows alone: ns per row of 2048. */
@@ -241,7 +256,9 @@ static void run_act(myna_dtype t) {
   const myna__ptype *pt = myna__ptype_of(t, false);
   if (!pt || pt->form == MYNA__FORM_F32) return;
   const myna__ktable *kt = myna__kernels();
-  void (*fn)(uint8_t *, const float *, int64_t) = pt->form == MYNA__FORM_BF16 ? kt->quant_bf16 : pt->form == MYNA__FORM_Q32 ? kt->quant_q32 : kt->quant_q256;
+  void (*fn)(uint8_t *, const float *, int64_t) = pt->form == MYNA__FORM_BF16  ? kt->quant_bf16
+                                                  : pt->form == MYNA__FORM_Q32 ? kt->quant_q32
+                                                                               : kt->quant_q256;
   static float x[N];
   static _Alignas(64) uint8_t row[4 * N];
   test_rng rng = {7};
@@ -257,7 +274,8 @@ static void run_act(myna_dtype t) {
 
 static void run_type(const options *o, const char *name, uint8_t *buf) {
   int64_t n_out[MAX_LIST], n_in[MAX_LIST], m[MAX_LIST], j[MAX_LIST];
-  int shapes = parse_list(o->shapes, n_out, n_in), batches = parse_list(o->batches, m, m), threads = parse_list(o->threads, j, j);
+  int shapes = parse_list(o->shapes, n_out, n_in), batches = parse_list(o->batches, m, m),
+      threads = parse_list(o->threads, j, j);
   int t = myna_dtype_from_name(name);
   if (t < 0) {
     fprintf(stderr, "no type %s\n", name);
@@ -272,7 +290,12 @@ static void run_type(const options *o, const char *name, uint8_t *buf) {
 }
 
 int bench_linear(int argc, char **argv) {
-  options o = {"Q4_K,Q6_K,Q8_0,Q4_0,MLX4,F16,BF16,F32", "2048x2048,8192x2048,2048x8192,128256x2048", "1,4,8,32,512", "1,2", 0.5, 384};
+  options o = {"Q4_K,Q6_K,Q8_0,Q4_0,MLX4,F16,BF16,F32",
+               "2048x2048,8192x2048,2048x8192,128256x2048",
+               "1,4,8,32,512",
+               "1,2",
+               0.5,
+               384};
   for (int i = 0; i + 1 < argc; i += 2) {
     const char *v = argv[i + 1];
     switch (argv[i][1]) {

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <sys/mman.h>
 
+case_mlx_options case_mlx = {64, MYNA_BF16};
+
 static size_t page_up(size_t n) {
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
   return (n + page - 1) / page * page;
@@ -47,8 +49,9 @@ static void fill_mlx(myna__weight *w, int64_t rows, test_rng *rng) {
   for (int64_t i = 0; i < rows * w->n_in / 2; i++) ((uint8_t *)w->plane[0])[i] = (uint8_t)test_u64(rng);
   for (int p = 1; p <= 2; p++)
     for (int64_t i = 0; i < rows * groups; i++) {
-      uint16_t h = myna__f32_to_bf16(test_normal(rng) * 0.1f);
-      memcpy((uint8_t *)w->plane[p] + 2 * i, &h, 2);
+      float f = test_normal(rng) * 0.1f;
+      uint8_t *to = (uint8_t *)w->plane[p] + i * myna_dtype_bytes(w->scale_type);
+      myna__quant_get(w->scale_type)->from_f32(to, &f, NULL, 1);
     }
 }
 
@@ -58,9 +61,9 @@ void case_weight(myna__weight *w, myna_dtype t, int64_t n_in, int64_t n_out, int
   *w = (myna__weight){.type = t, .n_in = n_in, .n_out = n_out, .n_expert = n_expert};
   w->row_stride[0] = n_in / myna_dtype_block(t) * myna_dtype_bytes(t);
   if (t == MYNA_MLX4) {
-    w->group = CASE_GROUP;
-    w->scale_type = MYNA_BF16;
-    w->row_stride[1] = w->row_stride[2] = n_in / w->group * 2;
+    w->group = case_mlx.group;
+    w->scale_type = case_mlx.scale_type;
+    w->row_stride[1] = w->row_stride[2] = n_in / w->group * myna_dtype_bytes(w->scale_type);
   }
   for (int p = 0; p < 3; p++) {
     w->expert_stride[p] = n_out * w->row_stride[p];
@@ -74,7 +77,8 @@ void case_weight(myna__weight *w, myna_dtype t, int64_t n_in, int64_t n_out, int
   for (int64_t r = 0; r < rows; r++)
     for (int64_t k = 0; k < n_in; k += step) {
       int64_t n = n_in - k < step ? n_in - k : step;
-      fill_step(myna__quant_get(t), (uint8_t *)w->plane[0] + r * w->row_stride[0] + k / myna_dtype_block(t) * myna_dtype_bytes(t), n, rng);
+      fill_step(myna__quant_get(t),
+                (uint8_t *)w->plane[0] + r * w->row_stride[0] + k / myna_dtype_block(t) * myna_dtype_bytes(t), n, rng);
     }
 }
 

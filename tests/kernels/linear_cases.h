@@ -9,9 +9,15 @@
 /* Types that linear multiplies: those with a reference dot. */
 static inline bool case_type_ok(myna_dtype t) { return myna__quant_get(t) && myna__quant_get(t)->dot; }
 
+/* Group and scale type of the next MLX matrices. */
+typedef struct case_mlx_options {
+  int group;
+  myna_dtype scale_type;
+} case_mlx_options;
+extern case_mlx_options case_mlx; /* 64, BF16 */
+
 /* Smallest n_in step of a type: its block, MLX's group. */
-enum { CASE_GROUP = 64 };
-static inline int64_t case_step(myna_dtype t) { return t == MYNA_MLX4 ? CASE_GROUP : myna_dtype_block(t); }
+static inline int64_t case_step(myna_dtype t) { return t == MYNA_MLX4 ? case_mlx.group : myna_dtype_block(t); }
 
 /* A block of n bytes that ends where the process's memory ends; free with case_unguard. */
 uint8_t *case_guard(size_t n);

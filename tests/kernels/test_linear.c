@@ -71,7 +71,8 @@ static void run(const myna__linear_args *a, int threads) {
 /* y of one plain matrix. */
 static output linear_plain(const myna__weight *w, const float *x, int64_t n_tok, bool exact, int threads) {
   output o = output_new(n_tok, w->n_out);
-  myna__linear_args a = {.n_w = 1, .w = {w}, .y = {o.y}, .ldy = {o.ld}, .x = x, .ldx = w->n_in, .n_tok = n_tok, .exact = exact};
+  myna__linear_args a = {
+      .n_w = 1, .w = {w}, .y = {o.y}, .ldy = {o.ld}, .x = x, .ldx = w->n_in, .n_tok = n_tok, .exact = exact};
   run(&a, threads);
   output_check_canaries(&o);
   return o;
@@ -81,8 +82,8 @@ static void assert_same_rows(const output *got, const output *want, const char *
   for (int64_t r = 0; r < got->rows; r++)
     for (int64_t i = 0; i < got->n; i++)
       if (bits(got->y[r * got->ld + i]) != bits(want->y[r * want->ld + i]))
-        fail_msg("%s, %s, %s: [%lld of %lld][%lld] is %.9g, not %.9g", myna__cpu_name(myna__cpu()), myna_dtype_name(t), what,
-                 (long long)r, (long long)got->rows, (long long)i, (double)got->y[r * got->ld + i],
+        fail_msg("%s, %s, %s: [%lld of %lld][%lld] is %.9g, not %.9g", myna__cpu_name(myna__cpu()), myna_dtype_name(t),
+                 what, (long long)r, (long long)got->rows, (long long)i, (double)got->y[r * got->ld + i],
                  (double)want->y[r * want->ld + i]);
 }
 
@@ -104,7 +105,8 @@ static void reference_row(void *arg, int64_t t, int worker) {
   myna__act_from_f32(act, row, r->x + t * r->w->n_in, r->w->n_in);
   for (int64_t i = 0; i < r->w->n_out; i++) {
     myna__wrow w = myna__weight_row(r->w, 0, i);
-    r->o->y[t * r->o->ld + i] = act == q->act ? q->dot(&w, row, r->w->n_in) : myna__quant_dot_f32(q, &w, row, r->w->n_in);
+    r->o->y[t * r->o->ld + i] =
+        act == q->act ? q->dot(&w, row, r->w->n_in) : myna__quant_dot_f32(q, &w, row, r->w->n_in);
   }
   myna__free(row, n);
 }
@@ -129,7 +131,8 @@ static void assert_near_double(const output *got, const myna__weight *w, const f
         mass += fabs(p);
       }
       double error = fabs((double)got->y[t * got->ld + i] - sum);
-      if (!(error <= mass * 0x1p-18 + 0x1p-120)) fail_msg("BF16 [%lld][%lld]: error %g of %g", (long long)t, (long long)i, error, mass);
+      if (!(error <= mass * 0x1p-18 + 0x1p-120))
+        fail_msg("BF16 [%lld][%lld]: error %g of %g", (long long)t, (long long)i, error, mass);
     }
   }
   myna__free(row, (size_t)w->n_in * 4);
@@ -194,6 +197,19 @@ static void test_types(void **state) {
   }
 }
 
+/* MLX's group sizes and scale types. */
+static void test_mlx(void **state) {
+  const case_mlx_options before = case_mlx;
+  const myna_dtype scales[] = {MYNA_F16, MYNA_BF16, MYNA_F32};
+  for (size_t i = 0; i < MYNA__COUNT(scales); i++)
+    for (int group = 32; group <= 128; group *= 2) {
+      case_mlx = (case_mlx_options){group, scales[i]};
+      check_shape(MYNA_MLX4, 512, 49, false);
+      check_shape(MYNA_MLX4, 256 + group, 17, false);
+    }
+  case_mlx = before;
+}
+
 static void test_exact(void **state) {
   const myna_dtype types[] = {MYNA_F32, MYNA_BF16, MYNA_Q4_0, MYNA_Q8_0, MYNA_Q4_K, MYNA_Q6_K, MYNA_MLX4, MYNA_IQ4_XS};
   for (size_t i = 0; i < MYNA__COUNT(types); i++) check_shape(types[i], 768, 50, true);
@@ -229,8 +245,16 @@ static void check_fused(void) {
       sum.y[t * sum.ld + i] = res[t * N_OUT + i];
       want.y[t * want.ld + i] = (plain[1].y[t * plain[1].ld + i] + bias[0][i]) + res[t * N_OUT + i];
     }
-  myna__linear_args b = {.n_w = 1, .w = {&w[1]}, .bias = {bias[0]}, .y = {sum.y}, .ldy = {sum.ld}, .x = xn, .ldx = N_IN,
-                         .n_tok = N_TOK, .residual = sum.y, .ldr = sum.ld};
+  myna__linear_args b = {.n_w = 1,
+                         .w = {&w[1]},
+                         .bias = {bias[0]},
+                         .y = {sum.y},
+                         .ldy = {sum.ld},
+                         .x = xn,
+                         .ldx = N_IN,
+                         .n_tok = N_TOK,
+                         .residual = sum.y,
+                         .ldr = sum.ld};
   run(&b, 2);
   assert_same_rows(&sum, &want, "residual", types[1]);
   output_check_canaries(&sum);
@@ -243,8 +267,15 @@ static void check_fused(void) {
       kt->epilogue(up, plain[2].y + t * plain[2].ld, bias[1], NULL, N_OUT);
       kt->gate(to, up, (myna__gate)g, N_OUT);
     }
-    myna__linear_args c = {.n_w = 2, .w = {&w[0], &w[2]}, .bias = {bias[0], bias[1]}, .y = {y.y}, .ldy = {y.ld}, .x = xn,
-                           .ldx = N_IN, .n_tok = N_TOK, .gate = (myna__gate)g};
+    myna__linear_args c = {.n_w = 2,
+                           .w = {&w[0], &w[2]},
+                           .bias = {bias[0], bias[1]},
+                           .y = {y.y},
+                           .ldy = {y.ld},
+                           .x = xn,
+                           .ldx = N_IN,
+                           .n_tok = N_TOK,
+                           .gate = (myna__gate)g};
     run(&c, 3);
     assert_same_rows(&y, &want, "gate", types[0]);
     output_check_canaries(&y);
@@ -281,8 +312,18 @@ static void check_expert_case(myna_dtype t, int64_t n_tok, bool per_slot, bool s
   int32_t *ids = myna__alloc((size_t)rows * 4);
   for (int64_t i = 0; i < rows; i++) ids[i] = (int32_t)test_int(&rng, N_EXPERT + 2) - 1; /* -1 and 5 are invalid */
   output o[2] = {output_new(rows, N_OUT), output_new(rows, N_OUT)};
-  myna__linear_args a = {.n_w = n_w, .w = {&w[0], &w[1]}, .bias = {bias}, .y = {o[0].y, o[1].y}, .ldy = {o[0].ld, o[1].ld},
-                         .x = x, .ldx = N_IN, .n_tok = n_tok, .expert_ids = ids, .n_used = N_USED, .x_per_slot = per_slot, .gate = gate};
+  myna__linear_args a = {.n_w = n_w,
+                         .w = {&w[0], &w[1]},
+                         .bias = {bias},
+                         .y = {o[0].y, o[1].y},
+                         .ldy = {o[0].ld, o[1].ld},
+                         .x = x,
+                         .ldx = N_IN,
+                         .n_tok = n_tok,
+                         .expert_ids = ids,
+                         .n_used = N_USED,
+                         .x_per_slot = per_slot,
+                         .gate = gate};
   run(&a, threads);
   for (int i = 0; i < (gate ? 1 : 2); i++)
     for (int64_t s = 0; s < rows; s++) {
@@ -296,9 +337,15 @@ static void check_expert_case(myna_dtype t, int64_t n_tok, bool per_slot, bool s
           for (int p = 0; p < 3; p++)
             if (one[j].plane[p]) one[j].plane[p] += ids[s] * one[j].expert_stride[p];
         }
-        myna__linear_args b = {.n_w = gate ? 2 : 1, .w = {&one[i], &one[1]}, .bias = {i == 0 ? bias + ids[s] * N_OUT : NULL},
-                               .y = {want.y}, .ldy = {want.ld}, .x = x + (per_slot ? s : s / N_USED) * N_IN, .ldx = N_IN,
-                               .n_tok = 1, .gate = gate};
+        myna__linear_args b = {.n_w = gate ? 2 : 1,
+                               .w = {&one[i], &one[1]},
+                               .bias = {i == 0 ? bias + ids[s] * N_OUT : NULL},
+                               .y = {want.y},
+                               .ldy = {want.ld},
+                               .x = x + (per_slot ? s : s / N_USED) * N_IN,
+                               .ldx = N_IN,
+                               .n_tok = 1,
+                               .gate = gate};
         run(&b, 1);
       }
       output got = {.y = o[i].y + s * o[i].ld, .rows = 1, .n = N_OUT, .ld = o[i].ld};
@@ -352,9 +399,12 @@ static void check_acts(void) {
         memset(want, 0x77, official);
         all[f].quant(got, x, n);
         myna__act_from_f32(all[f].act, want, x, n);
-        size_t used = all[f].act == MYNA__ACT_BF16 ? (size_t)myna__act_pad(n) * 2
-                      : myna__act_sum_offset(all[f].act, n) + (size_t)myna__act_pad(n) / (all[f].act == MYNA__ACT_Q8_32 ? 16 : 8);
-        if (memcmp(got, want, used) != 0) fail_msg("%s: activation form %d, n %lld, special %d", myna__cpu_name(myna__cpu()), (int)f, (long long)n, s);
+        size_t used = all[f].act == MYNA__ACT_BF16
+                          ? (size_t)myna__act_pad(n) * 2
+                          : myna__act_sum_offset(all[f].act, n) +
+                                (size_t)myna__act_pad(n) / (all[f].act == MYNA__ACT_Q8_32 ? 16 : 8);
+        if (memcmp(got, want, used) != 0)
+          fail_msg("%s: activation form %d, n %lld, special %d", myna__cpu_name(myna__cpu()), (int)f, (long long)n, s);
         for (int j = 0; j < 64; j++) assert_int_equal(got[lay.stride + (size_t)j], 0x77);
         myna__free(got, lay.stride + 64);
         myna__free(want, official);
@@ -420,7 +470,8 @@ static void check_accuracy(myna_dtype t) {
   print_message("%-8s error ours %.3e, llama.cpp's activations %.3e (relative to sum |ab|)\n", myna_dtype_name(t),
                 sqrt(ours_sq / mass_sq), sqrt(theirs_sq / mass_sq));
   /* 2 % for the luck of the draw; fp32 summation noise where theirs is exact */
-  if (!(sqrt(ours_sq) <= 1.02 * sqrt(theirs_sq) + 1e-6 * sqrt(mass_sq))) fail_msg("%s is less accurate than llama.cpp", myna_dtype_name(t));
+  if (!(sqrt(ours_sq) <= 1.02 * sqrt(theirs_sq) + 1e-6 * sqrt(mass_sq)))
+    fail_msg("%s is less accurate than llama.cpp", myna_dtype_name(t));
   output_free(&o);
   free_x(x, N_TOK, N_IN);
   free_x(theirs, N_TOK, N_IN);
@@ -428,8 +479,8 @@ static void check_accuracy(myna_dtype t) {
   case_weight_free(&w);
 }
 static void test_accuracy(void **state) {
-  const myna_dtype types[] = {MYNA_F32, MYNA_F16, MYNA_BF16, MYNA_Q4_0, MYNA_Q4_1, MYNA_Q5_0, MYNA_Q5_1, MYNA_Q8_0,
-                              MYNA_MLX4, MYNA_Q2_K, MYNA_Q3_K, MYNA_Q4_K, MYNA_Q5_K, MYNA_Q6_K};
+  const myna_dtype types[] = {MYNA_F32,  MYNA_F16,  MYNA_BF16, MYNA_Q4_0, MYNA_Q4_1, MYNA_Q5_0, MYNA_Q5_1,
+                              MYNA_Q8_0, MYNA_MLX4, MYNA_Q2_K, MYNA_Q3_K, MYNA_Q4_K, MYNA_Q5_K, MYNA_Q6_K};
   for (size_t i = 0; i < MYNA__COUNT(types); i++) check_accuracy(types[i]);
 }
 
@@ -454,12 +505,14 @@ static void test_math(void **state) {
     if (x > -80.0f) worst[3] = fmax(worst[3], rel(myna__silu(x), d / (1 + exp(-d))));
     double u = 0.7978845608028654 * (d + 0.044715 * d * d * d);
     worst[4] = fmax(worst[4], fabs((double)myna__gelu_tanh(x) - 0.5 * d * (1 + tanh(u))) / fmax(1.0, fabs(d)));
-    worst[5] = fmax(worst[5], fabs((double)myna__gelu_erf(x) - 0.5 * d * (1 + erf(d * 0.7071067811865476))) / fmax(1.0, fabs(d)));
+    worst[5] = fmax(worst[5],
+                    fabs((double)myna__gelu_erf(x) - 0.5 * d * (1 + erf(d * 0.7071067811865476))) / fmax(1.0, fabs(d)));
   }
-  print_message("errors: exp %.2e erf %.2e tanh %.2e silu %.2e gelu_tanh %.2e gelu_erf %.2e\n", worst[0], worst[1], worst[2],
-                worst[3], worst[4], worst[5]);
+  print_message("errors: exp %.2e erf %.2e tanh %.2e silu %.2e gelu_tanh %.2e gelu_erf %.2e\n", worst[0], worst[1],
+                worst[2], worst[3], worst[4], worst[5]);
   for (int i = 0; i < 6; i++) assert_true(worst[i] < 4e-7);
-  assert_true(myna__exp(-INFINITY) == 0 && myna__exp(-100.0f) == 0 && myna__exp(INFINITY) == INFINITY && myna__exp(89.0f) == INFINITY);
+  assert_true(myna__exp(-INFINITY) == 0 && myna__exp(-100.0f) == 0 && myna__exp(INFINITY) == INFINITY &&
+              myna__exp(89.0f) == INFINITY);
   assert_true(isnan(myna__exp(NAN)) && isnan(myna__erf(NAN)) && isnan(myna__tanh(NAN)));
   assert_true(myna__erf(INFINITY) == 1 && myna__tanh(-INFINITY) == -1 && myna__silu(-INFINITY) != 0 /* inf * 0 */);
 }
@@ -483,7 +536,9 @@ static void test_math_levels(void **state) {
       memcpy(got, x, sizeof x);
       myna__kernels()->gate(got, one, (myna__gate)g, N);
       for (int i = 0; i < N; i++)
-        if (bits(got[i]) != bits(want[g][i])) fail_msg("%s: gate %d of %.9g: %.9g, not %.9g", myna__cpu_name((myna__cpu_level)l), g, (double)x[i], (double)got[i], (double)want[g][i]);
+        if (bits(got[i]) != bits(want[g][i]))
+          fail_msg("%s: gate %d of %.9g: %.9g, not %.9g", myna__cpu_name((myna__cpu_level)l), g, (double)x[i],
+                   (double)got[i], (double)want[g][i]);
     }
     float sums[2];
     for (int s = 0; s < 2; s++) {
@@ -527,9 +582,10 @@ static void test_embed(void **state) {
 int main(int argc, char **argv) {
   if (argc > 1 && strcmp(argv[1], "--bench") == 0) return bench_linear(argc - 2, argv + 2);
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_types),    cmocka_unit_test(test_exact), cmocka_unit_test(test_fused),
-      cmocka_unit_test(test_experts),  cmocka_unit_test(test_acts),  cmocka_unit_test(test_accuracy),
-      cmocka_unit_test(test_math),     cmocka_unit_test(test_math_levels), cmocka_unit_test(test_embed),
+      cmocka_unit_test(test_types),    cmocka_unit_test(test_mlx),     cmocka_unit_test(test_exact),
+      cmocka_unit_test(test_fused),    cmocka_unit_test(test_experts), cmocka_unit_test(test_acts),
+      cmocka_unit_test(test_accuracy), cmocka_unit_test(test_math),    cmocka_unit_test(test_math_levels),
+      cmocka_unit_test(test_embed),
   };
   rng = test_rng_new(20241121);
   for (int t = 2; t <= 3; t++)

@@ -8,7 +8,8 @@
 /* ---- F32 and BF16 forms ---- */
 
 /* Any type through its to_f32. */
-static void unpack_f32(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+static void unpack_f32(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
+                       const uint8_t *next) {
   myna__panel_f32 *p = panel;
   float w[MYNA__KBLOCK];
   for (int r = 0; r < MYNA__STRIP; r++) {
@@ -19,7 +20,8 @@ static void unpack_f32(void *panel, const myna__ptype *t, const myna__rows *rows
   }
 }
 
-static void unpack_bf16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+static void unpack_bf16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
+                        const uint8_t *next) {
   myna__panel_bf16 *p = panel;
   if (n & 1) memset(p->w[n / 2], 0, sizeof p->w[0]);
   for (int r = 0; r < MYNA__STRIP; r++)
@@ -132,8 +134,7 @@ static void open_q3_k(myna__kpanel *o, const uint8_t *block) {
     int low = b->scales[g % 8] >> g / 8 * 4 & 15, high = b->scales[8 + g % 4] >> g / 4 * 2 & 3;
     o->scale[g] = (int8_t)((low | high << 4) - 32);
   }
-  for (int j = 0; j < 256; j++)
-    o->c[j] = (int8_t)(myna__crumb(b->qs, j) | (b->hmask[j % 32] >> j / 32 & 1) << 2);
+  for (int j = 0; j < 256; j++) o->c[j] = (int8_t)(myna__crumb(b->qs, j) | (b->hmask[j % 32] >> j / 32 & 1) << 2);
 }
 static void open_q4_k(myna__kpanel *o, const uint8_t *block) {
   const myna__block_q4_k *b = (const void *)block;
@@ -159,8 +160,8 @@ static void open_q6_k(myna__kpanel *o, const uint8_t *block) {
   }
 }
 
-MYNA__INLINE void unpack256(myna__panel_q256 *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, int bytes,
-                            open256_fn *open) {
+MYNA__INLINE void unpack256(myna__panel_q256 *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
+                            int bytes, open256_fn *open) {
   assert(n == 256);
   myna__kpanel o = {.dmin = 0};
   int step = 16 / t->groups; /* myna__kpanel repeats scales of groups of 32 */
@@ -240,7 +241,7 @@ static void mul_panel_q256(float *acc, const myna__mul *m, const void *panel, co
     for (int g = 0; g < groups; g++) {
       int32_t ns = step == 1 ? nsum[g] : nsum[2 * g] + nsum[2 * g + 1];
       int32_t i = dot_codes(&p->code[len / 4 * g], r, q + len * g, len);
-      if (m->type->shift) i += ns << m->type->shift;
+      if (m->type->shift) i += ns * (1 << m->type->shift);
       codes += p->scale[g][r] * i;
       mins -= p->min[g / 2][r][g & 1] * ns;
     }
@@ -254,9 +255,8 @@ MYNA__INLINE void mul_all(const myna__mul *m, mul_panel_fn *mul) {
   for (int64_t c = 0; c < m->n_col; c++)
     for (int64_t k = 0; k < m->n; k += MYNA__KBLOCK)
       for (int s = 0; s < m->n_strip; s++)
-        mul(m->acc + c * m->ld_acc + s * MYNA__STRIP, m,
-            m->panel + (size_t)(k / MYNA__KBLOCK * m->n_strip + s) * bytes, m->act.row + (size_t)c * m->act.stride,
-            m->k0 + k, (int)MYNA__MIN(m->n - k, MYNA__KBLOCK));
+        mul(m->acc + c * m->ld_acc + s * MYNA__STRIP, m, m->panel + (size_t)(k / MYNA__KBLOCK * m->n_strip + s) * bytes,
+            m->act.row + (size_t)c * m->act.stride, m->k0 + k, (int)MYNA__MIN(m->n - k, MYNA__KBLOCK));
 }
 static void mul_f32(const myna__mul *m) { mul_all(m, mul_panel_f32); }
 static void mul_bf16(const myna__mul *m) { mul_all(m, mul_panel_bf16); }

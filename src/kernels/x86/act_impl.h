@@ -77,7 +77,8 @@ INLINE void block_q32(const act_planes *p, const float *x) {
     vi m[4], t[4];
     UNROLL for (int g = 0; g < 4; g++) {
       m[g] = vi_zero();
-      UNROLL for (int i = 0; i < 32 / LANES; i++) m[g] = vi_max32(m[g], magnitude(vf_loadu(x + 128 * h + 32 * g + LANES * i)));
+      UNROLL for (int i = 0; i < 32 / LANES; i++) m[g] =
+          vi_max32(m[g], magnitude(vf_loadu(x + 128 * h + 32 * g + LANES * i)));
     }
     transpose4(t, m);
     group_scales(p->d + 4 * h, factor + 4 * h, vi_max_lanes(vi_max32(vi_max32(t[0], t[1]), vi_max32(t[2], t[3]))));
@@ -105,8 +106,8 @@ typedef void block_fn(const act_planes *p, const float *x);
 INLINE void quant_blocks(uint8_t *row, const float *x, int64_t n, myna__form form, block_fn *block) {
   myna__arows a = myna__arows_layout(form, n);
   const int groups = form == MYNA__FORM_Q32 ? 8 : 1, parts = form == MYNA__FORM_Q32 ? 8 : 16;
-  act_planes p = {(int8_t *)row, (float *)(void *)(row + a.d), (int16_t *)(void *)(row + a.sum), (int16_t *)(void *)(row + a.sum32),
-                  (int32_t *)(void *)(row + a.nsum)};
+  act_planes p = {(int8_t *)row, (float *)(void *)(row + a.d), (int16_t *)(void *)(row + a.sum),
+                  (int16_t *)(void *)(row + a.sum32), (int32_t *)(void *)(row + a.nsum)};
   for (int64_t k = 0; k < n; k += MYNA__KBLOCK) {
     float last[MYNA__KBLOCK] = {0};
     if (n - k < MYNA__KBLOCK) memcpy(last, x + k, (size_t)(n - k) * sizeof *x);
@@ -120,7 +121,9 @@ INLINE void quant_blocks(uint8_t *row, const float *x, int64_t n, myna__form for
 }
 
 static void quant_q32(uint8_t *row, const float *x, int64_t n) { quant_blocks(row, x, n, MYNA__FORM_Q32, block_q32); }
-static void quant_q256(uint8_t *row, const float *x, int64_t n) { quant_blocks(row, x, n, MYNA__FORM_Q256, block_q256); }
+static void quant_q256(uint8_t *row, const float *x, int64_t n) {
+  quant_blocks(row, x, n, MYNA__FORM_Q256, block_q256);
+}
 
 /* Round to nearest even on the bits; NaN keeps its upper half and becomes quiet. Vectorized by the compiler. */
 static void quant_bf16(uint8_t *row, const float *x, int64_t n) {

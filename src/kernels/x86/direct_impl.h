@@ -13,19 +13,24 @@ typedef void step_fn(vf *acc, const vi q[8], const uint8_t *const *x, int64_t k,
 
 INLINE int64_t direct_columns(const myna__direct *d, int size, int C, step_fn *step) {
   const int per = 32 / size;
-  vf acc[PARTS][MYNA__DIRECT_COLS];
-  const uint8_t *x[MYNA__DIRECT_COLS], *next = d->next;
-  UNROLL for (int c = 0; c < C; c++) x[c] = d->act.row + (size_t)c * d->act.stride;
-  EACH_PART UNROLL for (int c = 0; c < C; c++) acc[part][c] = vf_zero();
+  const uint8_t *x[MYNA__DIRECT_COLS];
   int64_t k = 0;
-  for (; k + per <= d->n; k += per, next += 32 * MYNA__STRIP) {
-    UNROLL EACH_PART {
-      vi q[8];
-      piece32(q, &d->rows, 0, part, size * k, share(next, 32, part, 0, 1));
-      step(acc[part], q, x, k, C);
+  UNROLL for (int c = 0; c < C; c++) x[c] = d->act.row + (size_t)c * d->act.stride;
+  for (int s = 0; s < d->n_strip; s++) {
+    const myna__rows rows = myna__rows_skip(&d->rows, s);
+    const uint8_t *next = rows.p[0] + MYNA__STRIP * rows.stride[0];
+    vf acc[PARTS][MYNA__DIRECT_COLS];
+    EACH_PART UNROLL for (int c = 0; c < C; c++) acc[part][c] = vf_zero();
+    for (k = 0; k + per <= d->n; k += per, next += 32 * MYNA__STRIP) {
+      UNROLL EACH_PART {
+        vi q[8];
+        piece32(q, &rows, 0, part, size * k, share(next, 32, part, 0, 1));
+        step(acc[part], q, x, k, C);
+      }
     }
+    EACH_PART UNROLL for (int c = 0; c < C; c++)
+        vf_store(d->acc + c * d->ld_acc + s * MYNA__STRIP + LANES * part, acc[part][c]);
   }
-  EACH_PART UNROLL for (int c = 0; c < C; c++) vf_store(d->acc + c * d->ld_acc + LANES * part, acc[part][c]);
   return k;
 }
 
@@ -56,13 +61,15 @@ INLINE void step_pairs(vf *acc, const vi q[8], const uint8_t *const *x, int64_t 
     }
   }
 }
-INLINE void step_f16(vf *acc, const vi q[8], const uint8_t *const *x, int64_t k, int C) { step_pairs(acc, q, x, k, C, widen_f16); }
+INLINE void step_f16(vf *acc, const vi q[8], const uint8_t *const *x, int64_t k, int C) {
+  step_pairs(acc, q, x, k, C, widen_f16);
+}
 INLINE void step_f32_bf16(vf *acc, const vi q[8], const uint8_t *const *x, int64_t k, int C) {
   step_pairs(acc, q, x, k, C, widen_bf16_pair);
 }
 INLINE void step_f32(vf *acc, const vi q[8], const uint8_t *const *x, int64_t k, int C) {
-  UNROLL for (int i = 0; i < 8; i++)
-    UNROLL for (int c = 0; c < C; c++) acc[c] = vf_fma(vi_as_f32(q[i]), vf_set(load_float(x[c] + 4 * (k + i))), acc[c]);
+  UNROLL for (int i = 0; i < 8; i++) UNROLL for (int c = 0; c < C; c++) acc[c] =
+      vf_fma(vi_as_f32(q[i]), vf_set(load_float(x[c] + 4 * (k + i))), acc[c]);
 }
 INLINE void step_bf16(vf *acc, const vi q[8], const uint8_t *const *x, int64_t k, int C) {
   UNROLL for (int i = 0; i < 8; i++) {
@@ -84,8 +91,8 @@ enum { C_INTS = 4 };
 /* i[c] += w[0..n) x activations, 4 k per dword, from byte `at` of each row on. */
 INLINE void dot_dwords(vi *i, const vi *w, int n, const uint8_t *const *x, int64_t at, int C, dot_mode mode) {
   vi pairs[C_INTS];
-  UNROLL for (int k = 0; k < n; k++)
-    UNROLL for (int c = 0; c < C; c++) dot_step(&i[c], &pairs[c], w[k], vi_set32(load32(x[c] + at + 4 * k)), k, n, mode);
+  UNROLL for (int k = 0; k < n; k++) UNROLL for (int c = 0; c < C; c++)
+      dot_step(&i[c], &pairs[c], w[k], vi_set32(load32(x[c] + at + 4 * k)), k, n, mode);
 }
 
 /* The rows of one kernel: planes of activations at x[c] + offset, accumulators of one part. */
@@ -99,14 +106,18 @@ typedef struct columns_in {
 typedef void block_q_fn(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C);
 
 INLINE int64_t direct_blocks(const myna__direct *d, int C, int64_t strip_block, block_q_fn *block) {
-  vf acc[PARTS][C_INTS];
-  columns_in in = {.rows = &d->rows, .act = d->act};
-  const uint8_t *next = d->next;
-  UNROLL for (int c = 0; c < C; c++) in.x[c] = d->act.row + (size_t)c * d->act.stride;
-  EACH_PART UNROLL for (int c = 0; c < C; c++) acc[part][c] = vf_zero();
-  for (int64_t k = 0; k < d->n; k += MYNA__KBLOCK, next += strip_block)
-    UNROLL EACH_PART block(acc[part], &in, part, k, (int)MYNA__MIN(d->n - k, MYNA__KBLOCK), next, C);
-  EACH_PART UNROLL for (int c = 0; c < C; c++) vf_store(d->acc + c * d->ld_acc + LANES * part, acc[part][c]);
+  for (int s = 0; s < d->n_strip; s++) {
+    const myna__rows rows = myna__rows_skip(&d->rows, s);
+    const uint8_t *next = rows.p[0] + MYNA__STRIP * rows.stride[0];
+    vf acc[PARTS][C_INTS];
+    columns_in in = {.rows = &rows, .act = d->act};
+    UNROLL for (int c = 0; c < C; c++) in.x[c] = d->act.row + (size_t)c * d->act.stride;
+    EACH_PART UNROLL for (int c = 0; c < C; c++) acc[part][c] = vf_zero();
+    for (int64_t k = 0; k < d->n; k += MYNA__KBLOCK, next += strip_block)
+      UNROLL EACH_PART block(acc[part], &in, part, k, (int)MYNA__MIN(d->n - k, MYNA__KBLOCK), next, C);
+    EACH_PART UNROLL for (int c = 0; c < C; c++)
+        vf_store(d->acc + c * d->ld_acc + s * MYNA__STRIP + LANES * part, acc[part][c]);
+  }
   return d->n;
 }
 
@@ -124,11 +135,12 @@ INLINE int64_t direct_ints(const myna__direct *d, int block_bytes, int per, bloc
 }
 
 /* acc += 32 k of a Q32 type: codes in w[8], scales d, and with `min` minimums m. */
-INLINE void add_group32(vf *acc, const columns_in *in, const vi w[8], vf d, vf m, int64_t k, int C, int shift, bool min, dot_mode mode) {
+INLINE void add_group32(vf *acc, const columns_in *in, const vi w[8], vf d, vf m, int64_t k, int C, int shift, bool min,
+                        dot_mode mode) {
   const int64_t at = k / 32 * 4;
   vi i[C_INTS];
-  UNROLL for (int c = 0; c < C; c++)
-    i[c] = shift && dot_needs_offset(mode) ? vi_sll32(vi_set32(load32(in->x[c] + in->act.nsum + at)), shift) : vi_zero();
+  UNROLL for (int c = 0; c < C; c++) i[c] =
+      shift && dot_needs_offset(mode) ? vi_sll32(vi_set32(load32(in->x[c] + in->act.nsum + at)), shift) : vi_zero();
   dot_dwords(i, w, 8, in->x, k, C, mode);
   UNROLL for (int c = 0; c < C; c++) {
     vf da = vf_set(load_float(in->x[c] + in->act.d + at));
@@ -137,19 +149,13 @@ INLINE void add_group32(vf *acc, const columns_in *in, const vi w[8], vf d, vf m
   }
 }
 
-INLINE vf part_f16s(const myna__rows *rows, int part, int64_t at) {
-  _Alignas(32) uint16_t h[LANES];
-  UNROLL for (int r = 0; r < LANES; r++) memcpy(&h[r], row_at(rows, 0, LANES * part + r, at), 2);
-  return vf_load_f16(h);
-}
-
 INLINE void block_q4_0(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
   for (int g = 0; g < n / 32; g++) {
     int64_t at = (k / 32 + g) * MYNA__BYTES_Q4_0;
     vi q[4], w[8];
     piece16(q, in->rows, 0, part, at + 2, share(next, 8 * MYNA__BYTES_Q4_0, part, g, 8));
     UNROLL for (int i = 0; i < 4; i++) w[i] = low_nibbles(q[i]), w[4 + i] = high_nibbles(q[i]);
-    add_group32(acc, in, w, part_f16s(in->rows, part, at), vf_zero(), k + 32 * g, C, 3, false, DOT_4BIT);
+    add_group32(acc, in, w, part_floats(in->rows, 0, part, at, MYNA_F16), vf_zero(), k + 32 * g, C, 3, false, DOT_4BIT);
   }
 }
 
@@ -159,37 +165,36 @@ INLINE void block_q8_0(vf *acc, const columns_in *in, int part, int64_t k, int n
     vi q[8];
     piece32(q, in->rows, 0, part, at + 2, share(next, 8 * MYNA__BYTES_Q8_0, part, g, 8));
     UNROLL for (int i = 0; i < 8; i++) q[i] = vi_xor(q[i], vi_set8(-128));
-    add_group32(acc, in, q, part_f16s(in->rows, part, at), vf_zero(), k + 32 * g, C, 7, false, DOT_8BIT);
+    add_group32(acc, in, q, part_floats(in->rows, 0, part, at, MYNA_F16), vf_zero(), k + 32 * g, C, 7, false, DOT_8BIT);
   }
 }
 
 INLINE void block_mlx4(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  _Alignas(64) float d[MYNA__STRIP], m[MYNA__STRIP];
+  _Alignas(64) float d[8][MYNA__STRIP], m[8][MYNA__STRIP];
+  plane_groups(d, in->rows, 1, part, k, n);
+  plane_groups(m, in->rows, 2, part, k, n);
   for (int g = 0; g < n / 32; g++) {
-    int64_t kg = k + 32 * g;
     vi q[4], w[8];
-    piece16(q, in->rows, 0, part, kg / 2, share(next, MYNA__KBLOCK / 2, part, g, 8));
+    piece16(q, in->rows, 0, part, (k + 32 * g) / 2, share(next, MYNA__KBLOCK / 2, part, g, 8));
     UNROLL for (int i = 0; i < 4; i++) w[2 * i] = spread_nibbles(q[i], 0), w[2 * i + 1] = spread_nibbles(q[i], 1);
-    if (g == 0 || kg % in->rows->group == 0) {
-      store_plane(d, in->rows, 1, kg / in->rows->group);
-      store_plane(m, in->rows, 2, kg / in->rows->group);
-    }
-    add_group32(acc, in, w, vf_load(d + LANES * part), vf_load(m + LANES * part), kg, C, 0, true, DOT_4BIT);
+    add_group32(acc, in, w, vf_load(d[g] + LANES * part), vf_load(m[g] + LANES * part), k + 32 * g, C, 0, true,
+                DOT_4BIT);
   }
 }
 
 /* sum[c] += scale * (w[0..n) x activations [- offset]): one group of a Q256 type at k. */
-INLINE void add_group(vi *sum, const columns_in *in, const vi *w, int n, vi scale, int64_t k, int C, int shift, dot_mode mode) {
+INLINE void add_group(vi *sum, const columns_in *in, const vi *w, int n, vi scale, int64_t k, int C, int shift,
+                      dot_mode mode) {
   vi i[C_INTS];
-  UNROLL for (int c = 0; c < C; c++)
-    i[c] = shift ? vi_sll32(vi_set32(load32(in->x[c] + in->act.nsum + k / 16 * 4)), shift) : vi_zero();
+  UNROLL for (int c = 0; c < C; c++) i[c] =
+      shift ? vi_sll32(vi_set32(load32(in->x[c] + in->act.nsum + k / 16 * 4)), shift) : vi_zero();
   dot_dwords(i, w, n, in->x, k, C, mode);
   UNROLL for (int c = 0; c < C; c++) sum[c] = vi_add32(sum[c], vi_mul32(i[c], scale));
 }
 
 INLINE void add_block(vf *acc, const columns_in *in, const vi *sum, vf d, int64_t k, int C) {
-  UNROLL for (int c = 0; c < C; c++)
-    acc[c] = vf_fma(vi_to_f32(sum[c]), vf_mul(d, vf_set(load_float(in->x[c] + in->act.d + k / 256 * 4))), acc[c]);
+  UNROLL for (int c = 0; c < C; c++) acc[c] =
+      vf_fma(vi_to_f32(sum[c]), vf_mul(d, vf_set(load_float(in->x[c] + in->act.d + k / 256 * 4))), acc[c]);
 }
 
 /* The end of a Q4_K or Q5_K block: sums, then mins. */
@@ -197,8 +202,8 @@ INLINE void add_block_k6(vf *acc, const columns_in *in, const vi *sum, const hea
   add_block(acc, in, sum, h->d, k, C);
   UNROLL for (int c = 0; c < C; c++) {
     vi j = vi_zero();
-    UNROLL for (int i = 0; i < 4; i++)
-      j = vi_dot_pairs16(j, min_pair_k6(h, i), vi_set32(load32(in->x[c] + in->act.sum32 + k / 16 + 4 * i)));
+    UNROLL for (int i = 0; i < 4; i++) j =
+        vi_dot_pairs16(j, min_pair_k6(h, i), vi_set32(load32(in->x[c] + in->act.sum32 + k / 16 + 4 * i)));
     acc[c] = vf_fnma(vi_to_f32(j), vf_mul(h->dmin, vf_set(load_float(in->x[c] + in->act.d + k / 256 * 4))), acc[c]);
   }
 }
@@ -249,14 +254,14 @@ INLINE void block_q6_k(vf *acc, const columns_in *in, int part, int64_t k, int n
       piece32(q, in->rows, 0, part, at + 64 * half + 32 * p, share(next, MYNA__BYTES_Q6_K, part, 3 * half + 1 + p, 6));
       UNROLL for (int nibble = 0; nibble < 2; nibble++) {
         const int j = 2 * nibble + p, g = 8 * half + 2 * j; /* j-th 32 of the half, its first group of 16 */
-        UNROLL for (int i = 0; i < 8; i++)
-          w[i] = nibble_and_bits(nibble ? vi_srl32(q[i], 4) : q[i], shift32(top[i], 4 - 2 * j), 0x30);
+        UNROLL for (int i = 0; i < 8; i++) w[i] =
+            nibble_and_bits(nibble ? vi_srl32(q[i], 4) : q[i], shift32(top[i], 4 - 2 * j), 0x30);
         add_group(sum, in, w, 4, signed_byte(scales[g / 4], g % 4), k + 16 * g, C, 5, DOT_6BIT);
         add_group(sum, in, w + 4, 4, signed_byte(scales[g / 4], (g + 1) % 4), k + 16 * g + 16, C, 5, DOT_6BIT);
       }
     }
   }
-  add_block(acc, in, sum, part_f16s(in->rows, part, at + 208), k, C);
+  add_block(acc, in, sum, part_floats(in->rows, 0, part, at + 208, MYNA_F16), k, C);
 }
 
 static int64_t direct_q4_0(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q4_0, 32, block_q4_0); }

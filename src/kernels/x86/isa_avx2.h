@@ -18,15 +18,23 @@
 #endif
 /* A case of a switch that inlines one function with different constants: the asm tells the cases apart, for clang 14 would
  * merge them into one call before it inlines. */
-#define SEPARATE(call)                           \
-  do {                                           \
-    call;                                        \
-    __asm__ volatile("" : : "i"(__LINE__));      \
+#define SEPARATE(call)                      \
+  do {                                      \
+    call;                                   \
+    __asm__ volatile("" : : "i"(__LINE__)); \
   } while (0)
 
 typedef __m256i vi;
 typedef __m256 vf;
-enum { LANES = 8, PARTS = MYNA__STRIP / LANES, V_MAX = PARTS, C_MAX = 6, C_PAIR = 4, C_INT = 4, C_HALF = 6 }; /* see isa_avx512.h */
+enum {
+  LANES = 8,
+  PARTS = MYNA__STRIP / LANES,
+  V_MAX = PARTS,
+  C_MAX = 6,
+  C_PAIR = 4,
+  C_INT = 4,
+  C_HALF = 6
+}; /* see isa_avx512.h */
 
 INLINE int32_t load32(const uint8_t *p) {
   int32_t v;
@@ -69,8 +77,8 @@ INLINE vf vf_set(float v) { return _mm256_set1_ps(v); }
 INLINE vf vf_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
 INLINE vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); }
-INLINE vf vf_load_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_load_si128((const void *)p)); }
-INLINE vf vf_load_bf16(const uint16_t *p) { return vi_as_f32(vi_sll32(_mm256_cvtepu16_epi32(_mm_load_si128((const void *)p)), 16)); }
+INLINE vf vf_from_f16(__m128i h) { return _mm256_cvtph_ps(h); }
+INLINE vf vf_from_bf16(__m128i h) { return vi_as_f32(vi_sll32(_mm256_cvtepu16_epi32(h), 16)); }
 
 /* bf16 pairs (even k low, odd k high) to floats. */
 INLINE void widen_bf16_pair(vf *even, vf *odd, vi v) {
@@ -79,8 +87,8 @@ INLINE void widen_bf16_pair(vf *even, vf *odd, vi v) {
 }
 /* 16-bit halves of dwords in order: the low ones in the lower 128 bits, the high ones in the upper. */
 INLINE vi split_halves(vi v) {
-  vi s = _mm256_shuffle_epi8(v, _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15, 0, 1, 4, 5, 8, 9, 12, 13, 2, 3,
-                                                 6, 7, 10, 11, 14, 15));
+  vi s = _mm256_shuffle_epi8(v, _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15, 0, 1, 4, 5, 8, 9,
+                                                 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
   return _mm256_permute4x64_epi64(s, 0xD8);
 }
 INLINE vf low_f16(vi v) { return _mm256_cvtph_ps(_mm256_castsi256_si128(split_halves(v))); }
@@ -111,7 +119,9 @@ typedef enum dot_mode { DOT_4BIT, DOT_6BIT, DOT_8BIT } dot_mode;
 INLINE bool dot_needs_offset(dot_mode m) { return true; }
 INLINE vi vi_dot_pairs16(vi i, vi a, vi b) { return _mm256_dpwssd_avx_epi32(i, a, b); }
 /* As in isa_avx512.h. */
-INLINE void dot_step(vi *i, vi *pairs, vi w, vi a, int k, int steps, dot_mode mode) { *i = _mm256_dpbusd_avx_epi32(*i, w, a); }
+INLINE void dot_step(vi *i, vi *pairs, vi w, vi a, int k, int steps, dot_mode mode) {
+  *i = _mm256_dpbusd_avx_epi32(*i, w, a);
+}
 #else
 INLINE bool dot_needs_offset(dot_mode m) { return m != DOT_8BIT; }
 INLINE vi vi_dot_pairs16(vi i, vi a, vi b) { return vi_add32(i, _mm256_madd_epi16(a, b)); }
@@ -119,15 +129,16 @@ INLINE vi vi_dot_pairs16(vi i, vi a, vi b) { return vi_add32(i, _mm256_madd_epi1
 INLINE void dot_step(vi *i, vi *pairs, vi w, vi a, int k, int steps, dot_mode mode) {
   const int chain = mode == DOT_4BIT ? 8 : mode == DOT_6BIT ? 2 : 1;
   vi s = vi_xor(w, vi_set8(-128));
-  vi p = mode == DOT_8BIT ? _mm256_maddubs_epi16(_mm256_abs_epi8(s), _mm256_sign_epi8(a, s)) : _mm256_maddubs_epi16(w, a);
+  vi p =
+      mode == DOT_8BIT ? _mm256_maddubs_epi16(_mm256_abs_epi8(s), _mm256_sign_epi8(a, s)) : _mm256_maddubs_epi16(w, a);
   *pairs = k % chain == 0 ? p : _mm256_add_epi16(*pairs, p);
   if (k % chain == chain - 1 || k == steps - 1) *i = vi_add32(*i, _mm256_madd_epi16(*pairs, vi_set16(1)));
 }
 #endif
 
 /* As in isa_avx512.h; the vectors are the parts of one strip. */
-INLINE void dot_codes(vi i[V_MAX][C_MAX], const uint8_t *code, size_t panel_bytes, const uint8_t *const *row, int64_t at, int steps,
-                      int V, int C, dot_mode mode) {
+INLINE void dot_codes(vi i[V_MAX][C_MAX], const uint8_t *code, size_t panel_bytes, const uint8_t *const *row,
+                      int64_t at, int steps, int V, int C, dot_mode mode) {
   vi pairs[V_MAX][C_MAX];
   UNROLL for (int k = 0; k < steps; k++) {
     vi w[V_MAX];
@@ -163,7 +174,8 @@ typedef struct ahead {
 /* Step j of 4: that quarter of the lines. */
 INLINE void prefetch_quarter(ahead a, int j) {
   const int lines = (a.bytes + 63) / 64;
-  UNROLL for (int i = lines * j / 4; i < lines * (j + 1) / 4; i++) _mm_prefetch((const char *)a.next + 64 * i, _MM_HINT_T0);
+  UNROLL for (int i = lines * j / 4; i < lines * (j + 1) / 4; i++)
+      _mm_prefetch((const char *)a.next + 64 * i, _MM_HINT_T0);
 }
 
 /* out[i] lane r = dword i of the 16 bytes at `at` of row 8 * part + r. */
@@ -173,6 +185,17 @@ INLINE void piece16(vi out[4], const myna__rows *rows, int plane, int part, int6
     prefetch_quarter(a, j);
     v[j] = _mm256_castsi128_si256(_mm_loadu_si128((const void *)row_at(rows, plane, 8 * part + j, at)));
     v[j] = _mm256_inserti128_si256(v[j], _mm_loadu_si128((const void *)row_at(rows, plane, 8 * part + 4 + j, at)), 1);
+  }
+  transpose4(out, v);
+}
+INLINE __m128i load_small(const uint8_t *p, int bytes) {
+  return bytes == 4 ? _mm_cvtsi32_si128(load32(p)) : _mm_loadl_epi64((const void *)p);
+}
+INLINE void piece_small(vi out[4], const myna__rows *rows, int plane, int part, int64_t at, int bytes) {
+  vi v[4];
+  UNROLL for (int j = 0; j < 4; j++) {
+    v[j] = _mm256_castsi128_si256(load_small(row_at(rows, plane, 8 * part + j, at), bytes));
+    v[j] = _mm256_inserti128_si256(v[j], load_small(row_at(rows, plane, 8 * part + 4 + j, at), bytes), 1);
   }
   transpose4(out, v);
 }

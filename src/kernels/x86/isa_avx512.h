@@ -16,10 +16,10 @@
 #endif
 /* A case of a switch that inlines one function with different constants: the asm tells the cases apart, for clang 14 would
  * merge them into one call before it inlines. */
-#define SEPARATE(call)                           \
-  do {                                           \
-    call;                                        \
-    __asm__ volatile("" : : "i"(__LINE__));      \
+#define SEPARATE(call)                      \
+  do {                                      \
+    call;                                   \
+    __asm__ volatile("" : : "i"(__LINE__)); \
   } while (0)
 
 typedef __m512i vi;
@@ -65,7 +65,8 @@ INLINE vf vi_as_f32(vi v) { return _mm512_castsi512_ps(v); }
 
 /* Per dword, the bytes whose numbers are in `which`, lowest first; 0x80: zero. */
 INLINE vi vi_pick_bytes(vi v, uint32_t which) {
-  return _mm512_shuffle_epi8(v, _mm512_add_epi8(_mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0), vi_set32((int32_t)which)));
+  return _mm512_shuffle_epi8(
+      v, _mm512_add_epi8(_mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0), vi_set32((int32_t)which)));
 }
 
 INLINE vf vf_load(const float *p) { return _mm512_load_ps(p); }
@@ -75,9 +76,8 @@ INLINE vf vf_set(float v) { return _mm512_set1_ps(v); }
 INLINE vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
 INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); } /* c - a * b */
-/* The f16 in 16-bit element i of a plain array, widened. */
-INLINE vf vf_load_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_load_si256((const void *)p)); }
-INLINE vf vf_load_bf16(const uint16_t *p) { return vi_as_f32(vi_sll32(_mm512_cvtepu16_epi32(_mm256_load_si256((const void *)p)), 16)); }
+INLINE vf vf_from_f16(__m256i h) { return _mm512_cvtph_ps(h); }
+INLINE vf vf_from_bf16(__m256i h) { return vi_as_f32(vi_sll32(_mm512_cvtepu16_epi32(h), 16)); }
 
 /* bf16 pairs (even k low, odd k high) to floats. */
 INLINE void widen_bf16_pair(vf *even, vf *odd, vi v) {
@@ -86,8 +86,8 @@ INLINE void widen_bf16_pair(vf *even, vf *odd, vi v) {
 }
 /* Pairs (even k low, odd k high) to floats. */
 INLINE void widen_f16(vf *even, vf *odd, vi v) {
-  const __m512i split = _mm512_set_epi16(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1, 30, 28, 26, 24, 22, 20, 18,
-                                         16, 14, 12, 10, 8, 6, 4, 2, 0);
+  const __m512i split = _mm512_set_epi16(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1, 30, 28, 26, 24, 22,
+                                         20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
   __m512i s = _mm512_permutexvar_epi16(split, v);
   *even = _mm512_cvtph_ps(_mm512_castsi512_si256(s));
   *odd = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(s, 1));
@@ -127,11 +127,13 @@ INLINE bool dot_needs_offset(dot_mode m) { return true; }
 INLINE vi vi_dot_pairs16(vi i, vi a, vi b) { return _mm512_dpwssd_epi32(i, a, b); }
 
 /* i += codes x activations; k-th of `steps` such calls in a group. `pairs` is for levels that sum in int16 first. */
-INLINE void dot_step(vi *i, vi *pairs, vi w, vi a, int k, int steps, dot_mode mode) { *i = _mm512_dpbusd_epi32(*i, w, a); }
+INLINE void dot_step(vi *i, vi *pairs, vi w, vi a, int k, int steps, dot_mode mode) {
+  *i = _mm512_dpbusd_epi32(*i, w, a);
+}
 
 /* i[v][c] += codes x activations over `steps` dwords; vector v of the codes at code[v] + 64 step. */
-INLINE void dot_codes(vi i[V_MAX][C_MAX], const uint8_t *code, size_t panel_bytes, const uint8_t *const *row, int64_t at, int steps,
-                      int V, int C, dot_mode mode) {
+INLINE void dot_codes(vi i[V_MAX][C_MAX], const uint8_t *code, size_t panel_bytes, const uint8_t *const *row,
+                      int64_t at, int steps, int V, int C, dot_mode mode) {
   UNROLL for (int k = 0; k < steps; k++) {
     vi w[V_MAX];
     UNROLL for (int v = 0; v < V; v++) w[v] = vi_load(code + (size_t)v * panel_bytes + 64 * k);
@@ -168,7 +170,8 @@ typedef struct ahead {
 /* Step j of 4: that quarter of the lines. */
 INLINE void prefetch_quarter(ahead a, int j) {
   const int lines = (a.bytes + 63) / 64;
-  UNROLL for (int i = lines * j / 4; i < lines * (j + 1) / 4; i++) _mm_prefetch((const char *)a.next + 64 * i, _MM_HINT_T0);
+  UNROLL for (int i = lines * j / 4; i < lines * (j + 1) / 4; i++)
+      _mm_prefetch((const char *)a.next + 64 * i, _MM_HINT_T0);
 }
 
 /* out[i] lane r = dword i of the 16 bytes at `at` of row r (of part `part` of the strip). */
@@ -180,6 +183,21 @@ INLINE void piece16(vi out[4], const myna__rows *rows, int plane, int part, int6
     v[j] = _mm512_inserti32x4(v[j], _mm_loadu_si128((const void *)row_at(rows, plane, 4 + j, at)), 1);
     v[j] = _mm512_inserti32x4(v[j], _mm_loadu_si128((const void *)row_at(rows, plane, 8 + j, at)), 2);
     v[j] = _mm512_inserti32x4(v[j], _mm_loadu_si128((const void *)row_at(rows, plane, 12 + j, at)), 3);
+  }
+  transpose4(out, v);
+}
+
+INLINE __m128i load_small(const uint8_t *p, int bytes) {
+  return bytes == 4 ? _mm_cvtsi32_si128(load32(p)) : _mm_loadl_epi64((const void *)p);
+}
+/* The same for 4 or 8 bytes: 1 or 2 vectors. */
+INLINE void piece_small(vi out[4], const myna__rows *rows, int plane, int part, int64_t at, int bytes) {
+  vi v[4];
+  UNROLL for (int j = 0; j < 4; j++) {
+    v[j] = _mm512_castsi128_si512(load_small(row_at(rows, plane, j, at), bytes));
+    v[j] = _mm512_inserti32x4(v[j], load_small(row_at(rows, plane, 4 + j, at), bytes), 1);
+    v[j] = _mm512_inserti32x4(v[j], load_small(row_at(rows, plane, 8 + j, at), bytes), 2);
+    v[j] = _mm512_inserti32x4(v[j], load_small(row_at(rows, plane, 12 + j, at), bytes), 3);
   }
   transpose4(out, v);
 }

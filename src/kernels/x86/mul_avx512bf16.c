@@ -29,9 +29,8 @@ INLINE void tile_bf16_pairs(const tile *t, int V, int C) {
 }
 
 INLINE void step_bf16_pairs(vf *acc, const vi q[8], const uint8_t *const *x, int64_t k, int C) {
-  UNROLL for (int i = 0; i < 8; i++)
-    UNROLL for (int c = 0; c < C; c++)
-      acc[c] = _mm512_dpbf16_ps(acc[c], (__m512bh)q[i], (__m512bh)vi_set32(load32(x[c] + 2 * (k + 2 * i))));
+  UNROLL for (int i = 0; i < 8; i++) UNROLL for (int c = 0; c < C; c++) acc[c] =
+      _mm512_dpbf16_ps(acc[c], (__m512bh)q[i], (__m512bh)vi_set32(load32(x[c] + 2 * (k + 2 * i))));
 }
 
 static void mul_bf16_pairs(const myna__mul *m) { sweep(m, C_MAX, tile_bf16_pairs); }

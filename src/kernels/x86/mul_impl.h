@@ -17,8 +17,7 @@
 
 /* All of i is computed here, not later. */
 INLINE void settle(vi i[V_MAX][C_MAX], int V, int C) {
-  UNROLL for (int c = 0; c < C; c++)
-    UNROLL for (int v = 0; v < V; v++) __asm__ volatile("" : "+v"(i[v][c]));
+  UNROLL for (int c = 0; c < C; c++) UNROLL for (int v = 0; v < V; v++) __asm__ volatile("" : "+v"(i[v][c]));
   BORDER();
 }
 
@@ -35,12 +34,12 @@ typedef struct tile {
 #define LANE0(v) ((v) % PARTS * LANES)
 
 INLINE void load_acc(vf acc[V_MAX][C_MAX], const tile *t, int V, int C) {
-  UNROLL for (int c = 0; c < C; c++)
-    UNROLL for (int v = 0; v < V; v++) acc[v][c] = vf_load(t->acc + c * t->m->ld_acc + LANES * v);
+  UNROLL for (int c = 0; c < C; c++) UNROLL for (int v = 0; v < V; v++) acc[v][c] =
+      vf_load(t->acc + c * t->m->ld_acc + LANES * v);
 }
 INLINE void store_acc(vf acc[V_MAX][C_MAX], const tile *t, int V, int C) {
-  UNROLL for (int c = 0; c < C; c++)
-    UNROLL for (int v = 0; v < V; v++) vf_store(t->acc + c * t->m->ld_acc + LANES * v, acc[v][c]);
+  UNROLL for (int c = 0; c < C; c++) UNROLL for (int v = 0; v < V; v++)
+      vf_store(t->acc + c * t->m->ld_acc + LANES * v, acc[v][c]);
 }
 
 /* ---- F32 ---- */
@@ -94,7 +93,8 @@ INLINE void tile_bf16(const tile *t, int V, int C) {
 /* ---- integer forms ---- */
 
 /* i[v][c] = minus the offset's share: nsum << shift, nsum at `at` of each row. */
-INLINE void start_codes(vi i[V_MAX][C_MAX], const uint8_t *const *row, int64_t at, int shift, int V, int C, bool offset) {
+INLINE void start_codes(vi i[V_MAX][C_MAX], const uint8_t *const *row, int64_t at, int shift, int V, int C,
+                        bool offset) {
   UNROLL for (int c = 0; c < C; c++) {
     vi start = offset ? vi_sll32(vi_set32(load32(row[c] + at)), shift) : vi_zero();
     UNROLL for (int v = 0; v < V; v++) i[v][c] = start;
@@ -105,7 +105,8 @@ INLINE void start_codes(vi i[V_MAX][C_MAX], const uint8_t *const *row, int64_t a
 INLINE void tile_q32(const tile *t, int V, int C, int shift, bool min, dot_mode mode) {
   const myna__panel_q32 *p = (const void *)t->panel;
   const int n_strip = t->m->n_strip;
-  const int64_t ld = t->m->ld_acc, end = t->m->k0 + t->m->n, d_at = (int64_t)t->m->act.d, nsum_at = (int64_t)t->m->act.nsum;
+  const int64_t ld = t->m->ld_acc, end = t->m->k0 + t->m->n, d_at = (int64_t)t->m->act.d,
+                nsum_at = (int64_t)t->m->act.nsum;
   const bool offset = shift && dot_needs_offset(mode);
   float *const acc = t->acc;
   const uint8_t *row[C_MAX];
@@ -138,9 +139,9 @@ typedef struct sums {
 } sums;
 
 /* j[v][c] = sum of min * sum of codes over the block, in pairs of groups; the sums as int16 at `at`. */
-INLINE void mins_q256(vi j[V_MAX][C_MAX], const myna__panel_q256 *p, const uint8_t *const *row, int64_t at, int groups, int V, int C) {
-  UNROLL for (int c = 0; c < C; c++)
-    UNROLL for (int v = 0; v < V; v++) j[v][c] = vi_zero();
+INLINE void mins_q256(vi j[V_MAX][C_MAX], const myna__panel_q256 *p, const uint8_t *const *row, int64_t at, int groups,
+                      int V, int C) {
+  UNROLL for (int c = 0; c < C; c++) UNROLL for (int v = 0; v < V; v++) j[v][c] = vi_zero();
   UNROLL for (int k = 0; k < groups / 2; k++) {
     vi w[V_MAX];
     UNROLL for (int v = 0; v < V; v++) w[v] = vi_load(p[PART(v)].min[k][LANE0(v)]);
@@ -156,7 +157,8 @@ INLINE void mins_q256(vi j[V_MAX][C_MAX], const myna__panel_q256 *p, const uint8
 INLINE void tile_q256(const tile *t, int V, int C, int groups, int shift, bool min, dot_mode mode) {
   const myna__panel_q256 *p = (const void *)t->panel;
   const int n_strip = t->m->n_strip, len = 256 / groups;
-  const int64_t ld = t->m->ld_acc, end = t->m->k0 + t->m->n, d_at = (int64_t)t->m->act.d, nsum_at = (int64_t)t->m->act.nsum;
+  const int64_t ld = t->m->ld_acc, end = t->m->k0 + t->m->n, d_at = (int64_t)t->m->act.d,
+                nsum_at = (int64_t)t->m->act.nsum;
   const int64_t sum_at = (int64_t)(groups == 8 ? t->m->act.sum32 : t->m->act.sum);
   float *const acc = t->acc;
   const uint8_t *row[C_MAX];
@@ -165,8 +167,7 @@ INLINE void tile_q256(const tile *t, int V, int C, int groups, int shift, bool m
   sums memory, *s = &memory;
   if (in_memory) __asm__("" : "+r"(s) : : "memory");
   for (int64_t k0 = t->m->k0; k0 < end; k0 += MYNA__KBLOCK, p += n_strip) {
-    UNROLL for (int v = 0; v < V; v++)
-      UNROLL for (int c = 0; c < C; c++) s->v[v][c] = vi_zero();
+    UNROLL for (int v = 0; v < V; v++) UNROLL for (int c = 0; c < C; c++) s->v[v][c] = vi_zero();
     for (int g = 0; g < groups; g++) {
       vi i[V_MAX][C_MAX];
       const int64_t k = k0 + len * g;

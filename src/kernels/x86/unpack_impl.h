@@ -22,19 +22,37 @@ INLINE vi high_nibbles(vi v) { return low_nibbles(vi_srl32(v, 4)); }
 /* Low 4 bits of each byte from a, the bits of `keep` above them from b. */
 INLINE vi nibble_and_bits(vi a, vi b, int keep) { return vi_and(vi_select(vi_set8(15), a, b), vi_set8(keep | 15)); }
 
-/* 16-bit values at `at` of every row of a plane: small scalar copies, which run beside the vector work. */
-INLINE void gather16(uint16_t h[MYNA__STRIP], const myna__rows *rows, int plane, int64_t at) {
-  UNROLL for (int r = 0; r < MYNA__STRIP; r++) memcpy(&h[r], row_at(rows, plane, r, at), 2);
+/* 16-bit values at `at` of rows r..r+3 of a plane, packed by integer instructions: they run beside the vector work, where
+ * 16 small stores and a wide load would wait for each other. */
+INLINE uint64_t four16(const myna__rows *rows, int plane, int r, int64_t at) {
+  uint64_t v = 0;
+  UNROLL for (int i = 3; i >= 0; i--) {
+    uint16_t h;
+    memcpy(&h, row_at(rows, plane, r + i, at), 2);
+    v = v << 16 | h;
+  }
+  return v;
 }
-INLINE void store_f16s(float *to, const myna__rows *rows, int64_t at) {
-  _Alignas(32) uint16_t h[MYNA__STRIP];
-  gather16(h, rows, 0, at);
-  EACH_PART vf_store(to + LANES * part, vf_load_f16(h + LANES * part));
+INLINE __m128i eight16(const myna__rows *rows, int plane, int r, int64_t at) {
+  return _mm_set_epi64x((int64_t)four16(rows, plane, r + 4, at), (int64_t)four16(rows, plane, r, at));
+}
+/* Those of one part as floats. */
+INLINE vf part_floats(const myna__rows *rows, int plane, int part, int64_t at, myna_dtype t) {
+#if defined(__AVX512F__)
+  __m256i h = _mm256_set_m128i(eight16(rows, plane, 8, at), eight16(rows, plane, 0, at));
+#else
+  __m128i h = eight16(rows, plane, 8 * part, at);
+#endif
+  return t == MYNA_F16 ? vf_from_f16(h) : vf_from_bf16(h);
+}
+INLINE void store_floats(float *to, const myna__rows *rows, int plane, int64_t at, myna_dtype t) {
+  EACH_PART vf_store(to + LANES * part, part_floats(rows, plane, part, at, t));
 }
 
 /* ---- Q32 forms ---- */
 
-static void unpack_q4_0(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+static void unpack_q4_0(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
+                        const uint8_t *next) {
   myna__panel_q32 *p = panel;
   int64_t at = k0 / 32 * MYNA__BYTES_Q4_0;
   for (int g = 0; g < n / 32; g++, at += MYNA__BYTES_Q4_0) {
@@ -46,11 +64,12 @@ static void unpack_q4_0(void *panel, const myna__ptype *t, const myna__rows *row
         vi_store(p->code[8 * g + 4 + i][LANES * part], high_nibbles(q[i]));
       }
     }
-    store_f16s(p->d[g], rows, at);
+    store_floats(p->d[g], rows, 0, at, MYNA_F16);
   }
 }
 
-static void unpack_q8_0(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+static void unpack_q8_0(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
+                        const uint8_t *next) {
   myna__panel_q32 *p = panel;
   int64_t at = k0 / 32 * MYNA__BYTES_Q8_0;
   for (int g = 0; g < n / 32; g++, at += MYNA__BYTES_Q8_0) {
@@ -59,7 +78,7 @@ static void unpack_q8_0(void *panel, const myna__ptype *t, const myna__rows *row
       piece32(q, rows, 0, part, at + 2, share(next, 8 * MYNA__BYTES_Q8_0, part, g, 8));
       UNROLL for (int i = 0; i < 8; i++) vi_store(p->code[8 * g + i][LANES * part], vi_xor(q[i], vi_set8(-128)));
     }
-    store_f16s(p->d[g], rows, at);
+    store_floats(p->d[g], rows, 0, at, MYNA_F16);
   }
 }
 
@@ -100,7 +119,8 @@ INLINE void unpack_k6(myna__panel_q256 *p, const myna__rows *rows, int part, int
   UNROLL for (int i = 0; i < 4; i++) vi_store(p->min[i][LANES * part], min_pair_k6(&h, i));
 }
 
-static void unpack_q4_k(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+static void unpack_q4_k(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
+                        const uint8_t *next) {
   myna__panel_q256 *p = panel;
   int64_t at = k0 / 256 * MYNA__BYTES_Q4_K;
   EACH_PART unpack_k6(p, rows, part, at);
@@ -120,7 +140,8 @@ static void unpack_q4_k(void *panel, const myna__ptype *t, const myna__rows *row
 /* v shifted left by n, right by -n. */
 INLINE vi shift32(vi v, int n) { return n >= 0 ? vi_sll32(v, n) : vi_srl32(v, -n); }
 
-static void unpack_q5_k(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+static void unpack_q5_k(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
+                        const uint8_t *next) {
   myna__panel_q256 *p = panel;
   int64_t at = k0 / 256 * MYNA__BYTES_Q5_K;
   EACH_PART {
@@ -132,37 +153,38 @@ static void unpack_q5_k(void *panel, const myna__ptype *t, const myna__rows *row
       piece32(q, rows, 0, part, at + 48 + 32 * c, share(next, MYNA__BYTES_Q5_K, part, c, 5));
       UNROLL for (int i = 0; i < 8; i++) {
         vi_store(p->code[16 * c + i][LANES * part], nibble_and_bits(q[i], shift32(h[i], 4 - 2 * c), 0x10));
-        vi_store(p->code[16 * c + 8 + i][LANES * part], nibble_and_bits(vi_srl32(q[i], 4), shift32(h[i], 3 - 2 * c), 0x10));
+        vi_store(p->code[16 * c + 8 + i][LANES * part],
+                 nibble_and_bits(vi_srl32(q[i], 4), shift32(h[i], 3 - 2 * c), 0x10));
       }
     }
   }
 }
 
-static void unpack_q6_k(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+static void unpack_q6_k(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
+                        const uint8_t *next) {
   myna__panel_q256 *p = panel;
   int64_t at = k0 / 256 * MYNA__BYTES_Q6_K;
   for (int half = 0; half < 2; half++) EACH_PART {
-    vi h[8], q[8]; /* bits 2j, 2j + 1 of h: top bits of the j-th 32 codes */
-    uint8_t(*code)[16][4] = p->code + 32 * half;
-    piece32(h, rows, 0, part, at + 128 + 32 * half, share(next, MYNA__BYTES_Q6_K, part, 3 * half, 6));
-    piece32(q, rows, 0, part, at + 64 * half, share(next, MYNA__BYTES_Q6_K, part, 3 * half + 1, 6));
-    UNROLL for (int i = 0; i < 8; i++) {
-      vi_store(code[i][LANES * part], nibble_and_bits(q[i], vi_sll32(h[i], 4), 0x30));
-      vi_store(code[16 + i][LANES * part], nibble_and_bits(vi_srl32(q[i], 4), h[i], 0x30));
+      vi h[8], q[8]; /* bits 2j, 2j + 1 of h: top bits of the j-th 32 codes */
+      uint8_t(*code)[16][4] = p->code + 32 * half;
+      piece32(h, rows, 0, part, at + 128 + 32 * half, share(next, MYNA__BYTES_Q6_K, part, 3 * half, 6));
+      piece32(q, rows, 0, part, at + 64 * half, share(next, MYNA__BYTES_Q6_K, part, 3 * half + 1, 6));
+      UNROLL for (int i = 0; i < 8; i++) {
+        vi_store(code[i][LANES * part], nibble_and_bits(q[i], vi_sll32(h[i], 4), 0x30));
+        vi_store(code[16 + i][LANES * part], nibble_and_bits(vi_srl32(q[i], 4), h[i], 0x30));
+      }
+      piece32(q, rows, 0, part, at + 64 * half + 32, share(next, MYNA__BYTES_Q6_K, part, 3 * half + 2, 6));
+      UNROLL for (int i = 0; i < 8; i++) {
+        vi_store(code[8 + i][LANES * part], nibble_and_bits(q[i], vi_sll32(h[i], 2), 0x30));
+        vi_store(code[24 + i][LANES * part], nibble_and_bits(vi_srl32(q[i], 4), vi_srl32(h[i], 2), 0x30));
+      }
     }
-    piece32(q, rows, 0, part, at + 64 * half + 32, share(next, MYNA__BYTES_Q6_K, part, 3 * half + 2, 6));
-    UNROLL for (int i = 0; i < 8; i++) {
-      vi_store(code[8 + i][LANES * part], nibble_and_bits(q[i], vi_sll32(h[i], 2), 0x30));
-      vi_store(code[24 + i][LANES * part], nibble_and_bits(vi_srl32(q[i], 4), vi_srl32(h[i], 2), 0x30));
-    }
-  }
   EACH_PART {
     vi s[4];
     piece16(s, rows, 0, part, at + 192, nothing);
-    UNROLL for (int g = 0; g < 16; g++)
-      vi_store(&p->scale[g][LANES * part], signed_byte(s[g / 4], g % 4));
+    UNROLL for (int g = 0; g < 16; g++) vi_store(&p->scale[g][LANES * part], signed_byte(s[g / 4], g % 4));
   }
-  store_f16s(p->d, rows, at + 208);
+  store_floats(p->d, rows, 0, at + 208, MYNA_F16);
 }
 
 /* ---- MLX: 8 consecutive k in the nibbles of a dword, scales and biases in planes of their own ---- */
@@ -173,35 +195,49 @@ INLINE vi spread_nibbles(vi v, int half) {
   return low_nibbles(vi_select(vi_set16(-256), vi_srl32(b, 4), b)); /* upper bytes: shifted; their bits 4.. are cut */
 }
 
-/* Element i of a plane of floats of every row. */
-INLINE void store_plane(float *to, const myna__rows *rows, int plane, int64_t i) {
-  _Alignas(32) uint16_t h[MYNA__STRIP];
-  if (rows->scale_type == MYNA_F32) {
-    UNROLL for (int r = 0; r < MYNA__STRIP; r++) memcpy(&to[r], row_at(rows, plane, r, 4 * i), 4);
+/* The floats of a plane for n k from k on, one per group, to the rows of to[n / 32]; one part. Blocks of 256 k in groups of 32,
+ * 64 or 128 have 16, 8 or 4 bytes of 16-bit floats in each row: a small transpose. */
+INLINE void plane_groups(float to[8][MYNA__STRIP], const myna__rows *rows, int plane, int part, int64_t k, int n) {
+  const int group = rows->group;
+  const int64_t first = k / group;
+  vi q[4];
+  if (n == MYNA__KBLOCK && rows->scale_type != MYNA_F32 && (group == 32 || group == 64 || group == 128)) {
+    if (group == 32) piece16(q, rows, plane, part, 2 * first, nothing);
+    if (group == 64) piece_small(q, rows, plane, part, 2 * first, 8);
+    if (group == 128) piece_small(q, rows, plane, part, 2 * first, 4);
+    for (int i = 0; i < MYNA__KBLOCK / group; i += 2) {
+      vf even, odd;
+      if (rows->scale_type == MYNA_F16)
+        widen_f16(&even, &odd, q[i / 2]);
+      else
+        widen_bf16_pair(&even, &odd, q[i / 2]);
+      for (int g = i * group / 32; g < (i + 1) * group / 32; g++) vf_store(to[g] + LANES * part, even);
+      for (int g = (i + 1) * group / 32; g < (i + 2) * group / 32; g++) vf_store(to[g] + LANES * part, odd);
+    }
     return;
   }
-  gather16(h, rows, plane, 2 * i);
-  EACH_PART vf_store(to + LANES * part, rows->scale_type == MYNA_F16 ? vf_load_f16(h + LANES * part) : vf_load_bf16(h + LANES * part));
+  for (int g = 0; g < n / 32; g++) {
+    const int64_t i = (k + 32 * g) / group;
+    if (rows->scale_type == MYNA_F32)
+      for (int r = LANES * part; r < LANES * (part + 1); r++) memcpy(&to[g][r], row_at(rows, plane, r, 4 * i), 4);
+    else
+      vf_store(to[g] + LANES * part, part_floats(rows, plane, part, 2 * i, rows->scale_type));
+  }
 }
 
-static void unpack_mlx4(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+static void unpack_mlx4(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
+                        const uint8_t *next) {
   myna__panel_q32 *p = panel;
-  for (int g = 0; g < n / 32; g++) {
-    int64_t k = k0 + 32 * g;
-    EACH_PART {
+  EACH_PART {
+    plane_groups(p->d, rows, 1, part, k0, n);
+    plane_groups(p->m, rows, 2, part, k0, n);
+    for (int g = 0; g < n / 32; g++) {
       vi q[4];
-      piece16(q, rows, 0, part, k / 2, share(next, MYNA__KBLOCK / 2, part, g, 8));
+      piece16(q, rows, 0, part, (k0 + 32 * g) / 2, share(next, MYNA__KBLOCK / 2, part, g, 8));
       UNROLL for (int i = 0; i < 4; i++) {
         vi_store(p->code[8 * g + 2 * i][LANES * part], spread_nibbles(q[i], 0));
         vi_store(p->code[8 * g + 2 * i + 1][LANES * part], spread_nibbles(q[i], 1));
       }
-    }
-    if (g == 0 || k % rows->group == 0) {
-      store_plane(p->d[g], rows, 1, k / rows->group);
-      store_plane(p->m[g], rows, 2, k / rows->group);
-    } else {
-      memcpy(p->d[g], p->d[g - 1], sizeof p->d[g]);
-      memcpy(p->m[g], p->m[g - 1], sizeof p->m[g]);
     }
   }
 }
@@ -212,8 +248,8 @@ static void unpack_mlx4(void *panel, const myna__ptype *t, const myna__rows *row
 typedef void put_piece_fn(void *panel, int part, const vi q[8], int k);
 typedef void put_one_fn(void *panel, const myna__rows *rows, int64_t at, int k);
 
-INLINE void unpack_floats(void *panel, const myna__rows *rows, int64_t k0, int n, const uint8_t *next, int size, put_piece_fn *put,
-                          put_one_fn *one) {
+INLINE void unpack_floats(void *panel, const myna__rows *rows, int64_t k0, int n, const uint8_t *next, int size,
+                          put_piece_fn *put, put_one_fn *one) {
   int64_t at = size * k0;
   int k = 0;
   for (; k + 32 / size <= n; k += 32 / size) {
@@ -233,7 +269,8 @@ INLINE void put_bf16_one(void *panel, const myna__rows *rows, int64_t at, int k)
   myna__panel_bf16 *p = panel;
   for (int r = 0; r < MYNA__STRIP; r++) memcpy(&p->w[k / 2][r][k & 1], row_at(rows, 0, r, at), 2);
 }
-static void unpack_bf16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+static void unpack_bf16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
+                        const uint8_t *next) {
   if (n & 1) memset(((myna__panel_bf16 *)panel)->w[n / 2], 0, 64);
   unpack_floats(panel, rows, k0, n, next, 2, put_bf16, put_bf16_one);
 }
@@ -244,7 +281,8 @@ INLINE void put_f32(void *panel, int part, const vi q[8], int k) {
 INLINE void put_f32_one(void *panel, const myna__rows *rows, int64_t at, int k) {
   for (int r = 0; r < MYNA__STRIP; r++) memcpy(&((myna__panel_f32 *)panel)->w[k][r], row_at(rows, 0, r, at), 4);
 }
-static void unpack_f32_f32(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+static void unpack_f32_f32(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
+                           const uint8_t *next) {
   unpack_floats(panel, rows, k0, n, next, 4, put_f32, put_f32_one);
 }
 
@@ -258,9 +296,10 @@ INLINE void put_f16(void *panel, int part, const vi q[8], int k) {
   }
 }
 INLINE void put_f16_one(void *panel, const myna__rows *rows, int64_t at, int k) {
-  store_f16s(((myna__panel_f32 *)panel)->w[k], rows, at);
+  store_floats(((myna__panel_f32 *)panel)->w[k], rows, 0, at, MYNA_F16);
 }
-static void unpack_f32_f16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+static void unpack_f32_f16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
+                           const uint8_t *next) {
   unpack_floats(panel, rows, k0, n, next, 2, put_f16, put_f16_one);
 }
 
@@ -275,16 +314,16 @@ INLINE void put_f32_bf16(void *panel, int part, const vi q[8], int k) {
   }
 }
 INLINE void put_f32_bf16_one(void *panel, const myna__rows *rows, int64_t at, int k) {
-  _Alignas(32) uint16_t h[MYNA__STRIP];
-  gather16(h, rows, 0, at);
-  EACH_PART vf_store(&((myna__panel_f32 *)panel)->w[k][LANES * part], vf_load_bf16(h + LANES * part));
+  store_floats(((myna__panel_f32 *)panel)->w[k], rows, 0, at, MYNA_BF16);
 }
-static void unpack_f32_bf16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+static void unpack_f32_bf16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
+                            const uint8_t *next) {
   unpack_floats(panel, rows, k0, n, next, 2, put_f32_bf16, put_f32_bf16_one);
 }
 
 /* Any other type: rows through to_f32, then transposed. */
-static void unpack_f32_any(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+static void unpack_f32_any(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
+                           const uint8_t *next) {
   _Alignas(64) float w[MYNA__STRIP][MYNA__KBLOCK];
   for (int r = 0; r < MYNA__STRIP; r++) {
     myna__wrow row = myna__rows_get(rows, r);
