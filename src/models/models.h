@@ -34,14 +34,16 @@ typedef struct myna__key {
 #define MYNA__KEY(field) (int)offsetof(myna__config, field)
 
 /* Weights are named by role; a family says how its files call them. Roles with %d exist once per layer. */
-#define MYNA__ROLE_LIST(X)                                                                                            \
-  X(TOKEN_EMBD)                                                                                                       \
-  X(OUTPUT_NORM)                                                                                                      \
-  X(OUTPUT) X(OUTPUT_BIAS) X(ROPE_FACTORS) X(ROPE_LONG) X(ROPE_SHORT) X(ATTN_NORM) X(ATTN_QKV) X(ATTN_Q) X(ATTN_K)    \
-      X(ATTN_V) X(ATTN_O) X(ATTN_QKV_BIAS) X(ATTN_Q_BIAS) X(ATTN_K_BIAS) X(ATTN_V_BIAS) X(ATTN_O_BIAS) X(ATTN_Q_NORM) \
-          X(ATTN_K_NORM) X(ATTN_POST_NORM) X(ATTN_SINKS) X(FFN_NORM) X(FFN_GATE) X(FFN_UP) X(FFN_DOWN)                \
-              X(FFN_GATE_BIAS) X(FFN_UP_BIAS) X(FFN_DOWN_BIAS) X(FFN_POST_NORM) X(FFN_ROUTER) X(FFN_GATE_EXPS)        \
-                  X(FFN_UP_EXPS) X(FFN_DOWN_EXPS)
+/* clang-format off */
+#define MYNA__ROLE_LIST(X) \
+  X(TOKEN_EMBD) X(OUTPUT_NORM) X(OUTPUT) X(OUTPUT_BIAS) X(ROPE_FACTORS) \
+  X(ROPE_LONG) X(ROPE_SHORT) X(ATTN_NORM) X(ATTN_QKV) X(ATTN_Q) \
+  X(ATTN_K) X(ATTN_V) X(ATTN_O) X(ATTN_QKV_BIAS) X(ATTN_Q_BIAS) \
+  X(ATTN_K_BIAS) X(ATTN_V_BIAS) X(ATTN_O_BIAS) X(ATTN_Q_NORM) X(ATTN_K_NORM) \
+  X(ATTN_POST_NORM) X(ATTN_SINKS) X(FFN_NORM) X(FFN_GATE) X(FFN_UP) \
+  X(FFN_DOWN) X(FFN_GATE_BIAS) X(FFN_UP_BIAS) X(FFN_DOWN_BIAS) X(FFN_POST_NORM) \
+  X(FFN_ROUTER) X(FFN_GATE_EXPS) X(FFN_UP_EXPS) X(FFN_DOWN_EXPS)
+/* clang-format on */
 typedef enum myna__role {
 #define X(name) MYNA__W_##name,
   MYNA__ROLE_LIST(X)
