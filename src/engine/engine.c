@@ -152,7 +152,7 @@ int myna_submit(myna_engine *e, const myna_request *r, int64_t *id, myna_err *er
   myna__job *j = NULL;
   TRY(check_request(e, r, err));
   int rc = job_new(e, r, &j, err);
-  if (rc < 0) {
+  if (rc < 0 || !j) {
     myna__job_free(j);
     return rc;
   }

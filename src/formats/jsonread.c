@@ -322,8 +322,8 @@ static int integer(myna__json *j, bool *negative, uint64_t *magnitude) {
 }
 
 int myna__json_i64(myna__json *j, int64_t *out) {
-  bool negative;
-  uint64_t v;
+  bool negative = false;
+  uint64_t v = 0;
   TRY(integer(j, &negative, &v));
   if (v > (uint64_t)INT64_MAX + negative) {
     char quote[MYNA__QUOTE];
@@ -334,8 +334,8 @@ int myna__json_i64(myna__json *j, int64_t *out) {
 }
 
 int myna__json_u64(myna__json *j, uint64_t *out) {
-  bool negative;
-  uint64_t v;
+  bool negative = false;
+  uint64_t v = 0;
   TRY(integer(j, &negative, &v));
   if (negative)
     return myna__json_fail(j, MYNA_E_FORMAT, "JSON: expected a number >= 0, found -%llu", (unsigned long long)v);

@@ -346,7 +346,7 @@ static void panel_or_direct(const linear *l, int i, const strip *s, int n, int64
 static void multiply_grain(const linear *l, int i, const segment *g, int64_t out0, int64_t row0, int64_t n_col,
                            float *acc, uint8_t *panel) {
   const myna__weight *w = l->a->w[i];
-  strip s[MYNA__GRAIN];
+  strip s[MYNA__GRAIN] = {0};
   int n = 0;
   for (; n < MYNA__GRAIN && out0 + n * MYNA__STRIP < w->n_out; n++)
     s[n] = get_strip(w, g->expert, out0 + n * MYNA__STRIP);
