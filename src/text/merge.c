@@ -108,8 +108,8 @@ static void queue_add(struct queue *q, uint32_t order, int32_t left) {
     return;
   }
   int32_t i = q->list[range];
-  if (i < 0 || q->pool[i].n == CHUNK) {
-    i = q->free;
+  if (i < 0 || q->pool[i].n == CHUNK) { // NOLINT(clang-analyzer-core.NullDereference): pool and list are set together
+    i = q->free;                        // NOLINT(clang-analyzer-core.uninitialized.Assign)
     if (i >= 0)
       q->free = q->pool[i].next;
     else
