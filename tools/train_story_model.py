@@ -12,7 +12,7 @@ Held out and never trained on: the last --test-bytes of the TinyStories text (th
 end), the --val-bytes before it and every 40th story (validation, printed while training).
 
 Needs: torch, numpy, sentencepiece, gguf. The work folder keeps tokens and checkpoints; --resume goes on from the
-last one and takes the same steps as an uninterrupted run.
+last one and takes the same steps as an uninterrupted run (with --minutes: as many as fit).
   train_story_model.py --tinystories tinystories_sample_2MB.txt --stories a.txt b.txt --out models/NAME.gguf
   quick look on a small machine: --steps 300
 """
@@ -282,10 +282,9 @@ def make_optimizers(model, a, dtype):
 
 # ------------------------------------------------------------------------------------------- 4. training
 
-def schedule(a, step):
-    """(learning rate factor, share of TinyStories among the tokens) at a step."""
-    done = step / a.steps
-    warm = min(1.0, (step + 1) / max(1, a.warmup * a.steps))
+def schedule(a, done):
+    """(learning rate factor, share of TinyStories among the tokens) when `done` in [0, 1) of the run is over."""
+    warm = min(1.0, (done + 1e-3) / max(1e-3, a.warmup))
     left = min(1.0, (1 - done) / a.decay)
     lo, hi = a.tiny_share
     rise = min(1.0, max(0.0, (done - a.rise_from) / max(1e-9, 1 - a.rise_from)))
@@ -310,6 +309,7 @@ class Trainer:
         self.streams = {n: Stream(d, f"{a.seed}/{n}") for n, d in sources.items()}
         self.pick = random.Random(a.seed)
         self.step, self.tokens, self.seconds, self.cpu_seconds, self.history = 0, 0, 0.0, 0.0, []
+        self.done = 0.0
         self.best = {"step": 0, "bpc": math.inf, "model": None}
         n = sum(p.numel() for p in self.model.parameters())
         self.log(f"{n} parameters, {self.dtype}, {self.device}, {a.workers} workers; " + ", ".join(
@@ -334,7 +334,7 @@ class Trainer:
         return docs, count
 
     def train_step(self):
-        factor, share = schedule(self.a, self.step)
+        factor, share = schedule(self.a, self.done)
         docs, count = self.docs_of_step(share)
         # Dropout's numbers follow from seed, step and worker: nothing to save, nothing to restore.
         torch.manual_seed((self.a.seed * 1_000_003 + self.step) * 64 + self.rank)
@@ -354,6 +354,15 @@ class Trainer:
         self.step += 1
         self.tokens += count
         return total, count
+
+    def advance(self):
+        """Share of the run that is over: of the steps, or of the minutes on the first worker's clock."""
+        self.done = self.step / self.a.steps
+        if self.a.minutes:
+            clock = torch.tensor([self.seconds / 60 / self.a.minutes])
+            if self.a.workers > 1:
+                dist.broadcast(clock, 0)
+            self.done = clock.item()
 
     def mine(self, docs):
         return sorted(docs, key=len)[self.rank::self.a.workers]
@@ -404,6 +413,7 @@ class Trainer:
         self.pick.setstate(state["pick"])
         for name in ("step", "tokens", "seconds", "cpu_seconds", "history", "best"):
             setattr(self, name, state[name])
+        self.advance()
         self.log(f"resumed at step {self.step}")
 
     def log(self, text):
@@ -413,7 +423,7 @@ class Trainer:
     def fit(self, checkpoint):
         a, saved, shown = self.a, time.time(), time.time()
         mean, rate = None, 0.0
-        while self.step < a.steps:
+        while self.done < 1:
             t, cpu = time.time(), time.process_time()
             loss, count = self.train_step()
             took = time.time() - t
@@ -421,7 +431,8 @@ class Trainer:
             self.cpu_seconds += (time.process_time() - cpu) * a.workers
             mean = loss if mean is None else 0.98 * mean + 0.02 * loss
             rate = count / took if not rate else 0.95 * rate + 0.05 * count / took
-            last = self.step == a.steps
+            self.advance()
+            last = self.done >= 1
             if self.step % a.eval_every == 0 or last:
                 v = self.validate()
                 if v["tinystories"] < self.best["bpc"]:
@@ -434,8 +445,8 @@ class Trainer:
                          + ", ".join(f"{n} {s.epoch + s.at / len(s.docs):.1f}" for n, s in self.streams.items()))
             if time.time() - shown > 15 or last:
                 shown = time.time()
-                left = (a.steps - self.step) * self.seconds / self.step
-                self.log(f"step {self.step}/{a.steps} loss {mean:.3f} {rate:.0f} tokens/s {self.seconds / 60:.1f} min "
+                left = self.seconds * (1 / self.done - 1)
+                self.log(f"step {self.step} ({100 * self.done:.1f} %) loss {mean:.3f} {rate:.0f} tokens/s {self.seconds / 60:.1f} min "
                          f"(cpu {self.cpu_seconds / 60:.1f}), {left / 60:.1f} min left")
             stop = a.stop_after and self.step >= a.stop_after
             if self.rank == 0 and (time.time() - saved > a.save_every or last or stop):
@@ -515,7 +526,7 @@ def judge(path, a):
 
 def fingerprint(a):
     """What a checkpoint depends on."""
-    keep = ("vocab", "layers", "dim", "ffn", "heads", "kv_heads", "context", "steps", "batch_tokens", "lr", "adam_lr",
+    keep = ("vocab", "layers", "dim", "ffn", "heads", "kv_heads", "context", "steps", "minutes", "batch_tokens", "lr", "adam_lr",
             "weight_decay", "dropout", "warmup", "decay", "tiny_share", "rise_from", "weights", "seed", "test_bytes",
             "val_bytes", "workers", "tokenizer_weight", "max_tokens")
     h = hashlib.sha256(json.dumps({k: getattr(a, k) for k in keep}, sort_keys=True).encode())
@@ -542,6 +553,7 @@ def arguments():
     add("--name", default="myna stories")
     add("--licence", default="cdla-sharing-1.0")
     add("--steps", type=int, default=5000)
+    add("--minutes", type=float, default=0, help="train for this long instead of --steps, whatever the machine manages")
     add("--batch-tokens", type=int, default=4096, help="tokens of one step")
     add("--micro-tokens", type=int, default=2048, help="tokens of one forward pass")
     add("--vocab", type=int, default=4096)
