@@ -112,6 +112,8 @@ int32_t *tokenize_all(const myna_model *m, const char *text, size_t n, const myn
 /* Opens --model, or the model that ships; on a wrong path suggests near names. */
 int open_model(const options *o, bool header_only, myna_model **out);
 int engine_options(const options *o, myna_engine_options *e);
+/* For commands that measure the weights: an F32 cache unless a flag chooses its type. */
+int measuring_options(const options *o, myna_engine_options *e);
 /* After myna_engine_new or myna_session_new failed: tells err and what would fit. Returns EXIT_FAIL. */
 int engine_failed(myna_model *m, const myna_engine_options *e, const myna_err *err);
 int64_t physical_memory(void);

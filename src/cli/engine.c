@@ -40,6 +40,15 @@ int engine_options(const options *o, myna_engine_options *e) {
   return cache_type(o, e);
 }
 
+int measuring_options(const options *o, myna_engine_options *e) {
+  int rc = engine_options(o, e);
+  if (!o->cache_k && !o->cache_v) {
+    e->kv_type = MYNA_F32;
+    e->kv_type_set = true;
+  }
+  return rc;
+}
+
 int64_t physical_memory(void) { return (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE); }
 
 int64_t context_that_fits(const myna_memory *mem, int64_t n_ctx, int64_t memory, int64_t n_max) {

@@ -86,7 +86,7 @@ int cmd_logits(options *o) {
   int32_t *ids = NULL;
   int64_t n = 0;
   if (!o->tokens || !o->out) return usage("logits wants --tokens 1,2,3 and -o OUT.npy");
-  int rc = engine_options(o, &eo);
+  int rc = measuring_options(o, &eo);
   if (rc == 0) rc = open_model(o, false, &m);
   if (rc) return rc;
   myna_model_get_info(m, &info);

@@ -108,7 +108,7 @@ int cmd_perplexity(options *o) {
   myna_timings t = {0};
   int64_t n = 0;
   if (!o->file) return usage("perplexity wants a text: -f FILE");
-  int rc = engine_options(o, &eo);
+  int rc = measuring_options(o, &eo);
   if (rc == 0 && eo.n_ctx == 0) eo.n_ctx = 512;
   if (rc == 0 && eo.n_ctx < 4) rc = usage("--ctx-size %lld: a window has at least 4 tokens", (long long)eo.n_ctx);
   if (rc == 0 && (o->chunks == 0 || o->chunks < -1))

@@ -39,12 +39,15 @@ static solution solve_scale(const float *x, const float *w, int n, float inverse
 
 /* x[j] ~ d * c[j], c in [lo, hi], lo <= 0 < hi; d is negative where that is better (lo < 0). Returns d. */
 static float fit_scale(int8_t *c, const float *x, const float *w, int n, int lo, int hi) {
-  float extreme = 0, inverse = 0;
+  float extreme = 0, magnitude = 0, inverse = 0; /* two variables: see myna__extreme */
   for (int j = 0; j < n; j++) {
     c[j] = 0;
-    if (fabsf(x[j]) > fabsf(extreme) && (lo < 0 || x[j] > 0)) extreme = x[j];
+    if (fabsf(x[j]) > magnitude && (lo < 0 || x[j] > 0)) {
+      extreme = x[j];
+      magnitude = fabsf(extreme);
+    }
   }
-  if (!(fabsf(extreme) >= 1e-15f)) return 0;
+  if (!(magnitude >= 1e-15f)) return 0;
   /* The extreme value lands near the code furthest from zero. */
   float anchor = (float)(-lo > hi ? lo : hi);
   solution best = {0};

@@ -45,10 +45,15 @@ MYNA__INLINE float myna__amax(const float *x, int n) {
   return m;
 }
 
-/* The first element of largest magnitude, with its sign. */
+/* The first element of largest magnitude, with its sign. The magnitude has its own variable: clang 19 for arm64 compiles
+ * `fabsf(x[j]) > fabsf(m) ? x[j] : m` wrongly at -O3 when it unrolls the loop. */
 MYNA__INLINE float myna__extreme(const float *x, int n) {
-  float m = 0;
-  for (int j = 0; j < n; j++) m = fabsf(x[j]) > fabsf(m) ? x[j] : m;
+  float m = 0, magnitude = 0;
+  for (int j = 0; j < n; j++)
+    if (fabsf(x[j]) > magnitude) {
+      m = x[j];
+      magnitude = fabsf(m);
+    }
   return m;
 }
 
