@@ -3,23 +3,48 @@
  * without headers; the guard counts attempts, failed ones too. */
 #include "base/base.h"
 #include <stdlib.h>
+#include <sys/mman.h>
 
+/* From LARGE on blocks are pages of their own: zero until written, not resident until then, and huge where possible.
+ * Sanitizers watch malloc only, so that their builds have no such blocks. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define LARGE SIZE_MAX
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define LARGE SIZE_MAX
+#endif
+#endif
+#ifndef LARGE
+#define LARGE ((size_t)4 << 20)
+#endif
 enum { ALIGN = 64 };
 
-/* aligned_alloc wants a multiple of the alignment; small blocks keep malloc's 16 bytes. */
+static void *take(size_t n) {
+  if (n < ALIGN) return malloc(n); /* small blocks keep malloc's 16 bytes */
+  if (n < LARGE) return aligned_alloc(ALIGN, (n + ALIGN - 1) / ALIGN * ALIGN);
+  void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return NULL;
+#ifdef MADV_HUGEPAGE
+  madvise(p, n, MADV_HUGEPAGE);
+#endif
+  return p;
+}
+
+static void release(void *p, size_t n) {
+  if (n < LARGE)
+    free(p);
+  else
+    munmap(p, n);
+}
+
 static void *default_resize(void *user, void *ptr, size_t old_size, size_t new_size) {
   (void)user;
-  if (new_size == 0) {
-    free(ptr);
-    return NULL;
-  }
+  void *fresh = NULL;
   if (new_size > PTRDIFF_MAX - ALIGN) return NULL;
-  if (new_size < ALIGN && old_size < ALIGN) return realloc(ptr, new_size);
-  void *fresh = new_size < ALIGN ? malloc(new_size) : aligned_alloc(ALIGN, (new_size + ALIGN - 1) / ALIGN * ALIGN);
-  if (fresh && ptr) {
-    memcpy(fresh, ptr, MYNA__MIN(old_size, new_size));
-    free(ptr);
-  }
+  if (new_size > 0 && new_size < ALIGN && old_size < ALIGN) return realloc(ptr, new_size);
+  if (new_size > 0 && !(fresh = take(new_size))) return NULL;
+  if (fresh && ptr) memcpy(fresh, ptr, MYNA__MIN(old_size, new_size));
+  if (ptr) release(ptr, old_size);
   return fresh;
 }
 
@@ -52,7 +77,7 @@ void *myna__alloc(size_t n) { return n ? resize(NULL, 0, n) : NULL; }
 
 void *myna__calloc(size_t n) {
   void *p = myna__alloc(n);
-  if (p) memset(p, 0, n);
+  if (p && (n < LARGE || allocator.resize != default_resize)) memset(p, 0, n);
   return p;
 }
 

@@ -53,6 +53,31 @@ static void test_resize(void **state) {
   assert_int_equal(myna__mem_in_use(), before);
 }
 
+/* Around and far beyond the size from which a block has pages of its own. */
+static void test_large(void **state) {
+  const size_t edge = (size_t)4 << 20, sizes[] = {100, edge - 1, edge, 3 * edge + 5, edge + 1, edge - 64, 10};
+  int64_t before = myna__mem_in_use();
+  unsigned char *p = NULL;
+  size_t n = 0;
+  for (size_t i = 0; i < MYNA__COUNT(sizes); i++) {
+    unsigned char *z = myna__calloc(sizes[i]), *q = myna__realloc(p, n, sizes[i]);
+    assert_true(z && q);
+    for (size_t k = 0; k < sizes[i]; k += 4093) assert_int_equal(z[k], 0);
+    assert_int_equal(z[sizes[i] - 1], 0);
+    memset(z, 0xAB, sizes[i]); /* the next one must be zero again */
+    myna__free(z, sizes[i]);
+    for (size_t k = 0; k < MYNA__MIN(n, sizes[i]); k += 61) assert_int_equal(q[k], (unsigned char)(k * 7));
+    for (size_t k = 0; k < sizes[i]; k++) q[k] = (unsigned char)(k * 7);
+    p = q;
+    n = sizes[i];
+    assert_int_equal(myna__mem_in_use() - before, n);
+  }
+  assert_null(myna__realloc(p, n, (size_t)1 << 60)); /* the old block stays */
+  assert_int_equal(p[9], 63);
+  myna__free(p, n);
+  assert_int_equal(myna__mem_in_use(), before);
+}
+
 static void test_peak(void **state) {
   int64_t base = myna__mem_in_use();
   myna__mem_peak(true);
@@ -287,11 +312,11 @@ static void test_dtypes(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_alloc),   cmocka_unit_test(test_resize),      cmocka_unit_test(test_peak),
-      cmocka_unit_test(test_strings), cmocka_unit_test(test_guard),       cmocka_unit_test(test_failure),
-      cmocka_unit_test(test_arena),   cmocka_unit_test(test_arena_large), cmocka_unit_test(test_arena_fails),
-      cmocka_unit_test(test_buf),     cmocka_unit_test(test_buf_fails),   cmocka_unit_test(test_arithmetic),
-      cmocka_unit_test(test_dtypes),
+      cmocka_unit_test(test_alloc),       cmocka_unit_test(test_resize),  cmocka_unit_test(test_peak),
+      cmocka_unit_test(test_large),       cmocka_unit_test(test_strings), cmocka_unit_test(test_guard),
+      cmocka_unit_test(test_failure),     cmocka_unit_test(test_arena),   cmocka_unit_test(test_arena_large),
+      cmocka_unit_test(test_arena_fails), cmocka_unit_test(test_buf),     cmocka_unit_test(test_buf_fails),
+      cmocka_unit_test(test_arithmetic),  cmocka_unit_test(test_dtypes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
