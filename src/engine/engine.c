@@ -7,16 +7,28 @@
 
 /* ---- events ---- */
 
+static void append(myna_engine *e, myna__event_node *n) {
+  bool logits = n->ev.kind == MYNA_EVENT_LOGITS;
+  pthread_mutex_lock(&e->lock);
+  while (logits && e->logits_waiting >= 4 && !e->stop)
+    pthread_cond_wait(&e->work, &e->lock); /* let the consumer catch up */
+  e->logits_waiting += logits;
+  if (e->last)
+    e->last->next = n;
+  else
+    e->first = n;
+  e->last = n;
+  pthread_cond_broadcast(&e->event);
+  pthread_mutex_unlock(&e->lock);
+}
+
 /* One block holds the node and copies of everything the event borrows. */
-void myna__engine_post(myna_engine *e, const myna_event *ev) {
+int myna__engine_post(myna_engine *e, const myna_event *ev) {
   size_t logits = ev->kind == MYNA_EVENT_LOGITS ? (size_t)(ev->n_rows * ev->n_vocab) * sizeof(float) : 0;
   size_t top = (size_t)ev->n_top * (sizeof(int32_t) + sizeof(float)), text = (size_t)ev->text_len + 1;
   size_t bytes = sizeof(myna__event_node) + logits + top + text;
   myna__event_node *n = myna__alloc(bytes);
-  if (!n) { /* the request can no longer be told: it will be seen as cancelled by its caller's timeout */
-    myna__log(0, "no memory for an event of request %lld", (long long)ev->id);
-    return;
-  }
+  if (!n) return MYNA_E_NOMEM;
   *n = (myna__event_node){.bytes = bytes, .ev = *ev};
   char *p = (char *)(n + 1);
   if (logits) n->ev.logits = memcpy(p, ev->logits, logits);
@@ -30,17 +42,17 @@ void myna__engine_post(myna_engine *e, const myna_event *ev) {
   if (ev->text_len) memcpy(p, ev->text, (size_t)ev->text_len);
   p[ev->text_len] = 0;
   n->ev.text = p;
-  pthread_mutex_lock(&e->lock);
-  while (logits && e->logits_waiting >= 4 && !e->stop)
-    pthread_cond_wait(&e->work, &e->lock); /* let the consumer catch up */
-  e->logits_waiting += logits > 0;
-  if (e->last)
-    e->last->next = n;
-  else
-    e->first = n;
-  e->last = n;
-  pthread_cond_broadcast(&e->event);
-  pthread_mutex_unlock(&e->lock);
+  append(e, n);
+  return 0;
+}
+
+void myna__engine_post_reserved(myna_engine *e, myna__job *j, const myna_event *ev) {
+  myna__event_node *n = j->reserved;
+  j->reserved = NULL;
+  n->ev = *ev;
+  n->ev.text = "";
+  n->ev.text_len = 0;
+  append(e, n);
 }
 
 static void deadline(struct timespec *ts, int timeout_ms) {
@@ -80,6 +92,7 @@ void myna__job_free(myna__job *j) {
   if (!j) return;
   myna__sampler_free(j->sampler);
   myna__stops_free(&j->stops);
+  myna__free(j->reserved, sizeof *j->reserved);
   myna__free(j->tokens, (size_t)j->cap * sizeof *j->tokens);
   myna__free(j->forced, (size_t)j->req.n_forced * sizeof *j->forced);
   myna__free(j, sizeof *j);
@@ -133,9 +146,11 @@ static int job_new(myna_engine *e, const myna_request *r, myna__job **out, myna_
   j->seq = -1;
   j->cap = e->opt.n_ctx + 1;
   j->tokens = myna__alloc((size_t)j->cap * sizeof *j->tokens);
+  j->reserved = myna__calloc(sizeof *j->reserved);
   if (r->n_forced > 0) j->forced = myna__alloc((size_t)r->n_forced * sizeof *j->forced);
-  if (!j->tokens || (r->n_forced > 0 && !j->forced))
+  if (!j->tokens || !j->reserved || (r->n_forced > 0 && !j->forced))
     return myna__err(err, MYNA_E_NOMEM, "no memory for a request of %lld tokens", (long long)j->cap);
+  j->reserved->bytes = sizeof *j->reserved;
   memcpy(j->tokens, r->tokens, (size_t)r->n_tokens * sizeof *j->tokens);
   if (j->forced) memcpy(j->forced, r->forced, (size_t)r->n_forced * sizeof *j->forced);
   j->n = j->n_prompt = r->n_tokens;

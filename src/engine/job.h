@@ -21,6 +21,12 @@ void myna__stops_free(myna__stops *s);
 
 typedef enum myna__job_state { MYNA__JOB_QUEUED, MYNA__JOB_RUNNING, MYNA__JOB_DONE } myna__job_state;
 
+typedef struct myna__event_node {
+  struct myna__event_node *next;
+  size_t bytes; /* of this block */
+  myna_event ev;
+} myna__event_node;
+
 typedef struct myna__job {
   struct myna__job *next;
   int64_t id;
@@ -40,15 +46,10 @@ typedef struct myna__job {
   myna__stops stops;
   atomic_bool cancelled;
   double t_submit, t_start, t_prompt, t_first, t_end;
-  int64_t n_cached; /* found computed at the first start */
-  int64_t n_told;   /* rows of logits posted */
+  int64_t n_cached;           /* found computed at the first start */
+  int64_t n_told;             /* rows of logits posted */
+  myna__event_node *reserved; /* so that its end can be told without memory */
 } myna__job;
-
-typedef struct myna__event_node {
-  struct myna__event_node *next;
-  size_t bytes; /* of this block */
-  myna_event ev;
-} myna__event_node;
 
 struct myna_engine {
   myna_model *model;
@@ -79,7 +80,9 @@ struct myna_engine {
  * was nothing to do. */
 bool myna__engine_step(myna_engine *e);
 /* engine.c */
-void myna__engine_post(myna_engine *e, const myna_event *ev);
+int myna__engine_post(myna_engine *e, const myna_event *ev); /* copies; 0 or MYNA_E_NOMEM */
+/* A job's last event without its text; cannot fail. */
+void myna__engine_post_reserved(myna_engine *e, myna__job *j, const myna_event *ev);
 void myna__job_free(myna__job *j);
 /* memory.c: the page counts and bytes that options lead to, within the limit. */
 int myna__engine_plan(myna_model *m, myna_engine_options *o, myna__lm_options *lm, myna_memory *out, myna_err *err);

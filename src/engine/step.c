@@ -27,14 +27,20 @@ static void give_back(myna_engine *e, myna__job *j) {
   j->seq = -1;
 }
 
+static int out_of_memory(const myna__job *j, myna_err *err) {
+  return myna__err(err, MYNA_E_NOMEM, "no memory for the answer to request %lld", (long long)j->id);
+}
+
 static void post_done(myna_engine *e, myna__job *j, myna_finish finish, const myna_err *err) {
   myna_event ev = {.id = j->id, .kind = MYNA_EVENT_DONE, .user = j->req.user, .token = -1, .finish = finish};
   e->text.len = 0;
+  e->text.failed = false;
   if (!j->req.no_text && e->tok && finish != MYNA_FINISH_STRING) {
     myna__buf tail = {0};
     myna__detok_finish(&j->detok, &tail);
     myna__stops_push(&j->stops, tail.data ? tail.data : "", tail.len, &e->text);
     myna__stops_finish(&j->stops, &e->text);
+    e->text.failed |= tail.failed || j->stops.held.failed;
     myna__buf_free(&tail);
   }
   ev.text = e->text.data;
@@ -48,7 +54,12 @@ static void post_done(myna_engine *e, myna__job *j, myna_finish finish, const my
     ev.timings.gen_s = now - j->t_prompt;
   }
   if (j->t_first > 0) ev.timings.first_token_s = j->t_first - j->t_submit;
-  myna__engine_post(e, &ev);
+  if (!e->text.failed && myna__engine_post(e, &ev) == 0) return;
+  if (!err) {
+    ev.finish = MYNA_FINISH_ERROR;
+    out_of_memory(j, &ev.err);
+  }
+  myna__engine_post_reserved(e, j, &ev);
 }
 
 /* What the pages are doing, for those who ask. */
@@ -227,7 +238,7 @@ static void fill(myna_engine *e, batch *b, bool decode) {
 
 /* ---- after the step ---- */
 
-static void post_token(myna_engine *e, myna__job *j, int32_t id, const float *logits) {
+static int post_token(myna_engine *e, myna__job *j, int32_t id, const float *logits) {
   int32_t ids[20];
   float probs[20];
   myna_event ev = {.id = j->id,
@@ -242,7 +253,7 @@ static void post_token(myna_engine *e, myna__job *j, int32_t id, const float *lo
     ev.top_ids = ids;
     ev.top_logprobs = probs;
   }
-  myna__engine_post(e, &ev);
+  return myna__engine_post(e, &ev);
 }
 
 /* Drops the older half behind n_keep; the rest is computed again through the normal path. */
@@ -257,22 +268,27 @@ static void shift_context(myna_engine *e, myna__job *j) {
   reuse_prefix(e, j);
 }
 
-/* Takes one sampled token into the job. Returns why it ends, or MYNA_FINISH_NONE. */
-static myna_finish accept(myna_engine *e, myna__job *j, int32_t id, const float *logits) {
+/* Takes one sampled token into the job. Returns why it ends, or MYNA_FINISH_NONE; err only with MYNA_FINISH_ERROR. */
+static myna_finish accept(myna_engine *e, myna__job *j, int32_t id, const float *logits, myna_err *err) {
   bool forced = j->n_gen < j->req.n_forced;
   if (j->t_first == 0) j->t_first = myna__now();
   if (!forced && e->tok && myna__token_is_eog(e->tok, id)) return MYNA_FINISH_STOP;
   j->n_gen++;
   myna__sampler_accept(j->sampler, id, true);
   e->text.len = 0;
+  e->text.failed = false;
   bool stopped = false;
   if (!j->req.no_text && e->tok) {
     myna__buf piece = {0};
     myna__detok_push(e->tok, &j->detok, id, false, &piece);
     stopped = myna__stops_push(&j->stops, piece.data ? piece.data : "", piece.len, &e->text);
+    e->text.failed |= piece.failed || j->stops.held.failed;
     myna__buf_free(&piece);
   }
-  post_token(e, j, id, logits);
+  if (e->text.failed || post_token(e, j, id, logits) < 0) {
+    out_of_memory(j, err);
+    return MYNA_FINISH_ERROR;
+  }
   if (stopped) return MYNA_FINISH_STRING;
   if (j->req.max_tokens > 0 && j->n_gen >= j->req.max_tokens) return MYNA_FINISH_LENGTH;
   j->tokens[j->n++] = id;
@@ -283,9 +299,9 @@ static myna_finish accept(myna_engine *e, myna__job *j, int32_t id, const float 
 }
 
 /* Rows that were told before the job was preempted are not told again. */
-static void post_logits(myna_engine *e, myna__job *j, const float *logits) {
+static int post_logits(myna_engine *e, myna__job *j, const float *logits) {
   int64_t v = e->model->cfg.n_vocab, told = MYNA__MAX(j->n_told - j->n_done, 0);
-  if (told >= j->n_out) return;
+  if (told >= j->n_out) return 0;
   myna_event ev = {.id = j->id,
                    .kind = MYNA_EVENT_LOGITS,
                    .user = j->req.user,
@@ -295,7 +311,7 @@ static void post_logits(myna_engine *e, myna__job *j, const float *logits) {
   ev.first_row = j->n_done + told;
   ev.n_rows = j->n_out - told;
   j->n_told = j->n_done + j->n_out;
-  myna__engine_post(e, &ev);
+  return myna__engine_post(e, &ev);
 }
 
 /* Pages that became full enter the index; windows let go of what lies behind. */
@@ -308,11 +324,16 @@ static void commit(myna_engine *e, myna__job *j, bool end) {
 static void progress(myna_engine *e, const myna__job *j) {
   myna_event ev = {
       .id = j->id, .kind = MYNA_EVENT_PROGRESS, .user = j->req.user, .token = -1, .n_done = j->n_done, .n_total = j->n};
-  myna__engine_post(e, &ev);
+  myna__engine_post(e, &ev); /* nobody waits for this one */
 }
 
 static void after(myna_engine *e, myna__job *j, const float *logits) {
-  if (j->req.want_logits) post_logits(e, j, logits);
+  myna_err err = {0};
+  if (j->req.want_logits && post_logits(e, j, logits) < 0) {
+    out_of_memory(j, &err);
+    finish(e, j, MYNA_FINISH_ERROR, &err);
+    return;
+  }
   j->n_done += j->chunk;
   bool prompt = j->n_gen == 0;
   count(e, prompt ? &e->stats.n_prompt_tokens : &e->stats.n_gen_tokens, j->chunk);
@@ -325,15 +346,14 @@ static void after(myna_engine *e, myna__job *j, const float *logits) {
     finish(e, j, MYNA_FINISH_LENGTH, NULL);
     return;
   }
-  myna_err err = {0};
   const float *row = logits + j->first_out * e->model->cfg.n_vocab;
   int32_t id = j->n_gen < j->req.n_forced ? j->forced[j->n_gen] : myna__sampler_sample(j->sampler, row, &err);
   if (id < 0) {
     finish(e, j, MYNA_FINISH_ERROR, &err);
     return;
   }
-  myna_finish why = accept(e, j, id, row);
-  if (why != MYNA_FINISH_NONE) finish(e, j, why, NULL);
+  myna_finish why = accept(e, j, id, row, &err);
+  if (why != MYNA_FINISH_NONE) finish(e, j, why, why == MYNA_FINISH_ERROR ? &err : NULL);
 }
 
 static void fail_all(myna_engine *e, const myna_err *err) {

@@ -623,7 +623,13 @@ static void test_out_of_memory(void **state) {
     myna_event ev = {0};
     bool submitted = myna_submit(e, &r, &id, &err) == 0;
     if (!submitted) assert_int_equal(err.code, MYNA_E_NOMEM);
-    while (submitted && ev.kind != MYNA_EVENT_DONE && myna_next_event(e, 100, &ev) == 1) {} /* an event may be lost */
+    int64_t n_gen = 0;
+    while (submitted && ev.kind != MYNA_EVENT_DONE) {
+      assert_int_equal(myna_next_event(e, 60000, &ev), 1);
+      n_gen += ev.kind == MYNA_EVENT_TOKEN;
+    }
+    if (submitted && ev.finish == MYNA_FINISH_ERROR) assert_int_equal(ev.err.code, MYNA_E_NOMEM);
+    if (submitted && ev.finish != MYNA_FINISH_ERROR) assert_int_equal(n_gen, 3); /* else no token is lost */
     myna_engine_free(e);
     myna_model_close(m);
     test_fail_off();
