@@ -87,16 +87,25 @@ static inline void test_tmpfile(char path[64], const void *data, size_t n) {
   close(fd);
 }
 
-/* An allocator whose n-th call from now fails (and, with `stay`, all after it). Each block is exactly as large as asked,
- * so that ASan sees every overrun; live bytes are counted, so that a test can require 0 at the end.
+/* An allocator whose n-th call from now fails (and, with `stay`, all after it). Bytes behind each block are watched until
+ * it is freed, live bytes are counted, so that a test can require 0 at the end.
  *   for (int n = 1;; n++) { test_fail_at(&f, n); rc = thing(); ...free...; if (!f.failed) break; } */
 typedef struct test_failing {
   int64_t count, fail_at; /* fail_at 0: never */
   int64_t live;
   int stay, failed;
 } test_failing;
+enum { TEST_BEHIND = 64 }; /* bytes behind a block; ASan watches those that follow */
+static inline void test_check_behind(const void *ptr, size_t size) {
+  for (size_t i = 0; ptr && i < TEST_BEHIND; i++)
+    if (((const unsigned char *)ptr)[size + i] != 0xA5) {
+      fprintf(stderr, "a block of %zu bytes was written %zu bytes behind its end\n", size, i);
+      abort();
+    }
+}
 static inline void *test_failing_resize(void *user, void *ptr, size_t old_size, size_t new_size) {
   test_failing *f = user;
+  test_check_behind(ptr, old_size);
   if (new_size == 0) {
     __atomic_sub_fetch(&f->live, (int64_t)old_size, __ATOMIC_RELAXED);
     free(ptr);
@@ -108,12 +117,8 @@ static inline void *test_failing_resize(void *user, void *ptr, size_t old_size, 
     return NULL;
   }
   void *q = NULL;
-  if (new_size < 64) {
-    q = malloc(new_size);
-  } else if (posix_memalign(&q, 64, new_size) != 0) {
-    q = NULL;
-  }
-  if (!q) return NULL;
+  if (new_size > PTRDIFF_MAX - TEST_BEHIND || posix_memalign(&q, 64, new_size + TEST_BEHIND) != 0) return NULL;
+  memset((char *)q + new_size, 0xA5, TEST_BEHIND);
   if (ptr) {
     memcpy(q, ptr, old_size < new_size ? old_size : new_size);
     free(ptr);

@@ -89,6 +89,7 @@ int myna__map_put(myna__map *m, const char *key, size_t n, int64_t value, myna_e
 int64_t myna__map_get(const myna__map *m, const char *key, size_t n, int64_t missing);
 void myna__map_free(myna__map *m);
 uint64_t myna__hash(const void *p, size_t n, uint64_t seed);
+uint64_t myna__hash_seed(void); /* of this process: collisions cannot be prepared */
 
 /* ---- files (file.c) ---- */
 
@@ -130,6 +131,14 @@ myna__cpu_level myna__cpu(void);
 bool myna__cpu_supported(myna__cpu_level l);
 const char *myna__cpu_name(myna__cpu_level l);
 int myna__cpu_from_name(const char *name); /* -1 */
+/* The levels (bit mask) of processors as they describe themselves: CPUID leaves 1, 7.0 and 7.1 with the register state that
+ * the operating system saves (without it the instructions fault whatever CPUID says), and Linux' arm64 HWCAP words. */
+typedef struct myna__cpuid {
+  uint32_t ecx1, ebx7, ecx7, eax71;
+  uint64_t xcr0;
+} myna__cpuid;
+unsigned myna__cpu_levels_x86(const myna__cpuid *r);
+unsigned myna__cpu_levels_arm(uint64_t hwcap, uint64_t hwcap2);
 /* Tests force a level at run time; kernels tables are per level, so this only changes the choice. */
 void myna__cpu_force(myna__cpu_level l);
 /* Physical cores within affinity mask and cgroup quota, at least 1. */

@@ -5,11 +5,11 @@
 /* Room for n more bytes and the terminator; sets `failed` otherwise. */
 static bool reserve(myna__buf *b, size_t n) {
   if (b->failed) return false;
-  if (n > PTRDIFF_MAX / 2 - b->len - 1) {
+  size_t need;
+  if (__builtin_add_overflow(b->len + 1, n, &need)) {
     b->failed = true;
     return false;
   }
-  size_t need = b->len + n + 1;
   if (need <= b->cap) return true;
   size_t cap = MYNA__MAX(b->cap + b->cap / 2, MYNA__MAX(need, (size_t)64));
   char *data = myna__realloc(b->data, b->cap, cap);

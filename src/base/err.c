@@ -18,13 +18,12 @@ const char *myna_error_format(const myna_err *err, char *buf, size_t n) {
   if (n == 0) return "";
   buf[0] = 0;
   if (!err || err->code == MYNA_OK) return buf;
-  char where[sizeof err->file + 64] = "";
-  size_t len = 0;
-  if (err->file[0]) len += (size_t)snprintf(where, sizeof where, "%s: ", err->file);
-  if (err->offset >= 0)
-    len += (size_t)snprintf(where + len, sizeof where - len, "offset %lld: ", (long long)err->offset);
-  if (err->line >= 0) snprintf(where + len, sizeof where - len, "line %lld: ", (long long)err->line);
-  snprintf(buf, n, "%s%s", where, err->msg[0] ? err->msg : myna_error_text(err->code));
+  char offset[40] = "";
+  char line[40] = "";
+  if (err->offset >= 0) snprintf(offset, sizeof offset, "offset %lld: ", (long long)err->offset);
+  if (err->line >= 0) snprintf(line, sizeof line, "line %lld: ", (long long)err->line);
+  snprintf(buf, n, "%s%s%s%s%s", err->file, err->file[0] ? ": " : "", offset, line,
+           err->msg[0] ? err->msg : myna_error_text(err->code));
   return buf;
 }
 
@@ -40,6 +39,7 @@ static void trim_partial_utf8(char *s, size_t cap, int wanted) {
 }
 
 static int fill(myna_err *err, int code, const char *file, int64_t offset, const char *fmt, va_list ap) {
+  assert(offset >= -1);
   if (!err || err->code != MYNA_OK) return code;
   err->code = code;
   err->offset = offset;

@@ -12,32 +12,24 @@
 
 /* More mappings than this at once still work; only their SIGBUS has no name. */
 enum { REGISTRY = 1024 };
+static const uintptr_t FILLING = UINTPTR_MAX; /* no address is that high: the entry matches none */
 
 static struct {
-  _Atomic uintptr_t base; /* 0 free, 1 being filled */
+  _Atomic uintptr_t base; /* 0 free */
   _Atomic size_t size;
   _Atomic(const char *) path;
 } registry[REGISTRY];
 
-static void registry_add(const void *data, size_t size, const char *path) {
+/* Replaces an entry that starts at `from` (0: a free one); an entry is invalid while its facts change. */
+static void registry_replace(uintptr_t from, uintptr_t base, size_t size, const char *path) {
   for (int i = 0; i < REGISTRY; i++) {
-    uintptr_t none = 0;
-    if (!atomic_compare_exchange_strong(&registry[i].base, &none, 1)) continue;
+    uintptr_t want = from;
+    if (!atomic_compare_exchange_strong(&registry[i].base, &want, FILLING)) continue;
     atomic_store(&registry[i].size, size);
     atomic_store(&registry[i].path, path);
-    atomic_store(&registry[i].base, (uintptr_t)data);
+    atomic_store(&registry[i].base, base);
     return;
   }
-}
-
-static void registry_remove(const void *data) {
-  for (int i = 0; i < REGISTRY; i++)
-    if (atomic_load(&registry[i].base) == (uintptr_t)data) {
-      atomic_store(&registry[i].base, 1);
-      atomic_store(&registry[i].path, NULL);
-      atomic_store(&registry[i].base, 0);
-      return;
-    }
 }
 
 bool myna__file_of_address(const void *addr, const char **path, size_t *offset) {
@@ -46,7 +38,7 @@ bool myna__file_of_address(const void *addr, const char **path, size_t *offset) 
     uintptr_t base = atomic_load(&registry[i].base);
     size_t size = atomic_load(&registry[i].size);
     const char *name = atomic_load(&registry[i].path);
-    if (base <= 1 || !name || a < base || a - base >= size) continue;
+    if (!name || a < base || a - base >= size) continue;
     *path = name;
     *offset = a - base;
     return true;
@@ -78,7 +70,7 @@ static int map_all(myna__file *f, int fd, myna_err *err) {
     return myna__err_at(err, MYNA_E_IO, f->path, -1, "cannot map %zu bytes: %s", f->size, strerror(errno));
   f->data = p;
   f->mapped = true;
-  registry_add(p, f->size, f->path);
+  registry_replace(0, (uintptr_t)p, f->size, f->path);
   return 0;
 }
 
@@ -92,6 +84,12 @@ static int check_regular(myna__file *f, int fd, myna_err *err) {
   return 0;
 }
 
+static int load(myna__file *f, int fd, bool no_mmap, myna_err *err) {
+  if (f->size) return no_mmap ? read_all(f, fd, err) : map_all(f, fd, err);
+  f->data = (const uint8_t *)""; /* a valid pointer to nothing */
+  return 0;
+}
+
 int myna__file_open(myna__file *f, const char *path, bool no_mmap, myna_err *err) {
   *f = (myna__file){0};
   /* O_NONBLOCK: opening a FIFO must not hang; it means nothing for regular files. */
@@ -100,19 +98,9 @@ int myna__file_open(myna__file *f, const char *path, bool no_mmap, myna_err *err
     int code = errno == ENOENT || errno == ENOTDIR ? MYNA_E_NOTFOUND : MYNA_E_IO;
     return myna__err_at(err, code, path, -1, "cannot open: %s", strerror(errno));
   }
-  int rc = MYNA_E_NOMEM;
   f->path = myna__strndup(path, strlen(path));
-  if (!f->path) {
-    myna__err(err, rc, "no memory for a path");
-    goto done;
-  }
-  rc = check_regular(f, fd, err);
-  if (rc < 0) goto done;
-  if (f->size == 0)
-    f->data = (const uint8_t *)""; /* a valid pointer to nothing */
-  else
-    rc = no_mmap ? read_all(f, fd, err) : map_all(f, fd, err);
-done:
+  int rc = f->path ? check_regular(f, fd, err) : myna__err(err, MYNA_E_NOMEM, "no memory for a path");
+  if (rc == 0) rc = load(f, fd, no_mmap, err);
   close(fd);
   if (rc < 0) {
     f->data = NULL;
@@ -123,7 +111,7 @@ done:
 
 void myna__file_close(myna__file *f) {
   if (f->data && f->mapped) {
-    registry_remove(f->data);
+    registry_replace((uintptr_t)f->data, 0, 0, NULL);
     munmap((void *)(uintptr_t)f->data, f->size);
   } else if (f->data && f->size) {
     myna__free((void *)(uintptr_t)f->data, f->size);

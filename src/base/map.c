@@ -2,6 +2,7 @@
  * 3/4. Slots keep the full hash, so growth never touches keys and a probe compares keys only on a 64-bit match.
  * The seed is per process: a file cannot be prepared whose names all collide. */
 #include "base/base.h"
+#include <pthread.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,16 +38,18 @@ uint64_t myna__hash(const void *data, size_t n, uint64_t seed) {
   return mix(h ^ k0, (uint64_t)n ^ k1);
 }
 
-/* Address-space randomisation and the clock, taken once. A race computes it twice; the first store wins. */
-static uint64_t map_seed(void) {
-  static _Atomic uint64_t seed;
-  uint64_t s = atomic_load_explicit(&seed, memory_order_relaxed);
-  if (s) return s;
+/* Address-space randomisation and the clock, taken once. */
+static uint64_t seed;
+static void make_seed(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
-  uint64_t fresh = mix((uint64_t)t.tv_nsec ^ (uint64_t)(uintptr_t)&t, (uint64_t)getpid() ^ 0x9E3779B97F4A7C15ull) | 1;
-  uint64_t none = 0;
-  return atomic_compare_exchange_strong(&seed, &none, fresh) ? fresh : none;
+  const uint64_t facts[] = {(uint64_t)t.tv_sec, (uint64_t)t.tv_nsec, (uint64_t)(uintptr_t)&t, (uint64_t)getpid()};
+  seed = myna__hash(facts, sizeof facts, 0);
+}
+uint64_t myna__hash_seed(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, make_seed);
+  return seed;
 }
 
 /* The slot that holds the key, or the free one where it belongs. cap > len always, so it ends. */
@@ -59,7 +62,7 @@ static struct myna__map_slot *find(const myna__map *m, uint64_t hash, const char
 }
 
 static int grow(myna__map *m, size_t cap, myna_err *err) {
-  struct myna__map_slot *slots = cap > PTRDIFF_MAX / sizeof *slots ? NULL : myna__calloc(cap * sizeof *slots);
+  struct myna__map_slot *slots = myna__calloc(cap * sizeof *slots);
   if (!slots) return myna__err(err, MYNA_E_NOMEM, "no memory for a map of %zu slots", cap);
   for (size_t i = 0; i < m->cap; i++) {
     if (!m->slots[i].used) continue;
@@ -77,12 +80,12 @@ int myna__map_reserve(myna__map *m, size_t n, myna_err *err) {
   if (n > PTRDIFF_MAX / (2 * sizeof(struct myna__map_slot)))
     return myna__err(err, MYNA_E_NOMEM, "no memory for a map of %zu keys", n);
   size_t cap = MYNA__MAX(m->cap, (size_t)16);
-  while (cap / 4 * 3 < n) cap *= 2;
+  while (cap / 4 * 3 < n) cap *= 2; /* at most 8/3 n: its bytes fit into size_t */
   return cap > m->cap ? grow(m, cap, err) : 0;
 }
 
 int myna__map_put(myna__map *m, const char *key, size_t n, int64_t value, myna_err *err) {
-  uint64_t hash = myna__hash(key, n, map_seed());
+  uint64_t hash = myna__hash(key, n, myna__hash_seed());
   if (m->cap) {
     struct myna__map_slot *s = find(m, hash, key, n);
     if (s->used) {
@@ -98,7 +101,7 @@ int myna__map_put(myna__map *m, const char *key, size_t n, int64_t value, myna_e
 
 int64_t myna__map_get(const myna__map *m, const char *key, size_t n, int64_t missing) {
   if (!m->len) return missing;
-  const struct myna__map_slot *s = find(m, myna__hash(key, n, map_seed()), key, n);
+  const struct myna__map_slot *s = find(m, myna__hash(key, n, myna__hash_seed()), key, n);
   return s->used ? s->value : missing;
 }
 

@@ -21,8 +21,9 @@ enum { ALIGN = 64 };
 
 static void *take(size_t n) {
   if (n < ALIGN) return malloc(n); /* small blocks keep malloc's 16 bytes */
-  if (n < LARGE) return aligned_alloc(ALIGN, (n + ALIGN - 1) / ALIGN * ALIGN);
-  void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void *p = NULL;
+  if (n < LARGE) return posix_memalign(&p, ALIGN, n) == 0 ? p : NULL;
+  p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return NULL;
 #ifdef MADV_HUGEPAGE
   madvise(p, n, MADV_HUGEPAGE);
@@ -39,12 +40,12 @@ static void release(void *p, size_t n) {
 
 static void *default_resize(void *user, void *ptr, size_t old_size, size_t new_size) {
   (void)user;
-  void *fresh = NULL;
+  if (!new_size) return release(ptr, old_size), NULL;
   if (new_size > PTRDIFF_MAX - ALIGN) return NULL;
-  if (new_size > 0 && new_size < ALIGN && old_size < ALIGN) return realloc(ptr, new_size);
-  if (new_size > 0 && !(fresh = take(new_size))) return NULL;
-  if (fresh && ptr) memcpy(fresh, ptr, MYNA__MIN(old_size, new_size));
-  if (ptr) release(ptr, old_size);
+  void *fresh = take(new_size);
+  if (!fresh || !ptr) return fresh;
+  memcpy(fresh, ptr, MYNA__MIN(old_size, new_size));
+  release(ptr, old_size);
   return fresh;
 }
 
@@ -129,8 +130,8 @@ int64_t myna__mem_peak(bool reset) {
 
 /* ---- arena ---- */
 
-/* Block: header, then data from a 64-byte boundary on. Blocks double from 4 KiB to 1 MiB; a larger request gets a
- * block of its own. */
+/* Block: header, then data from a 64-byte boundary on. A block is as large as all before it together, from
+ * 4 KiB to 1 MiB; a larger request gets a block of its own. */
 struct myna__arena_block {
   struct myna__arena_block *next;
   size_t size; /* of the whole block */
@@ -140,8 +141,8 @@ struct myna__arena_block {
 static_assert(sizeof(struct myna__arena_block) == 64, "data must start on a cache line");
 
 /* n <= PTRDIFF_MAX / 2 */
-static struct myna__arena_block *arena_block_new(size_t last_size, size_t n) {
-  size_t size = MYNA__MAX(last_size * 2, (size_t)4096);
+static struct myna__arena_block *arena_block_new(size_t total, size_t n) {
+  size_t size = MYNA__MAX(total, (size_t)4096);
   size = MYNA__MIN(size, (size_t)1 << 20);
   size = MYNA__MAX(size, n + sizeof(struct myna__arena_block));
   struct myna__arena_block *b = myna__calloc(size);
@@ -156,7 +157,7 @@ void *myna__arena_alloc(myna__arena *a, size_t n) {
   n = MYNA__MAX((n + 15) & ~(size_t)15, (size_t)16);
   struct myna__arena_block *b = a->head;
   if (!b || b->size - b->used < n) {
-    struct myna__arena_block *fresh = arena_block_new(b ? b->size : 0, n);
+    struct myna__arena_block *fresh = arena_block_new(a->total, n);
     if (!fresh) return NULL;
     a->total += fresh->size;
     /* A block made for one large object goes behind the head, which keeps its free space in use. */

@@ -57,7 +57,7 @@ struct myna__pool {
  * per-worker scratch stays exclusive. */
 static _Thread_local const myna__pool *current_pool;
 static _Thread_local int current_index;
-static _Thread_local int depth;
+static _Thread_local bool in_run;
 
 /* ---- floating-point mode: default rounding, all exceptions masked, subnormals flushed ---- */
 
@@ -97,11 +97,9 @@ static inline void cpu_pause(void) {
 #ifdef __linux__
 /* Returns at once when *word != expected; may return for no reason. */
 static void word_wait(_Atomic uint32_t *word, uint32_t expected) {
-  syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
+  syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL);
 }
-static void word_wake_all(_Atomic uint32_t *word) {
-  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-}
+static void word_wake_all(_Atomic uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX); }
 #else
 /* Untested: one lock for all words where there is no futex. */
 static pthread_mutex_t word_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -146,9 +144,9 @@ static void take_units(myna__pool *p, int index) {
 static void work_as(myna__pool *p, int index) {
   current_pool = p;
   current_index = index;
-  depth = 1;
+  in_run = true;
   take_units(p, index);
-  depth = 0;
+  in_run = false;
 }
 
 static bool join_run(myna__pool *p) {
@@ -233,7 +231,7 @@ static void run_serial(int64_t n_units, myna__pool_fn fn, void *arg, int index) 
 }
 
 void myna__pool_run(myna__pool *p, int64_t n_units, myna__pool_fn fn, void *arg) {
-  if (depth > 0) {
+  if (in_run) {
     run_serial(n_units, fn, arg, p && p == current_pool ? current_index : 0);
     return;
   }
@@ -243,9 +241,9 @@ void myna__pool_run(myna__pool *p, int64_t n_units, myna__pool_fn fn, void *arg)
   else {
     current_pool = p;
     current_index = 0;
-    depth = 1;
+    in_run = true;
     run_serial(n_units, fn, arg, 0);
-    depth = 0;
+    in_run = false;
   }
   fp_leave(mode);
 }
@@ -285,16 +283,15 @@ int myna__pool_new(myna__pool **out, int n_threads, bool pin, myna_err *err) {
   p->size = size;
   p->n_threads = n_threads;
   p->may_spin = n_threads <= n_cpus;
-  p->n_started = 1; /* the caller */
-  for (int i = 1; i < n_threads; i++) {
+  for (p->n_started = 1; p->n_started < n_threads; p->n_started++) { /* the caller is the first */
+    int i = p->n_started;
     struct worker *w = &p->workers[i];
     *w = (struct worker){.pool = p, .index = i, .cpu = pin ? cpus[i % n_cpus] : -1};
     int rc = start_worker(w);
     if (rc != 0) {
       myna__pool_free(p);
-      return myna__err(err, MYNA_E_LIMIT, "cannot start thread %d of %d: %s", i + 1, n_threads, strerror(rc));
+      return myna__err(err, MYNA_E_LIMIT, "cannot start %d threads: %s", n_threads, strerror(rc));
     }
-    p->n_started++;
   }
   *out = p;
   return 0;

@@ -10,6 +10,7 @@ typedef struct view {
   myna_model *full;   /* NULL when the model cannot run; then why_not says why */
   myna_err why_not;
   myna_model_info info;
+  myna_engine_options eo;
 } view;
 
 static void print_dims(const myna_tensor_info *t, char *buf, size_t n) {
@@ -94,10 +95,9 @@ static void memory_line(const char *name, int64_t bytes, const char *what) {
 static int print_memory(const view *v) {
   const options *o = v->o;
   myna_err err = {0};
-  myna_engine_options eo;
+  myna_engine_options eo = v->eo;
   myna_memory mem;
   char have[32], verdict[160];
-  if (engine_options(o, &eo)) return EXIT_USAGE;
   int64_t limit = eo.mem_limit ? eo.mem_limit : physical_memory(), n_ctx = eo.n_ctx;
   if (n_ctx == 0) n_ctx = v->info.n_ctx_train < 4096 ? v->info.n_ctx_train : 4096;
   eo.n_ctx = n_ctx;
@@ -235,7 +235,8 @@ static int print_text(const view *v) {
 
 int cmd_inspect(options *o) {
   view v = {.o = o};
-  int rc = open_model(o, true, &v.header);
+  int rc = engine_options(o, &v.eo);
+  if (rc == 0) rc = open_model(o, true, &v.header);
   if (rc) return rc;
   myna_model_get_info(v.header, &v.info);
   if (myna_model_open(&v.full, v.info.file, &(myna_model_options){.no_mmap = o->no_mmap}, &v.why_not) < 0)

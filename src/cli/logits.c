@@ -30,8 +30,8 @@ static void npy_header(FILE *f, int64_t rows, int64_t cols) {
                    (long long)rows, (long long)cols);
   int total = (10 + n + 1 + 63) / 64 * 64;
   fwrite("\x93NUMPY\x01\x00", 1, 8, f);
-  fputc((total - 10) & 255, f);
-  fputc((total - 10) >> 8, f);
+  fputc(total - 10, f); /* below 256, as text is */
+  fputc(0, f);
   fprintf(f, "%s%*s\n", text, total - 10 - n - 1, "");
 }
 

@@ -227,7 +227,8 @@ static int make_caches(myna_engine *e, myna_err *err) {
                           .table = p->table,
                           .copy = copy_page,
                           .user = p};
-    o.key = (uint64_t)e->opt.kv_type * 2 + e->opt.exact;
+    const uint64_t facts[] = {e->opt.kv_type, e->opt.exact};
+    o.key = myna__hash(facts, sizeof facts, myna__hash_seed());
     TRY(myna__kv_new(&e->kv[g], &o, err));
     e->stats.pages_total += p->n_pages;
   }

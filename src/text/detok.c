@@ -83,7 +83,7 @@ static void put_alphabet(struct out *o, myna__str s) {
       c = (lead & 0x1Fu) << 6 | ((uint8_t)s.p[i + 1] & 0x3Fu);
       len = 2;
     }
-    int byte = lead < 0x80 || len == 2 ? myna__byte_of_char(c) : -1;
+    int byte = myna__byte_of_char(c);
     if (byte >= 0) {
       char ch = (char)byte;
       put(o, &ch, 1);

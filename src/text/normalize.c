@@ -75,17 +75,6 @@ static bool add(myna__tokcall *c, size_t *len, const char *p, size_t n) {
   return true;
 }
 
-/* Where text starts after leading spaces; n when there is nothing else. */
-static size_t skip_spaces(const myna__tokenizer *tk, const char *p, size_t n) {
-  const char *to;
-  size_t i = 0, used, n_to;
-  for (; i < n; i += used) {
-    used = next_piece(tk, p + i, n - i, &to, &n_to);
-    if (n_to != 1 || *to != ' ') break;
-  }
-  return i;
-}
-
 size_t myna__normalize(myna__tokcall *c, const char *p, size_t n, bool prefix) {
   const myna__tokdata *t = c->tk->t;
   /* SentencePiece BPE in GGUF comes without a map, and then all spaces count. */
@@ -93,10 +82,9 @@ size_t myna__normalize(myna__tokcall *c, const char *p, size_t n, bool prefix) {
   bool after_space = squeeze;
   const char *space = t->escape_whitespaces ? MYNA__MARK : " ";
   size_t n_space = strlen(space), len = 0;
-  size_t i = squeeze ? skip_spaces(c->tk, p, n) : 0;
-  if (i == n || !myna__vec_need(c, &c->text, n + 3)) return 0;
-  if (prefix) add(c, &len, space, n_space);
-  while (i < n && c->rc == 0) {
+  if (n == 0 || !myna__vec_need(c, &c->text, n + 3)) return 0;
+  if (prefix) add(c, &len, space, n_space); /* goes again below when nothing but spaces follows */
+  for (size_t i = 0; i < n && c->rc == 0;) {
     const char *to;
     size_t n_to, k = 0;
     i += next_piece(c->tk, p + i, n - i, &to, &n_to);

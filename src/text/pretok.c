@@ -85,7 +85,7 @@ const char *myna__pretok_names(int i) { return i >= 0 && (size_t)i < MYNA__COUNT
 static int compile(myna__pretok *p, int i, pcre2_compile_context *cc, myna_err *err) {
   int code;
   PCRE2_SIZE where;
-  const uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C;
+  const uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK;
   p->code[i] = pcre2_compile((PCRE2_SPTR)p->row->steps[i].re, PCRE2_ZERO_TERMINATED, options, &code, &where, cc);
   if (!p->code[i]) {
     PCRE2_UCHAR text[128];
@@ -204,19 +204,11 @@ static int match(struct cutter *c, int step, const char *text, size_t n, size_t 
   const myna__pretok *p = c->p;
   myna__pretok_scratch *s = c->s;
   PCRE2_SPTR subject = (PCRE2_SPTR)text;
-  int rc;
-  if (p->jit[step]) {
-    rc = pcre2_jit_match(p->code[step], subject, n, at, 0, s->match, s->context);
-    if (rc == PCRE2_ERROR_JIT_STACKLIMIT && !s->jit_stack) { /* none of ours needs more than the default 32 KiB */
-      s->jit_stack = pcre2_jit_stack_create(64 << 10, 64 << 20, p->memory);
-      if (!s->jit_stack) return MYNA_E_NOMEM;
-      pcre2_jit_stack_assign(s->context, NULL, s->jit_stack);
-      rc = pcre2_jit_match(p->code[step], subject, n, at, 0, s->match, s->context);
-    }
-  } else {
-    rc = pcre2_match(p->code[step], subject, n, at, PCRE2_NO_UTF_CHECK, s->match, s->context);
-  }
-  if (rc >= 0) return 1;
+  int rc = PCRE2_ERROR_JIT_STACKLIMIT; /* compiled code has 32 KiB of stack, the interpreter the heap */
+  if (p->jit[step]) rc = pcre2_jit_match(p->code[step], subject, n, at, 0, s->match, s->context);
+  if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
+    rc = pcre2_match(p->code[step], subject, n, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, s->match, s->context);
+  if (rc > 0) return 1;
   if (rc == PCRE2_ERROR_NOMATCH) return 0;
   return rc == PCRE2_ERROR_NOMEMORY ? MYNA_E_NOMEM : MYNA_E_LIMIT;
 }
@@ -229,13 +221,12 @@ static void cut(struct cutter *c, int step, myna__word w) {
   const PCRE2_SIZE *ov = pcre2_get_ovector_pointer(c->s->match);
   while (at < n && c->rc == 0) {
     int rc = match(c, step, piece, n, at);
-    if (rc < 0) c->rc = rc;
-    if (rc <= 0) break;
-    size_t from = ov[0], to = ov[1];
-    if (to <= at) { /* an empty match would loop; no expression of ours has one */
-      at = skip_chars(piece, at, n, 1);
-      continue;
+    if (rc <= 0) {
+      c->rc = rc;
+      break;
     }
+    size_t from = ov[0], to = ov[1];
+    assert(to > at); /* no expression of ours matches nothing */
     at = to;
     if (mode == STEP_BEFORE3) {
       done = cut_before(c, w.start + done, w.start + from, w.start + to) - w.start;
@@ -275,7 +266,6 @@ static int prepare(const myna__pretok *p, myna__pretok_scratch *s, size_t n) {
 }
 
 int myna__pretok_split(const myna__pretok *p, myna__pretok_scratch *s, const char *text, size_t n, myna_err *err) {
-  s->n_words = 0;
   struct cutter c = {.p = p, .s = s, .text = text};
   c.rc = prepare(p, s, n);
   add(&c, 0, n);
@@ -294,6 +284,5 @@ void myna__pretok_scratch_free(myna__pretok_scratch *s) {
   myna__free(s->next, s->cap_next * sizeof *s->next);
   pcre2_match_data_free(s->match);
   pcre2_match_context_free(s->context);
-  pcre2_jit_stack_free(s->jit_stack);
   *s = (myna__pretok_scratch){0};
 }

@@ -30,7 +30,7 @@ typedef struct myna__word {
 typedef struct myna__pretok_scratch {
   myna__word *words, *next;
   size_t n_words, cap_words, cap_next; /* caps in elements */
-  void *match, *context, *jit_stack;
+  void *match, *context;
 } myna__pretok_scratch;
 /* Cuts text[0..n), well-formed UTF-8 of less than 2^32 bytes, into s->words[0..n_words). */
 int myna__pretok_split(const myna__pretok *p, myna__pretok_scratch *s, const char *text, size_t n, myna_err *err);

@@ -223,5 +223,5 @@ size_t myna__special_split(myna__tokcall *c, const char *text, size_t n, bool pa
     at = sp.cand[i].pos + t->len;
   }
   if (c->rc == 0) n_parts = add_text(c, &sp, n_parts, at, n);
-  return c->rc ? 0 : n_parts;
+  return n_parts;
 }

@@ -150,7 +150,7 @@ int myna__tokenizer_new(myna__tokenizer **out, const myna__tokdata *t, myna_err 
   int rc = vocabulary ? init_kinds(tk, err) : 0;
   if (rc == 0) rc = init_model(tk, err);
   if (rc == 0) rc = myna__special_init(tk, err);
-  if (rc < 0) {
+  if (rc != 0) {
     myna__tokenizer_free(tk);
     return rc;
   }

@@ -57,21 +57,20 @@ static void shift_scores(struct node *best, size_t i, size_t last) {
 static void forward(const myna__tokenizer *tk, const char *p, size_t n, struct node *best) {
   const myna__trie *words = &tk->words;
   for (size_t i = 0; i <= n; i++) best[i] = (struct node){0, UNREACHED, -1};
-  for (size_t i = 0, last = 0, step; i < n; i += step) {
+  for (size_t i = 0, step; i < n; i += step) {
     step = MYNA__MIN((size_t)myna__utf8_lead((uint8_t)p[i]), n - i);
-    if (best[i].score < -SCORE_LIMIT || best[i].score > SCORE_LIMIT) shift_scores(best, i, last);
+    /* nothing further on is reached yet */
+    if (best[i].score < -SCORE_LIMIT || best[i].score > SCORE_LIMIT)
+      shift_scores(best, i, MYNA__MIN(n, i + MYNA__MAX_TOKEN));
     bool whole = false; /* some token is exactly this character */
     uint32_t node = 0;
     for (size_t k = i; k < n && (node = myna__trie_step(words, node, (uint8_t)p[k])) != 0; k++) {
       int32_t id = words->value[node];
       if (id < 0) continue;
       whole = whole || k + 1 - i == step;
-      last = MYNA__MAX(last, k + 1);
       reach(&best[k + 1], score_of(tk, id, k + 1 - i) + best[i].score, i, id);
     }
-    if (whole) continue;
-    last = MYNA__MAX(last, i + step);
-    reach(&best[i + step], tk->unk_score + best[i].score, i, -1);
+    if (!whole) reach(&best[i + step], tk->unk_score + best[i].score, i, -1);
   }
 }
 

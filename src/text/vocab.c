@@ -40,7 +40,7 @@ static void add_token(myna__vocab *v, int32_t id) {
   uint64_t h = mix(myna__text_hash(t.p, t.n));
   size_t mask = v->n_slots - 1, i = h & mask;
   for (; v->slots[i].id >= 0; i = (i + 1) & mask) {
-    if (v->slots[i].tag == h >> 32 && token_is(v->tokens[v->slots[i].id], t.p, t.n)) break;
+    if (token_is(v->tokens[v->slots[i].id], t.p, t.n)) break;
   }
   v->slots[i] = (myna__vocab_slot){(uint32_t)(h >> 32), id};
 }
@@ -51,7 +51,7 @@ static void add_merge(myna__vocab *v, int32_t rank, size_t nl) {
   uint64_t h = mix_pair(myna__text_hash(m.p, nl), myna__text_hash(m.p + nl + 1, nr));
   size_t mask = v->n_pairs - 1, i = h & mask;
   for (; v->pairs[i].id >= 0; i = (i + 1) & mask) {
-    if (v->pairs[i].tag == h >> 32 && token_is(v->merges[v->pairs[i].id], m.p, m.n)) return;
+    if (token_is(v->merges[v->pairs[i].id], m.p, m.n)) return;
   }
   v->pairs[i] = (myna__vocab_slot){(uint32_t)(h >> 32), rank};
 }

@@ -3,6 +3,7 @@
 #include "base/base.h"
 #include <sched.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 static void test_names(void **state) {
   const char *names[] = {"ref", "avx2", "avx2vnni", "avx512", "avx512bf16", "neon", "i8mm", "armbf16"};
@@ -52,6 +53,60 @@ static void test_supported(void **state) {
 #endif
 }
 
+/* One processor's registers and the levels it has; every bit of them is taken away in turn. `gone`: what the bit costs. */
+enum {
+  REF = 1 << MYNA__CPU_REF,
+  AVX2 = 1 << MYNA__CPU_AVX2,
+  VNNI = 1 << MYNA__CPU_AVX2VNNI,
+  AVX512 = 1 << MYNA__CPU_AVX512,
+  BF16 = 1 << MYNA__CPU_AVX512BF16,
+};
+static unsigned gone(int reg, int n) {
+  const unsigned all = AVX2 | VNNI | AVX512 | BF16, wide = AVX512 | BF16;
+  const struct {
+    int reg, n;
+    unsigned levels;
+  } needs[] = {
+      {0, 28, all}, {0, 12, all},  {0, 29, all},  {1, 5, all},   {1, 8, all},   {4, 1, all},
+      {4, 2, all},  {1, 16, wide}, {1, 17, wide}, {1, 30, wide}, {1, 31, wide}, {2, 11, wide},
+      {4, 5, wide}, {4, 6, wide},  {4, 7, wide},  {3, 4, VNNI},  {3, 5, BF16},
+  };
+  for (size_t i = 0; i < MYNA__COUNT(needs); i++)
+    if (needs[i].reg == reg && needs[i].n == n) return needs[i].levels;
+  return 0;
+}
+static unsigned levels_of(const uint64_t r[5]) {
+  return myna__cpu_levels_x86(&(myna__cpuid){(uint32_t)r[0], (uint32_t)r[1], (uint32_t)r[2], (uint32_t)r[3], r[4]});
+}
+static void test_levels_x86(void **state) {
+  const unsigned full = REF | AVX2 | VNNI | AVX512 | BF16;
+  uint64_t all[5], none[5] = {0};
+  memset(all, 0xFF, sizeof all);
+  assert_int_equal(levels_of(all), full);
+  assert_int_equal(levels_of(none), REF);
+  for (int reg = 0; reg < 5; reg++)
+    for (int n = 0; n < (reg < 4 ? 32 : 64); n++) {
+      uint64_t r[5];
+      memcpy(r, all, sizeof r);
+      r[reg] &= ~((uint64_t)1 << n);
+      assert_int_equal(levels_of(r), full & ~gone(reg, n));
+    }
+}
+
+static void test_levels_arm(void **state) {
+  enum { NEON = 1 << MYNA__CPU_NEON, I8MM = 1 << MYNA__CPU_I8MM, ARMBF16 = 1 << MYNA__CPU_ARMBF16 };
+  const unsigned full = REF | NEON | I8MM | ARMBF16;
+  assert_int_equal(myna__cpu_levels_arm(0, UINT64_MAX), REF);
+  assert_int_equal(myna__cpu_levels_arm(UINT64_MAX, 0), REF | NEON);
+  for (int n = 0; n < 64; n++) {
+    uint64_t without = ~((uint64_t)1 << n);
+    assert_int_equal(myna__cpu_levels_arm(without, UINT64_MAX), n == 10 || n == 20 ? REF : full);
+    assert_int_equal(myna__cpu_levels_arm(UINT64_MAX, without), n == 13   ? REF | NEON
+                                                                : n == 14 ? full & ~ARMBF16
+                                                                          : full);
+  }
+}
+
 static myna__cpu_level best_supported(void) {
   int best = 0;
   for (int l = 0; l < MYNA__CPU_COUNT; l++)
@@ -64,7 +119,7 @@ static void test_choice(void **state) {
   char *old = getenv("MYNA_CPU");
   if (old) assert_string_equal(myna__cpu_name(myna__cpu()), old); /* without init */
   unsetenv("MYNA_CPU");
-  ASSERT_OK_ERR(myna__cpu_init(&err), &err);
+  assert_int_equal(myna__cpu_init(&err), 0);
   assert_int_equal(myna__cpu(), best_supported());
   setenv("MYNA_CPU", "", 1);
   ASSERT_OK_ERR(myna__cpu_init(&err), &err);
@@ -84,7 +139,10 @@ static void test_choice(void **state) {
   setenv("MYNA_CPU", "fast", 1);
   err = (myna_err){0};
   ASSERT_FAILS(myna__cpu_init(&err), MYNA_E_ARG, &err, "MYNA_CPU=fast is unknown; available: ref");
-  assert_non_null(strstr(err.msg, myna__cpu_name(best_supported())));
+  char list[200] = "available: ref";
+  for (int l = 1; l < MYNA__CPU_COUNT; l++)
+    if (myna__cpu_supported((myna__cpu_level)l)) strcat(strcat(list, ", "), myna__cpu_name((myna__cpu_level)l));
+  assert_string_equal(strstr(err.msg, "available: "), list);
   myna__cpu_force(MYNA__CPU_REF);
   assert_int_equal(myna__cpu(), MYNA__CPU_REF);
 }
@@ -152,6 +210,18 @@ static void test_cores(void **state) {
   siblings(11, "11,41\n");
   int high[] = {10, 11, 40};
   assert_int_equal(myna__cpu_count(root, high, 3), 2);
+  for (int i = 100; i < 200; i++) { /* pairs everywhere */
+    char text[32];
+    snprintf(text, sizeof text, "%d-%d\n", i / 2 * 2, i / 2 * 2 + 1);
+    siblings(i, text);
+  }
+  int pairs[100];
+  for (int i = 0; i < 100; i++) pairs[i] = 100 + i;
+  assert_int_equal(myna__cpu_count(root, pairs, 100), 50);
+  for (int i = 0; i < 50; i++) assert_int_equal(pairs[i], 100 + 2 * i);
+  siblings(20, "20");
+  int decimal[] = {20, 22}; /* nothing is known of 22 */
+  assert_int_equal(myna__cpu_count(root, decimal, 2), 2);
   siblings(0, "nonsense");
   siblings(1, "99999999");
   siblings(2, "");
@@ -172,14 +242,47 @@ static void test_quota_v2(void **state) {
   put("/sys/fs/cgroup/a/cpu.max", "399000 100000\n");
   put("/sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
   assert_int_equal(count(8), 4); /* 3.99 */
-  put("/sys/fs/cgroup/a/cpu.max", "garbage\n");
-  assert_int_equal(count(8), 8);
+  const char *const none[] = {"garbage\n", "", "200000\n", "200000 0\n", "0 100000\n", "-1 100000\n", "-2 -1\n"};
+  for (size_t i = 0; i < MYNA__COUNT(none); i++) {
+    put("/sys/fs/cgroup/a/cpu.max", none[i]);
+    assert_int_equal(count(8), 8);
+  }
   /* a path of the host that is not visible here: the root is our group */
   put("/proc/self/cgroup", "0::/docker/0123\n");
   put("/sys/fs/cgroup/cpu.max", "200000 100000\n");
   assert_int_equal(count(8), 2);
   put("/proc/self/cgroup", "0::/\n");
   assert_int_equal(count(8), 2);
+}
+
+/* The last byte that is read of a long file counts, and one that is longer is cut: no path, so the root's quota. */
+static void test_long_files(void **state) {
+  static char text[5000];
+  put("/sys/fs/cgroup/cpu.max", "500000 100000\n");
+  put("/sys/fs/cgroup/q/cpu.max", "200000 100000\n");
+  for (size_t n = 4090; n <= 4100; n++) {
+    memset(text, 'x', sizeof text);
+    snprintf(text + n - 6, 7, "\n0::/q");
+    put("/proc/self/cgroup", text);
+    /* 4,095 bytes are read: the whole path, then "0::/", then "0:", which is no line */
+    assert_int_equal(count(8), n <= 4095 ? 2 : n <= 4097 ? 5 : 8);
+  }
+  put("/proc/self/cgroup", "0::/q\n");
+  memset(text, ' ', 400); /* numbers far behind are not read */
+  strcpy(text + 400, "200000 100000");
+  put("/sys/fs/cgroup/q/cpu.max", text);
+  assert_int_equal(count(8), 5);
+}
+
+/* Paths too long for a name of a file: as if there were none. */
+static void test_long_paths(void **state) {
+  static char text[4000];
+  put("/sys/fs/cgroup/cpu.max", "300000 100000\n");
+  for (size_t n = 900; n < 1100; n++) {
+    snprintf(text, sizeof text, "0::/%0*d/%0*d\n", 200, 0, (int)n, 0);
+    put("/proc/self/cgroup", text);
+    assert_int_equal(count(8), 3);
+  }
 }
 
 static void test_quota_v1(void **state) {
@@ -194,6 +297,32 @@ static void test_quota_v1(void **state) {
   assert_int_equal(count(8), 2);
   put("/proc/self/cgroup", "broken line\n::\n:\n\n");
   assert_int_equal(count(8), 8);
+  const char *const names[] = {"cpu", "cpu,cpuacct", "cpuacct,cpu", "cpuset", "memory"};
+  for (size_t i = 0; i < MYNA__COUNT(names); i++) { /* only the controller of processor time counts */
+    char line[64], quota[128], period[128];
+    snprintf(line, sizeof line, "4:%s:/y\n", names[i]);
+    snprintf(quota, sizeof quota, "/sys/fs/cgroup/%s/y/cpu.cfs_quota_us", names[i]);
+    snprintf(period, sizeof period, "/sys/fs/cgroup/%s/y/cpu.cfs_period_us", names[i]);
+    put("/proc/self/cgroup", line);
+    put(quota, "200000\n");
+    assert_int_equal(count(8), i == 1 ? 2 : 8); /* no period; above is one of 250,000 */
+    put(period, "100000");
+    assert_int_equal(count(8), i < 3 ? 2 : 8);
+  }
+  put("/proc/self/cgroup", "4:cpu:/z\n");
+  put("/sys/fs/cgroup/cpu/z/cpu.cfs_period_us", "100000\n");
+  assert_int_equal(count(8), 8); /* no quota */
+  put("/sys/fs/cgroup/cpu/y/cpu.cfs_quota_us", "-1\n");
+  put("/proc/self/cgroup", "3:cpu:/y\n4:cpu,cpuacct:/x\n"); /* the tightest of several */
+  assert_int_equal(count(8), 2);
+}
+
+/* Ours instead of the C library's: it may fail. */
+static bool no_affinity;
+int sched_getaffinity(pid_t pid, size_t n, cpu_set_t *set) {
+  if (no_affinity) return -1;
+  memset(set, 0, n);
+  return syscall(SYS_sched_getaffinity, pid, n, set) < 0 ? -1 : 0;
 }
 
 static void test_this_machine(void **state) {
@@ -221,16 +350,31 @@ static void test_this_machine(void **state) {
   int again = myna__cpu_default_threads();
   assert_in_range(again, 1, n);
   assert_int_equal(again, myna__cpu_count("", cpus, myna__cpu_allowed(cpus, 1024)));
+  no_affinity = true; /* then all that are online */
+  for (int max = 1; max < 4; max++) {
+    n = myna__cpu_allowed(cpus, max);
+    assert_int_equal(n, MYNA__MIN(sysconf(_SC_NPROCESSORS_ONLN), max));
+    for (int cpu = 0; cpu < n; cpu++) {
+      int at = 0;
+      while (at < n && cpus[at] != cpu) at++;
+      assert_true(at < n);
+    }
+  }
+  no_affinity = false;
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_names),
       cmocka_unit_test(test_supported),
+      cmocka_unit_test(test_levels_x86),
+      cmocka_unit_test(test_levels_arm),
       cmocka_unit_test(test_choice),
       cmocka_unit_test_setup_teardown(test_cores, fresh_root, remove_root),
       cmocka_unit_test_setup_teardown(test_quota_v2, fresh_root, remove_root),
       cmocka_unit_test_setup_teardown(test_quota_v1, fresh_root, remove_root),
+      cmocka_unit_test_setup_teardown(test_long_files, fresh_root, remove_root),
+      cmocka_unit_test_setup_teardown(test_long_paths, fresh_root, remove_root),
       cmocka_unit_test(test_this_machine),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,8 +60,13 @@ static void test_long(void **state) {
   memcpy(path + sizeof path - 6, "/name", 6);
   memset(text, 't', sizeof text);
   text[sizeof text - 1] = 0;
-  myna_err err = {0};
-  myna__err_at(&err, MYNA_E_IO, path, 0, "%s", text);
+  struct {
+    myna_err err;
+    char behind[2000];
+  } both = {0};
+  myna__err_at(&both.err, MYNA_E_IO, path, 0, "%s", text);
+  for (size_t i = 0; i < sizeof both.behind; i++) assert_int_equal(both.behind[i], 0);
+  myna_err err = both.err;
   assert_int_equal(strlen(err.file), sizeof err.file - 1);
   assert_string_equal(err.file + sizeof err.file - 6, "/name"); /* the tail is what tells */
   assert_int_equal(strlen(err.msg), sizeof err.msg - 1);
@@ -115,9 +120,12 @@ static void test_log(void **state) {
   assert_int_equal(strlen(s.line), 1023);
   myna__log(1, "%lc", (wint_t)0x1F600); /* printf itself fails: nothing to say */
   assert_int_equal(s.n, 2);
+  myna__log(1, "%s", "");
+  assert_int_equal(s.n, 3);
+  assert_string_equal(s.line, "");
   myna_set_log(NULL, NULL);
   myna__log(2, "gone");
-  assert_int_equal(s.n, 2);
+  assert_int_equal(s.n, 3);
 }
 
 static int tried(int rc) {

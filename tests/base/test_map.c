@@ -136,10 +136,25 @@ static void test_hash(void **state) {
   assert_true(myna__hash("a", 1, 0) != myna__hash("a\0", 2, 0)); /* length counts */
 }
 
+/* The very values: a change of the hash is to be a decision. (The formula of map.c in Python, on little-endian words.) */
+static void test_hash_values(void **state) {
+  const uint64_t want[] = {0x7639768D5CB0CF35ull, 0x70593F41F92EA272ull, 0x39478C0AEBB452F1ull, 0x30859C2BF372DFCAull,
+                           0xD55DCF07DEB24B6Full, 0xFB3275C118D8B3EEull, 0xDBFDDF42EE406E0Eull, 0xF4D8CB51F73EF10Dull,
+                           0xE36DA437EBAECEC4ull, 0x101FAF8F82F40B00ull};
+  char key[40];
+  for (int i = 0; i < 40; i++) key[i] = (char)(i * 37 + 11);
+  const size_t lengths[] = {0, 1, 7, 8, 15, 16, 17, 32, 33, 40};
+  for (size_t i = 0; i < MYNA__COUNT(lengths); i++) {
+    uint64_t h = myna__hash(key, lengths[i], i);
+    if (h != want[i]) fail_msg("hash of %zu bytes is 0x%llXull", lengths[i], (unsigned long long)h);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_basic),   cmocka_unit_test(test_many),  cmocka_unit_test(test_full_table),
-      cmocka_unit_test(test_reserve), cmocka_unit_test(test_fails), cmocka_unit_test(test_hash),
+      cmocka_unit_test(test_basic),       cmocka_unit_test(test_many),  cmocka_unit_test(test_full_table),
+      cmocka_unit_test(test_reserve),     cmocka_unit_test(test_fails), cmocka_unit_test(test_hash),
+      cmocka_unit_test(test_hash_values),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

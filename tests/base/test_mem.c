@@ -78,6 +78,25 @@ static void test_large(void **state) {
   assert_int_equal(myna__mem_in_use(), before);
 }
 
+/* Memory of another allocator is not zero by itself, whatever its size. */
+static void *dirty_resize(void *user, void *ptr, size_t old_size, size_t new_size) {
+  char *p = new_size ? aligned_alloc(64, (new_size + 63) & ~(size_t)63) : NULL;
+  if (p) memset(p, 0xAB, new_size);
+  if (p && ptr) memcpy(p, ptr, MYNA__MIN(old_size, new_size));
+  free(ptr);
+  return p;
+}
+static void test_dirty(void **state) {
+  const size_t sizes[] = {1, 64, 4095, (size_t)4 << 20, ((size_t)4 << 20) + 1};
+  myna_set_allocator(&(myna_allocator){dirty_resize, NULL});
+  for (size_t i = 0; i < MYNA__COUNT(sizes); i++) {
+    char *p = myna__calloc(sizes[i]);
+    for (size_t k = 0; k < sizes[i]; k++) assert_int_equal(p[k], 0);
+    myna__free(p, sizes[i]);
+  }
+  myna_set_allocator(NULL);
+}
+
 static void test_peak(void **state) {
   int64_t base = myna__mem_in_use();
   myna__mem_peak(true);
@@ -178,6 +197,9 @@ static void test_arena(void **state) {
   assert_memory_equal(s, "abc\0def\0", 8);
   assert_string_equal(myna__arena_strndup(&a, "xyz", 0), "");
   assert_ptr_not_equal(myna__arena_alloc(&a, 0), myna__arena_alloc(&a, 0));
+  s = myna__arena_strndup(&a, "0123456789abcdef", 15); /* 16 bytes with its NUL, and no more */
+  assert_string_equal(s, "0123456789abcde");
+  assert_ptr_equal(myna__arena_alloc(&a, 1), s + 16);
   assert_null(myna__arena_alloc(&a, SIZE_MAX));
   assert_null(myna__arena_alloc(&a, SIZE_MAX - 20));
   assert_null(myna__arena_strndup(&a, "x", SIZE_MAX));
@@ -204,6 +226,40 @@ static void test_arena_large(void **state) {
   myna__arena_free(&a);
 }
 
+/* 64 bytes of header; as large as all before, from 4 KiB to 1 MiB; a request that does not fit gets its own size. */
+static void test_arena_sizes(void **state) {
+  const size_t mb = (size_t)1 << 20,
+               totals[] = {4096, 8192, 16384, 32768, 65536, 131072, 262144, 524288, mb, 2 * mb, 3 * mb, 4 * mb};
+  myna__arena a = {0};
+  size_t before = 0;
+  for (size_t i = 0; i < MYNA__COUNT(totals); before = totals[i++])
+    for (size_t used = 64; used < totals[i] - before; used += 16) {
+      assert_non_null(myna__arena_alloc(&a, 16));
+      assert_int_equal(a.total, totals[i]);
+    }
+  assert_non_null(myna__arena_alloc(&a, mb - 64)); /* exactly a block */
+  assert_int_equal(a.total, 5 * mb);
+  assert_non_null(myna__arena_alloc(&a, mb - 63));
+  assert_int_equal(a.total, 6 * mb + 16);
+  myna__arena_free(&a);
+}
+
+/* The head stays while at least 1 KiB of it is free; a block that has room left becomes the head. */
+static void test_arena_head(void **state) {
+  for (size_t left = 1008; left <= 1024; left += 16) {
+    myna__arena a = {0};
+    char *first = myna__arena_alloc(&a, 4096 - 64 - left);
+    assert_non_null(myna__arena_alloc(&a, 8192));
+    char *second = myna__arena_alloc(&a, 16);
+    assert_int_equal(second == first + 4096 - 64 - left, left >= 1024);
+    myna__arena_free(&a);
+    first = myna__arena_alloc(&a, 4096 - 64 - left);
+    char *large = myna__arena_alloc(&a, 4096 - 64 - 16); /* 16 bytes stay free */
+    assert_ptr_equal((char *)myna__arena_alloc(&a, 16), large + 4096 - 64 - 16);
+    myna__arena_free(&a);
+  }
+}
+
 static void test_arena_fails(void **state) {
   test_failing f;
   test_fail_at(&f, 2);
@@ -211,6 +267,11 @@ static void test_arena_fails(void **state) {
   void *p = myna__arena_alloc(&a, 4000);
   assert_non_null(p);
   assert_null(myna__arena_alloc(&a, 4000));
+  test_fail_off();
+  myna__arena_free(&(myna__arena){0});
+  f.fail_at = f.count + 1;
+  myna_set_allocator(&(myna_allocator){test_failing_resize, &f});
+  assert_null(myna__arena_strndup(&a, "x", 4000));
   assert_non_null(myna__arena_alloc(&a, 4000));
   myna__arena_free(&a);
   assert_int_equal(f.live, 0);
@@ -221,6 +282,10 @@ static void test_buf(void **state) {
   int64_t before = myna__mem_in_use();
   myna__buf b = {0};
   myna__buf_str(&b, "");
+  assert_string_equal(b.data, "");
+  myna__buf_free(&b);
+  myna__buf_printf(&b, "%s", "");
+  assert_false(b.failed);
   assert_string_equal(b.data, "");
   char want[5000];
   size_t len = 0;
@@ -251,6 +316,24 @@ static void test_buf(void **state) {
   assert_null(b.data);
   myna__buf_free(&b);
   assert_int_equal(myna__mem_in_use(), before);
+}
+
+/* Growth: the first block holds 63 bytes and a NUL; each is half as large again, so that many small pieces take few. */
+static void test_buf_growth(void **state) {
+  myna__buf b = {0};
+  size_t cap = 64;
+  myna__guard_begin();
+  for (size_t n = 0; n < 100000; n++) {
+    myna__buf_add(&b, "x", 1);
+    if (n + 2 > cap) cap += cap / 2;
+    assert_int_equal(b.cap, cap);
+  }
+  assert_true(myna__guard_end() < 25);
+  myna__buf_free(&b);
+  char big[200] = {0};
+  myna__buf_add(&b, big, 200);
+  assert_int_equal(b.cap, 201); /* not more than it needs */
+  myna__buf_free(&b);
 }
 
 static void test_buf_fails(void **state) {
@@ -312,11 +395,12 @@ static void test_dtypes(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_alloc),       cmocka_unit_test(test_resize),  cmocka_unit_test(test_peak),
-      cmocka_unit_test(test_large),       cmocka_unit_test(test_strings), cmocka_unit_test(test_guard),
-      cmocka_unit_test(test_failure),     cmocka_unit_test(test_arena),   cmocka_unit_test(test_arena_large),
-      cmocka_unit_test(test_arena_fails), cmocka_unit_test(test_buf),     cmocka_unit_test(test_buf_fails),
-      cmocka_unit_test(test_arithmetic),  cmocka_unit_test(test_dtypes),
+      cmocka_unit_test(test_alloc),       cmocka_unit_test(test_resize),     cmocka_unit_test(test_peak),
+      cmocka_unit_test(test_large),       cmocka_unit_test(test_strings),    cmocka_unit_test(test_guard),
+      cmocka_unit_test(test_failure),     cmocka_unit_test(test_arena),      cmocka_unit_test(test_arena_large),
+      cmocka_unit_test(test_arena_fails), cmocka_unit_test(test_buf),        cmocka_unit_test(test_buf_fails),
+      cmocka_unit_test(test_arithmetic),  cmocka_unit_test(test_dtypes),     cmocka_unit_test(test_arena_sizes),
+      cmocka_unit_test(test_arena_head),  cmocka_unit_test(test_buf_growth), cmocka_unit_test(test_dirty),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -296,7 +296,7 @@ static void test_too_many(void **state) {
     myna__pool *p = NULL;
     myna_err err = {0};
     int rc = myna__pool_new(&p, 1000, false, &err); /* 8 MB of stack each */
-    if (rc != MYNA_E_LIMIT || p || err.code != rc || !strstr(err.msg, "of 1000")) _exit(1);
+    if (rc != MYNA_E_LIMIT || p || err.code != rc || !strstr(err.msg, "1000 threads")) _exit(1);
     rc = myna__pool_new(&p, 4, false, NULL); /* there is room again */
     if (rc != 0) _exit(2);
     myna__pool_free(p);
@@ -308,21 +308,30 @@ static void test_too_many(void **state) {
   assert_int_equal(WEXITSTATUS(status), 42);
 }
 
-static _Atomic int wrong_cpu;
+/* Worker i keeps to the i-th allowed CPU, around again where there are fewer. */
+static struct {
+  int cpus[1024], n;
+  _Atomic int wrong;
+} pins;
 static void where(void *arg, int64_t unit, int worker) {
   cpu_set_t set;
-  if (worker > 0 && (sched_getaffinity(0, sizeof set, &set) != 0 || CPU_COUNT(&set) != 1))
-    atomic_fetch_add(&wrong_cpu, 1);
-  usleep(100);
+  if (worker > 0 && (sched_getaffinity(0, sizeof set, &set) != 0 || CPU_COUNT(&set) != 1 ||
+                     !CPU_ISSET(pins.cpus[worker % pins.n], &set)))
+    atomic_fetch_add(&pins.wrong, 1);
+  meet(arg, unit, worker);
 }
 static void test_pinned(void **state) {
   cpu_set_t before, after;
   sched_getaffinity(0, sizeof before, &before);
   myna__pool *p;
-  ASSERT_OK(myna__pool_new(&p, 3, true, NULL));
-  myna__pool_run(p, 60, where, NULL);
-  assert_int_equal(atomic_load(&wrong_cpu), 0);
-  myna__pool_free(p);
+  pins.n = myna__cpu_allowed(pins.cpus, 1024);
+  for (int n = 2; n < 10; n++) {
+    ASSERT_OK(myna__pool_new(&p, n, true, NULL));
+    atomic_store(&workers_seen, 0);
+    myna__pool_run(p, n, where, &n);
+    myna__pool_free(p);
+  }
+  assert_int_equal(atomic_load(&pins.wrong), 0);
   sched_getaffinity(0, sizeof after, &after);
   assert_true(CPU_EQUAL(&before, &after)); /* the caller's thread is its own */
 }
@@ -347,6 +356,31 @@ static void test_signals(void **state) {
   assert_true(atomic_load(&signalled) > 0);
   assert_int_equal(atomic_load(&signalled_elsewhere), 0);
   signal(SIGUSR1, SIG_DFL);
+  myna__pool_free(p);
+}
+
+/* Faults do reach them: the handler may know why. */
+static _Atomic int wrong_mask;
+static void look_at_mask(void *arg, int64_t unit, int worker) {
+  const int faults[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS},
+            others[] = {SIGINT, SIGTERM, SIGUSR1, SIGCHLD};
+  sigset_t mask;
+  pthread_sigmask(SIG_SETMASK, NULL, &mask);
+  for (size_t i = 0; i < MYNA__COUNT(faults); i++) atomic_fetch_add(&wrong_mask, sigismember(&mask, faults[i]) != 0);
+  for (size_t i = 0; i < MYNA__COUNT(others) && worker > 0; i++)
+    atomic_fetch_add(&wrong_mask, sigismember(&mask, others[i]) != 1);
+  meet(arg, unit, worker);
+}
+static void test_masks(void **state) {
+  sigset_t before, after;
+  pthread_sigmask(SIG_SETMASK, NULL, &before);
+  int n = 3;
+  myna__pool *p = pool_of(n);
+  pthread_sigmask(SIG_SETMASK, NULL, &after);
+  for (int sig = 1; sig < 32; sig++) assert_int_equal(sigismember(&before, sig), sigismember(&after, sig));
+  atomic_store(&workers_seen, 0);
+  myna__pool_run(p, n, look_at_mask, &n);
+  assert_int_equal(atomic_load(&wrong_mask), 0);
   myna__pool_free(p);
 }
 
@@ -378,7 +412,7 @@ int main(void) {
       cmocka_unit_test(test_short_runs),    cmocka_unit_test(test_nested),    cmocka_unit_test(test_flush),
       cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_sleeping),  cmocka_unit_test(test_arguments),
       cmocka_unit_test(test_short_lives),   cmocka_unit_test(test_pinned),    cmocka_unit_test(test_signals),
-      cmocka_unit_test(test_two_pools),     cmocka_unit_test(test_too_many),
+      cmocka_unit_test(test_two_pools),     cmocka_unit_test(test_too_many),  cmocka_unit_test(test_masks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,8 +4,10 @@ import ast
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
+import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FIXTURES = os.path.join(ROOT, "tests", "fixtures", "models")
@@ -73,3 +75,117 @@ def flags_of(command):
         if command in words.split():
             names += re.search(r'"(-[^"]*)"', rest).group(1).split(",")
     return names
+
+
+def rows_of(command):
+    """(names, argument or None, help, heading) of every flag that flags.inc gives to a command, in the order of the help."""
+    with open(os.path.join(ROOT, "src", "cli", "flags.inc"), encoding="utf-8") as f:
+        text = f.read()
+    groups = dict(re.findall(r'#define (\w+) "([a-z ]+)"', text))
+    rows, title = [], ""
+    for line in re.findall(r'^(?:SECTION|FLAG|IGNORED|REFUSED)\(.*\)$', text, re.M):
+        if line.startswith("SECTION"):
+            title = ast.literal_eval(line[8:-1])
+            continue
+        commands, rest = re.match(r'\w+\(("[a-z ]+"|[A-Z]+), (.*)\)$', line).groups()
+        words = commands.strip('"') if commands[0] == '"' else groups[commands]
+        if command not in words.split():
+            continue
+        strings = [ast.literal_eval(s) for s in re.findall(r'"(?:[^"\\]|\\.)*"|NULL', rest.replace("NULL", '"\\x00"'))]
+        names, arg, text_of = (strings + [None])[:3] if not line.startswith("REFUSED") else (strings[0], "\0", strings[1])
+        rows.append((names, None if arg == "\0" else arg, text_of, title))
+    return rows
+
+
+# ---- GGUF files made by hand ----
+
+GGUF_TYPES = {"u8": (0, "<B"), "i8": (1, "<b"), "u16": (2, "<H"), "i16": (3, "<h"), "u32": (4, "<I"), "i32": (5, "<i"), "f32": (6, "<f"), "bool": (7, "<?"),
+              "u64": (10, "<Q"), "i64": (11, "<q"), "f64": (12, "<d")}
+
+
+def _string(s):
+    s = s if isinstance(s, bytes) else s.encode()
+    return struct.pack("<Q", len(s)) + s
+
+
+def gguf_value(kind, value):
+    """Type and bytes: kinds as in GGUF_TYPES, "str", and "[kind]" for arrays."""
+    if kind == "str":
+        return struct.pack("<I", 8) + _string(value)
+    if kind[0] == "[":
+        items = [gguf_value(kind[1:-1], x)[4:] for x in value]
+        return struct.pack("<II", 9, 8 if kind == "[str]" else GGUF_TYPES[kind[1:-1]][0]) + struct.pack("<Q", len(items)) + b"".join(items)
+    return struct.pack("<I", GGUF_TYPES[kind][0]) + struct.pack(GGUF_TYPES[kind][1], value)
+
+
+def write_gguf(path, meta):
+    """A file without tensors; meta: [(key, kind, value)]."""
+    with open(path, "wb") as f:
+        f.write(b"GGUF" + struct.pack("<IQQ", 3, 0, len(meta)))
+        for key, kind, value in meta:
+            f.write(_string(key) + gguf_value(kind, value))
+
+
+def change_gguf(source, path, changes, rename=lambda key: key):
+    """A copy with other metadata: changes is {key: (kind, value), or None to leave it out}; `rename` gives keys of what stays."""
+    with open(source, "rb") as f:
+        data = f.read()
+    _, n_tensors, n_meta = struct.unpack("<IQQ", data[4:24])
+    sizes = {code: struct.calcsize(form) for code, form in GGUF_TYPES.values()}
+    at, kept = 24, []
+
+    def skip(kind, at):
+        if kind == 8:
+            return at + 8 + struct.unpack_from("<Q", data, at)[0]
+        if kind != 9:
+            return at + sizes[kind]
+        item, n = struct.unpack_from("<IQ", data, at)
+        at += 12
+        for _ in range(n):
+            at = skip(item, at)
+        return at
+    for _ in range(n_meta):
+        length = struct.unpack_from("<Q", data, at)[0]
+        key = data[at + 8:at + 8 + length].decode()
+        start = at + 8 + length
+        at = skip(struct.unpack_from("<I", data, start)[0], start + 4)
+        if key not in changes:
+            kept.append((rename(key), data[start:at]))
+    infos = at
+    for _ in range(n_tensors):
+        at += 8 + struct.unpack_from("<Q", data, at)[0]
+        at += 4 + 8 * struct.unpack_from("<I", data, at)[0] + 12
+    kept += [(key, gguf_value(*new)) for key, new in changes.items() if new]
+    head = data[:4] + struct.pack("<IQQ", 3, n_tensors, len(kept)) + b"".join(_string(k) + v for k, v in kept) + data[infos:at]
+    with open(path, "wb") as f:
+        f.write(head + bytes(-len(head) % 32) + data[(at + 31) // 32 * 32:])
+
+
+class Case(unittest.TestCase):
+    def ok(self, *args, **kw):
+        r = run(*args, **kw)
+        self.assertEqual(r.status, 0, "%s: %s" % (args, r.err))
+        return r
+
+    def fails(self, status, part, *args, **kw):
+        """Ends with this status, an error that contains part, and nothing on standard output."""
+        r = run(*args, **kw)
+        self.assertEqual(r.status, status, "%s: %s" % (args, r.err))
+        self.assertIn(part, r.err)
+        self.assertEqual(r.out, "")
+        for line in r.err.splitlines():
+            self.assertTrue(line.startswith("myna: "), line)
+        return r
+
+
+def main():
+    """For scripts: the first argument is the binary, the others are unittest's. Skipped tests are listed."""
+    global MYNA
+    if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
+        MYNA = os.path.abspath(sys.argv.pop(1))
+    if not MYNA:
+        sys.exit("usage: %s BINARY" % sys.argv[0])
+    program = unittest.main(exit=False)
+    for test, reason in program.result.skipped:
+        print("skipped: %s: %s" % (test.id().split(".", 1)[1], reason))
+    sys.exit(not program.result.wasSuccessful())

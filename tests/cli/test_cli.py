@@ -9,13 +9,12 @@ import select
 import signal
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
 
 import cli_help
-from cli_help import STORIES, SAMPLE, SHIPPED, DATA, fixture, flags_of, nmse, read_npy, run
+from cli_help import STORIES, SAMPLE, SHIPPED, DATA, Case, fixture, flags_of, nmse, read_npy, run
 
 
 def known(reason):
@@ -37,23 +36,6 @@ NO_TOKENIZER = fixture("llama-tied.gguf")
 
 stories = unittest.skipUnless(os.path.exists(STORIES), "no " + STORIES)
 sample = unittest.skipUnless(os.path.exists(STORIES) and os.path.exists(SAMPLE), "no stories260K or tinystories sample")
-
-
-class Case(unittest.TestCase):
-    def ok(self, *args, **kw):
-        r = run(*args, **kw)
-        self.assertEqual(r.status, 0, "%s: %s" % (args, r.err))
-        return r
-
-    def fails(self, status, part, *args, **kw):
-        """Ends with this status, an error that contains part, and nothing on standard output."""
-        r = run(*args, **kw)
-        self.assertEqual(r.status, status, "%s: %s" % (args, r.err))
-        self.assertIn(part, r.err)
-        self.assertEqual(r.out, "")
-        for line in r.err.splitlines():
-            self.assertTrue(line.startswith("myna: "), line)
-        return r
 
 
 class Usage(Case):
@@ -530,18 +512,25 @@ class Streams(Case):
                 break
         p.send_signal(signal.SIGINT)
         out, _ = p.communicate(timeout=30)
+        while select.select([master], [], [], 1)[0]:
+            try:
+                piece = os.read(master, 4096)
+            except OSError:
+                break
+            shown += piece
+            if not piece:
+                break
         os.close(master)
+        self.assertTrue(shown.endswith(b"\r\x1b[K"), shown[-100:])  # the line is cleared at the end
+        for line in shown.split(b"\r")[1:-1]:
+            self.assertRegex(line, rb"^tg2000 \[#{0,20}\.{0,20}\] [ 0-9]{3} %  \d+\.\d s, \d+\.\d s left  \x1b\[K$")
+            bar, percent = line[8:28], int(line[29:33])
+            self.assertEqual(len(bar.strip(b"#.")), 0)
+            self.assertLess(abs(5 * bar.count(b"#") - percent), 6)
         self.assertIn(b"tg2000 [", shown)
         self.assertIn(b"%", shown)
         self.assertNotIn(b"\r", out)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
-        cli_help.MYNA = os.path.abspath(sys.argv.pop(1))
-    if not cli_help.MYNA:
-        sys.exit("usage: test_cli.py BINARY")
-    program = unittest.main(exit=False)
-    for test, reason in program.result.skipped:
-        print("skipped: %s: %s" % (test.id().split(".", 1)[1], reason))
-    sys.exit(not program.result.wasSuccessful())
+    cli_help.main()

@@ -455,15 +455,49 @@ static void test_suite(void **state) {
   assert_true(n_files > 250);
 }
 
+/* Every \\uXXXX, in both cases of its digits, and pairs of them from the ends of their ranges. */
+static size_t utf8_of(uint32_t c, char *out) {
+  if (c < 0x80) return out[0] = (char)c, 1;
+  size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+  for (size_t i = n; i-- > 1; c >>= 6) out[i] = (char)(0x80 | (c & 0x3F));
+  out[0] = (char)((0xF00u >> n & 0xFF) | c);
+  return n;
+}
+static void expect_escape(const char *doc, uint32_t c) {
+  char out[1000], want[16] = "S<";
+  myna_err err = {0};
+  size_t n = utf8_of(c, want + 2);
+  strcpy(want + 2 + n, ">");
+  int rc = read_all(doc, strlen(doc), out, sizeof out, &err);
+  if (rc < 0 || strcmp(out, want) != 0) fail_msg("%s: %d, %s", doc, rc, rc < 0 ? err.msg : out);
+}
+static void test_unicode_escapes(void **state) {
+  char doc[32], out[1000];
+  for (uint32_t c = 0x20; c < 0x10000; c++) {
+    snprintf(doc, sizeof doc, c & 1 ? "\"\\u%04x\"" : "\"\\u%04X\"", c);
+    if (c < 0xD800 || c > 0xDFFF)
+      expect_escape(doc, c);
+    else
+      assert_int_equal(read_all(doc, strlen(doc), out, sizeof out, NULL), MYNA_E_FORMAT);
+  }
+  static const unsigned high[] = {0xD800, 0xD801, 0xD83D, 0xDBFE, 0xDBFF},
+                        low[] = {0xDC00, 0xDC01, 0xDE00, 0xDFFE, 0xDFFF};
+  for (size_t i = 0; i < MYNA__COUNT(high); i++)
+    for (size_t k = 0; k < MYNA__COUNT(low); k++) {
+      snprintf(doc, sizeof doc, "\"\\u%04x\\u%04x\"", high[i], low[k]);
+      expect_escape(doc, 0x10000 + ((high[i] - 0xD800) << 10) + low[k] - 0xDC00);
+    }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_tokens),   cmocka_unit_test(test_fails_at_once),
-      cmocka_unit_test(test_refused),  cmocka_unit_test(test_string_positions),
-      cmocka_unit_test(test_depth),    cmocka_unit_test(test_prefixes),
-      cmocka_unit_test(test_walk),     cmocka_unit_test(test_borrowed),
-      cmocka_unit_test(test_integers), cmocka_unit_test(test_doubles),
-      cmocka_unit_test(test_bools),    cmocka_unit_test(test_no_memory),
-      cmocka_unit_test(test_suite),
+      cmocka_unit_test(test_unicode_escapes),  cmocka_unit_test(test_tokens),
+      cmocka_unit_test(test_fails_at_once),    cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_string_positions), cmocka_unit_test(test_depth),
+      cmocka_unit_test(test_prefixes),         cmocka_unit_test(test_walk),
+      cmocka_unit_test(test_borrowed),         cmocka_unit_test(test_integers),
+      cmocka_unit_test(test_doubles),          cmocka_unit_test(test_bools),
+      cmocka_unit_test(test_no_memory),        cmocka_unit_test(test_suite),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,6 +58,10 @@ static void test_token_bytes(void **state) {
   expect_bytes(&v, 5, false, "<\u2581>");
   expect_bytes(&v, 6, false, "");
   expect_bytes(&v, 6, true, "<unk>");
+  v.t.escape_whitespaces = false; /* U+2581 is a space in what is shown all the same; of user tokens it is not */
+  vocab_use(&v, NULL);
+  expect_bytes(&v, 0, false, " the ");
+  expect_bytes(&v, 4, false, "\u2581\u2581");
   vocab_close(&v);
 }
 

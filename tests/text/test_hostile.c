@@ -128,6 +128,14 @@ static void test_charsmaps(void **state) {
       try_out(&v);
     }
   }
+  for (int k = 1; k < 4; k++) { /* each byte of the size counts */
+    myna_err err = {0};
+    memset(map, 0, sizeof map);
+    map[k] = 4;
+    v.t.charsmap_len = sizeof map;
+    myna__tokenizer_free(v.tk);
+    ASSERT_FAILS(myna__tokenizer_new(&v.tk, &v.t, &err), MYNA_E_FORMAT, &err, "bytes of trie in 64 bytes");
+  }
   for (int k = 0; k < 3000; k++) { /* any trie */
     for (size_t i = 0; i < sizeof map; i++) map[i] = (uint8_t)test_u64(&r);
     memset(map, 0, 4);
@@ -137,6 +145,200 @@ static void test_charsmaps(void **state) {
     try_out(&v);
   }
   vocab_close(&v);
+}
+
+/* Characters that the text's end cuts off: only the bytes that are there. */
+static void test_cut_characters(void **state) {
+  static const char *const ends[] = {"\xE2", "\xE2\x96", "\xF0\x9F\x98", "\xC3", "\xF0"};
+  vocab v;
+  vocab_start(&v, MYNA__TOK_SPM, NULL);
+  vocab_bytes(&v);
+  vocab_add(&v, "a", MYNA__TOKTYPE_NORMAL, 0);
+  vocab_use(&v, NULL);
+  for (size_t i = 0; i < MYNA__COUNT(ends); i++) {
+    char text[16], want[64] = "256";
+    snprintf(text, sizeof text, "a%s\x80\x80\x80", ends[i]);
+    for (size_t k = 0; k < strlen(ends[i]); k++)
+      snprintf(want + strlen(want), sizeof want - strlen(want), " %d", (uint8_t)ends[i][k]);
+    expect_ids_opt(&v, text, 1 + strlen(ends[i]), false, false, want);
+  }
+  vocab_close(&v);
+}
+
+/* A file without a kind of pre-tokenizer is told once, others not. */
+static void count_lines(void *user, int level, const char *line) {
+  assert_int_equal(level, 1);
+  assert_non_null(strstr(line, "tokenizer.ggml.pre"));
+  ++*(int *)user;
+}
+static void test_no_pretokenizer(void **state) {
+  int told = 0;
+  vocab v;
+  vocab_start(&v, MYNA__TOK_BPE, "");
+  vocab_add(&v, "a", MYNA__TOKTYPE_NORMAL, 0);
+  myna_set_log(count_lines, &told);
+  vocab_use(&v, NULL);
+  assert_int_equal(told, 1);
+  vocab_use(&v, "gpt-2");
+  assert_int_equal(told, 1);
+  myna_set_log(NULL, NULL);
+  vocab_close(&v);
+}
+
+/* Texts lie in a file one behind the other: what follows a merge is not a part of it. */
+static void test_neighbours_in_the_file(void **state) {
+  static const char bytes[] = "ab cd a b";
+  vocab v;
+  vocab_start(&v, MYNA__TOK_BPE, "gpt-2");
+  for (const char *p = "abcd"; *p; p++) vocab_add_n(&v, p, 1, MYNA__TOKTYPE_NORMAL, 0);
+  vocab_add(&v, "ab", MYNA__TOKTYPE_NORMAL, 0);  /* 4 */
+  vocab_add(&v, "abc", MYNA__TOKTYPE_NORMAL, 0); /* 5 */
+  myna__str merges[] = {{bytes, 2}, {bytes + 6, 1}, {bytes, 3}, {bytes + 6, 3}, {bytes, 4}, {bytes + 3, 2}};
+  v.t.merges = merges;
+  v.t.n_merges = MYNA__COUNT(merges);
+  vocab_use(&v, NULL);
+  expect_ids(&v, "abcd", "5 3"); /* "a b", then "ab c" */
+  expect_ids(&v, "cd", "2 3");
+  v.t.merges = NULL;
+  v.t.n_merges = 0;
+  vocab_close(&v);
+}
+
+/* The first id is a token like any other: for each model a vocabulary with each kind of token in front. */
+static void first_id(myna__tok_model model, const char *pre, const char *token, int type, const char *text, size_t n) {
+  vocab v;
+  vocab_start(&v, model, pre);
+  vocab_add(&v, token, type, 0);
+  vocab_add(&v, "a", MYNA__TOKTYPE_NORMAL, -9);
+  vocab_add(&v, "b", MYNA__TOKTYPE_NORMAL, -9);
+  vocab_merge(&v, "a b");
+  vocab_use(&v, NULL);
+  expect_ids_opt(&v, text, n, false, true, "0");
+  myna__buf out = {0};
+  myna__detok d = {0};
+  ASSERT_OK(myna__detok_push(v.tk, &d, 0, true, &out));
+  myna__detok_finish(&d, &out);
+  assert_int_equal(out.len, n);
+  assert_memory_equal(out.data, text, n);
+  myna__buf_free(&out);
+  vocab_close(&v);
+}
+static void test_first_id(void **state) {
+  static const myna__tok_model models[] = {MYNA__TOK_BPE, MYNA__TOK_SPM, MYNA__TOK_UNIGRAM};
+  for (size_t i = 0; i < MYNA__COUNT(models); i++) {
+    first_id(models[i], "gpt-2", "<c>", MYNA__TOKTYPE_CONTROL, "<c>", 3);
+    first_id(models[i], "gpt-2", "<u>", MYNA__TOKTYPE_USER, "<u>", 3);
+    first_id(models[i], "gpt-2", "ab", MYNA__TOKTYPE_NORMAL, "ab", 2);
+  }
+  first_id(MYNA__TOK_BPE, "llama-bpe", "ba", MYNA__TOKTYPE_NORMAL, "ba", 2); /* a whole word, without a merge */
+  for (size_t i = 1; i < MYNA__COUNT(models); i++) {
+    first_id(models[i], NULL, "\u00e9", MYNA__TOKTYPE_NORMAL, "\u00e9", 2);
+    first_id(models[i], NULL, "<0x00>", MYNA__TOKTYPE_BYTE, "\0", 1);
+  }
+}
+
+/* Every algorithm with every length around the sizes of its tables; blocks are watched. */
+static void test_blocks(void **state) {
+  static const char *const units[] = {" ", "a", "ab", "\xE2", "\u00e9", "<t>", "\n ", "aaaaaaa "};
+  static const size_t lengths[] = {1, 2, 3, 20, 84, 85, 86, 127, 128, 129, 255, 256, 257, 1000, 4097, 9000};
+  test_failing f;
+  test_fail_at(&f, 0);
+  for (int kind = 0; kind < 4; kind++) {
+    vocab v;
+    vocab_start(&v,
+                kind == 2   ? MYNA__TOK_SPM
+                : kind == 3 ? MYNA__TOK_UNIGRAM
+                            : MYNA__TOK_BPE,
+                kind ? "gemma4" : "gpt-2");
+    v.t.escape_whitespaces = kind > 0;
+    if (kind)
+      vocab_bytes(&v);
+    else
+      vocab_alphabet(&v);
+    vocab_add(&v, "a", MYNA__TOKTYPE_NORMAL, -1);
+    vocab_add(&v, "ab", MYNA__TOKTYPE_NORMAL, -1);
+    vocab_add(&v, "aa", MYNA__TOKTYPE_NORMAL, -1);
+    vocab_add(&v, "\u2581", MYNA__TOKTYPE_NORMAL, -1);
+    vocab_add(&v, "<t>", MYNA__TOKTYPE_USER, 0);
+    vocab_merge(&v, "a b");
+    vocab_merge(&v, "a a");
+    vocab_use(&v, NULL);
+    for (size_t u = 0; u < MYNA__COUNT(units); u++)
+      for (size_t k = 0; k < MYNA__COUNT(lengths); k++) {
+        size_t len = strlen(units[u]), n = lengths[k] * len;
+        char *text = malloc(n);
+        int64_t n_ids;
+        for (size_t i = 0; i < n; i++) text[i] = units[u][i % len];
+        free(vocab_ids(&v, text, n, true, true, &n_ids));
+        free(text);
+      }
+    vocab_close(&v);
+  }
+  assert_int_equal(f.live, 0);
+  test_fail_off();
+}
+
+/* What costs what in a unigram vocabulary: user-defined tokens a tenth per byte, unknown characters 10 more than the
+ * worst of the others. */
+static void test_unigram_scores(void **state) {
+  vocab v;
+  vocab_start(&v, MYNA__TOK_UNIGRAM, NULL);
+  v.t.unk = vocab_add(&v, "<unk>", MYNA__TOKTYPE_UNKNOWN, 0);
+  vocab_add(&v, "a", MYNA__TOKTYPE_NORMAL, -1);         /* 1 */
+  vocab_add(&v, "ab", MYNA__TOKTYPE_NORMAL, -25);       /* 2 */
+  vocab_add(&v, "ac", MYNA__TOKTYPE_NORMAL, -24);       /* 3 */
+  vocab_add(&v, "\u2581x", MYNA__TOKTYPE_NORMAL, 0.2f); /* 4 */
+  vocab_add(&v, "y", MYNA__TOKTYPE_NORMAL, 0.25f);      /* 5 */
+  vocab_add(&v, "z", MYNA__TOKTYPE_NORMAL, 0.15f);      /* 6 */
+  vocab_add(&v, "\u2581xy", MYNA__TOKTYPE_USER, -50);   /* 7: 0.4 */
+  vocab_add(&v, "\u2581xz", MYNA__TOKTYPE_USER, -50);   /* 8: 0.4 */
+  vocab_add(&v, "<c>", MYNA__TOKTYPE_CONTROL, -1000);
+  vocab_use(&v, NULL);
+  expect_ids(&v, "ab", "2"); /* -25, not -1 and -35 */
+  expect_ids(&v, " xy", "4 5");
+  expect_ids(&v, " xz", "8");
+  expect_ids(&v, "bb", "0");
+  expect_ids(&v, "bab", "0 2");
+  vocab_close(&v);
+
+  vocab_start(&v, MYNA__TOK_UNIGRAM, NULL); /* byte tokens for some bytes */
+  v.t.unk = vocab_add(&v, "<unk>", MYNA__TOKTYPE_UNKNOWN, 0);
+  vocab_add(&v, "<0x41>", MYNA__TOKTYPE_BYTE, 0);
+  vocab_add(&v, "b", MYNA__TOKTYPE_NORMAL, -1);
+  vocab_use(&v, NULL);
+  expect_ids(&v, "\u00e9A\u00e9\u00e9bAA\u00e9", "0 1 0 2 1 1 0");
+  vocab_close(&v);
+
+  vocab_start(&v, MYNA__TOK_UNIGRAM, NULL); /* runs of spaces shrink, those around the text go; or all stay */
+  v.t.unk = vocab_add(&v, "<unk>", MYNA__TOKTYPE_UNKNOWN, 0);
+  vocab_add(&v, "\u2581", MYNA__TOKTYPE_NORMAL, -1); /* 1 */
+  vocab_add(&v, "a", MYNA__TOKTYPE_NORMAL, -1);      /* 2 */
+  v.t.add_space_prefix = v.t.remove_extra_whitespaces = true;
+  vocab_use(&v, NULL);
+  expect_ids(&v, "   ", "");
+  expect_ids(&v, "  a   a  ", "1 2 1 2");
+  v.t.remove_extra_whitespaces = false;
+  vocab_use(&v, NULL);
+  expect_ids(&v, "  ", "1 1 1");
+  expect_ids(&v, " a  a ", "1 1 2 1 1 2 1");
+  v.t.add_space_prefix = false;
+  vocab_use(&v, NULL);
+  expect_ids(&v, "  ", "1 1");
+  vocab_close(&v);
+
+  for (int sign = -1; sign <= 1; sign += 2) { /* sums that grow large do not hide small differences */
+    vocab_start(&v, MYNA__TOK_UNIGRAM, NULL);
+    vocab_add(&v, "x", MYNA__TOKTYPE_NORMAL, (float)sign * 90000);       /* 0 */
+    vocab_add(&v, "ab", MYNA__TOKTYPE_NORMAL, -1);                       /* 1 */
+    vocab_add(&v, "a", MYNA__TOKTYPE_NORMAL, -0.5f);                     /* 2 */
+    vocab_add(&v, "b", MYNA__TOKTYPE_NORMAL, -0.4999f);                  /* 3 */
+    vocab_add(&v, "xxxxxx", MYNA__TOKTYPE_NORMAL, (float)sign * 540001); /* 4 */
+    vocab_use(&v, NULL);
+    expect_ids(&v, "xxxxab", "0 0 0 0 2 3");
+    expect_ids(&v, "xxxxxxab", sign < 0 ? "0 0 0 0 0 0 2 3" : "4 2 3");
+    expect_ids(&v, "xxxxxxxxxxxxabab", sign < 0 ? "0 0 0 0 0 0 0 0 0 0 0 0 2 3 2 3" : "4 4 2 3 2 3");
+    vocab_close(&v);
+  }
 }
 
 static void test_limits(void **state) {
@@ -267,8 +469,18 @@ static void test_threads(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_odd_vocabularies), cmocka_unit_test(test_long_tokens),   cmocka_unit_test(test_charsmaps),
-      cmocka_unit_test(test_limits),           cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_threads),
+      cmocka_unit_test(test_odd_vocabularies),
+      cmocka_unit_test(test_long_tokens),
+      cmocka_unit_test(test_charsmaps),
+      cmocka_unit_test(test_limits),
+      cmocka_unit_test(test_out_of_memory),
+      cmocka_unit_test(test_threads),
+      cmocka_unit_test(test_cut_characters),
+      cmocka_unit_test(test_no_pretokenizer),
+      cmocka_unit_test(test_neighbours_in_the_file),
+      cmocka_unit_test(test_blocks),
+      cmocka_unit_test(test_unigram_scores),
+      cmocka_unit_test(test_first_id),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -132,22 +132,24 @@ static void test_against_rule(void **state) {
         order[j - 1] = swap;
       }
     vocab_use(&v, NULL);
-    for (int i = 0; i < 50; i++) {
-      char text[40], want[512] = "";
-      piece p[128];
-      int len = (int)test_int(&r, 30);
+    for (int i = 0; i < 52; i++) {
+      static char text[2001], want[16000];
+      static piece p[9000];
+      int len = (int)test_int(&r, i < 50 ? 30 : 2000);
+      char *out = want;
       for (int j = 0; j < len; j++) text[j] = letters[test_int(&r, 4)];
       text[len] = 0;
       bool parse = i & 1;
       int n = split_by_rule(&v, order, n_order, parse, text, p);
+      *out = 0;
       for (int j = 0; j < n; j++) {
-        if (p[j].id >= 0) snprintf(want + strlen(want), sizeof want - strlen(want), "%d ", p[j].id);
+        if (p[j].id >= 0) out += sprintf(out, "%d ", p[j].id);
         for (int c = p[j].start; p[j].id < 0 && c < p[j].start + p[j].len; c++) {
           const char *one = strchr(letters, text[c]);
           int id = (int)(one - letters);
           for (int32_t t = 4; t < v.t.n_tokens; t++) /* the last of equal tokens stands for the text, unless control */
             if (v.t.tokens[t].n == 1 && v.t.tokens[t].p[0] == text[c] && v.t.types[t] == MYNA__TOKTYPE_USER) id = t;
-          snprintf(want + strlen(want), sizeof want - strlen(want), "%d ", id);
+          out += sprintf(out, "%d ", id);
         }
       }
       expect_ids_opt(&v, text, (size_t)len, false, parse, want);
@@ -244,6 +246,36 @@ static void test_no_injection(void **state) {
   vocab_close(&v);
 }
 
+/* SentencePiece files write user-defined runs of spaces, up to 64, as U+2581; control tokens and byte-level BPE do not. */
+static void test_marks_of_user_tokens(void **state) {
+  static char marks[3 * 66 + 1], spaces[67];
+  for (int i = 0; i < 66; i++) memcpy(marks + 3 * i, "\u2581", 3);
+  memset(spaces, ' ', 66);
+  vocab v;
+  start_letters(&v, MYNA__TOK_SPM);
+  vocab_add(&v, "\u2581", MYNA__TOKTYPE_NORMAL, -9);       /* 26 */
+  vocab_add_n(&v, marks, 3 * 64, MYNA__TOKTYPE_USER, 0);   /* 27 */
+  vocab_add_n(&v, marks, 3 * 65, MYNA__TOKTYPE_USER, 0);   /* 28: too long, looked for as it is written */
+  vocab_add_n(&v, marks, 3 * 2, MYNA__TOKTYPE_CONTROL, 0); /* 29 */
+  vocab_add(&v, "\u2581x", MYNA__TOKTYPE_USER, 0);         /* 30: not only marks */
+  vocab_use(&v, NULL);
+  expect_ids_opt(&v, spaces, 64, false, true, "27");
+  expect_ids_opt(&v, spaces, 65, false, true, "27 26");
+  expect_ids_opt(&v, spaces, 66, false, true, "27 26 26");
+  expect_ids_opt(&v, marks, 3 * 65, false, true, "28");
+  expect_ids_opt(&v, spaces, 2, false, true, "26 26");
+  expect_ids_opt(&v, marks, 6, false, true, "29");
+  parsed(&v, "a\u2581xb", "0 30 1");
+  vocab_close(&v);
+  start_letters(&v, MYNA__TOK_BPE);
+  vocab_add(&v, "\u0120", MYNA__TOKTYPE_NORMAL, 0);     /* 26, a space */
+  vocab_add(&v, "\u2581\u2581", MYNA__TOKTYPE_USER, 0); /* 27 */
+  vocab_use(&v, NULL);
+  parsed(&v, "a  b", "0 26 26 1");
+  parsed(&v, "a\u2581\u2581b", "0 27 1");
+  vocab_close(&v);
+}
+
 static void test_end_of_generation(void **state) {
   vocab v;
   start_letters(&v, MYNA__TOK_BPE);
@@ -252,16 +284,21 @@ static void test_end_of_generation(void **state) {
   vocab_use(&v, NULL);
   for (int32_t id = -1; id < 30; id++) assert_int_equal(myna__token_is_eog(v.tk, id), id == 3 || id == 5 || id == 7);
   assert_ptr_equal(myna__tokenizer_data(v.tk), &v.t);
+  v.t.eos = 26; /* of a file that lies: no token, so no end */
+  v.t.eog[0] = -1;
+  vocab_use(&v, NULL);
+  for (int32_t id = -2; id < 30; id++) assert_int_equal(myna__token_is_eog(v.tk, id), id == 5 || id == 7);
   vocab_close(&v);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_control_and_user),   cmocka_unit_test(test_longest_first),
-      cmocka_unit_test(test_fall_back_in_order), cmocka_unit_test(test_runs),
-      cmocka_unit_test(test_against_rule),       cmocka_unit_test(test_phi3_strips_right),
-      cmocka_unit_test(test_mask_strips_left),   cmocka_unit_test(test_space_prefix),
-      cmocka_unit_test(test_no_injection),       cmocka_unit_test(test_end_of_generation),
+      cmocka_unit_test(test_control_and_user),     cmocka_unit_test(test_longest_first),
+      cmocka_unit_test(test_fall_back_in_order),   cmocka_unit_test(test_runs),
+      cmocka_unit_test(test_against_rule),         cmocka_unit_test(test_phi3_strips_right),
+      cmocka_unit_test(test_mask_strips_left),     cmocka_unit_test(test_space_prefix),
+      cmocka_unit_test(test_no_injection),         cmocka_unit_test(test_end_of_generation),
+      cmocka_unit_test(test_marks_of_user_tokens),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
