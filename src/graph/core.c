@@ -204,7 +204,8 @@ bool myna__check_shape(myna_ctx *c, const char *op, myna_dtype t, const int64_t 
     if (shape[i] < 0 && !sym)
       return myna__fail(c, MYNA_E_SHAPE, op, "dimension %d is %lld", i, (long long)shape[i]), false;
     if (sym && i > 0) return myna__fail(c, MYNA_E_SHAPE, op, "symbolic dimension %d is not the outermost", i), false;
-    if (!sym && !myna__mul_ok(n, shape[i], &n)) return myna__fail(c, MYNA_E_SHAPE, op, "too many elements"), false;
+    if (!sym && !myna__mul_ok(n, MYNA__MAX(shape[i], 1), &n)) /* strides must fit of nothing, too */
+      return myna__fail(c, MYNA_E_SHAPE, op, "too many elements"), false;
     out->dims[i] = shape[i];
   }
   if (n > INT64_MAX / 64) return myna__fail(c, MYNA_E_SHAPE, op, "too many elements"), false;
@@ -341,13 +342,6 @@ int64_t myna_size(const myna_array *a) { return a ? myna__shape_size(a->spec.dim
 
 myna_dtype myna_type(const myna_array *a) { return a ? a->spec.type : MYNA_F32; }
 
-myna__tensor myna__array_tensor(const myna_array *a) {
-  myna__tensor t = {.data = a->data, .type = a->spec.type, .n_dims = a->spec.n_dims, .weight = a->weight};
-  memcpy(t.shape, a->spec.dims, sizeof t.shape);
-  memcpy(t.stride, a->stride, sizeof t.stride);
-  return t;
-}
-
 /* ---- applying ops ---- */
 
 /* What is stored may be symbolic only in its outermost dimension, and its size must fit. */
@@ -358,7 +352,7 @@ static int check_output(const myna__op *op, const myna__spec *s, myna_err *err) 
     if (s->dims[d] < 0 && d > 0 && !(op->flags & MYNA__OP_VIEW))
       return myna__err(err, MYNA_E_SHAPE, "the result %s has a symbolic dimension that is not the outermost",
                        myna__spec_text(s, t, sizeof t));
-    if (s->dims[d] >= 0 && !myna__mul_ok(n, s->dims[d], &n)) n = INT64_MAX;
+    if (s->dims[d] >= 0 && !myna__mul_ok(n, MYNA__MAX(s->dims[d], 1), &n)) n = INT64_MAX;
     if (n > INT64_MAX / 64)
       return myna__err(err, MYNA_E_LIMIT, "the result %s has too many elements", myna__spec_text(s, t, sizeof t));
   }
@@ -419,6 +413,7 @@ int myna__apply(myna_ctx *c, const myna__op *op, myna_array *const *in, int n_in
     node_delete(n);
     return myna__fail(c, rc, op->name, "%s", err.msg), rc;
   }
+  assert(rc == 0);
   for (int i = 0; i < n_out; i++) {
     out[i] = array_new(c, &spec[i]);
     if (!out[i]) { /* those made so far stay in the scope, without a node */

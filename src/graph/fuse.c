@@ -90,8 +90,9 @@ static int fuse_residual(myna_plan *p, myna__step *st, myna_err *err) {
 
 int myna__plan_fuse(myna_plan *p, myna_err *err) {
   static int (*const rules[])(myna_plan *, myna__step *, myna_err *) = {fuse_gate, fuse_norm, fuse_residual};
-  for (size_t k = 0; k < MYNA__COUNT(rules); k++)
-    for (int s = 0; s < p->n_steps; s++)
-      if (!p->steps[s].dead) TRY(rules[k](p, &p->steps[s], err));
-  return 0;
+  int rc = 0;
+  for (size_t k = 0; k < MYNA__COUNT(rules) && rc == 0; k++)
+    for (int s = 0; s < p->n_steps && rc == 0; s++)
+      if (!p->steps[s].dead) rc = rules[k](p, &p->steps[s], err);
+  return rc;
 }

@@ -129,14 +129,17 @@ static int node_backward(tape *t, const myna__node *n) {
     any_want |= want[i];
   }
   if (!any || !any_want || n->op->flags & MYNA__OP_NOGRAD) return 0;
+  int rc;
   if (n->op->vjp)
-    TRY(n->op->vjp(t->c, n, cot, want, grads));
+    rc = n->op->vjp(t->c, n, cot, want, grads);
   else if (n->op->compose)
-    TRY(myna__grad_composed(t->c, n, cot, want, grads));
+    rc = myna__grad_composed(t->c, n, cot, want, grads);
   else {
     myna__fail(t->c, MYNA_E_UNSUPPORTED, "grad", "%s has no gradient", n->op->name);
     return MYNA_E_UNSUPPORTED;
   }
+  TRY(rc);
+  assert(rc == 0);
   for (int i = 0; i < n->n_in; i++)
     if (want[i] && grads[i]) TRY(add_cot(t, n->in[i], grads[i]));
   return t->c->err.code;

@@ -32,7 +32,6 @@ struct myna_array {
   void *owned;                    /* buffer to free */
   size_t owned_bytes;
   myna__weight *weight; /* storage arrays */
-  const void **expert_planes;
   char name[64];
   bool is_input, is_state;
   bool consumed; /* a state that an effect has taken: this version is old */
@@ -63,11 +62,10 @@ typedef struct myna__run {
 } myna__run;
 
 enum {
-  MYNA__OP_VIEW = 1,    /* has view(): output shares the memory of in[0] */
-  MYNA__OP_EFFECT = 2,  /* in[0] is a state that is written in place; out[0] its next version */
-  MYNA__OP_NOGRAD = 4,  /* gradient is zero by nature (comparisons, indices) */
-  MYNA__OP_INPLACE = 8, /* out[0] may share memory with an in[i] of the same shape and type that dies here */
-  MYNA__OP_ELEMENTWISE = 16,
+  MYNA__OP_VIEW = 1,      /* has view(): output shares the memory of in[0] */
+  MYNA__OP_EFFECT = 2,    /* in[0] is a state that is written in place; out[0] its next version */
+  MYNA__OP_NOGRAD = 4,    /* gradient is zero by nature (comparisons, indices) */
+  MYNA__OP_INPLACE = 8,   /* out[0] may share memory with an in[i] of the same shape and type that dies here */
   MYNA__OP_STRIDED = 32,  /* run() accepts any strides of inputs; without it inputs are made contiguous rows first:
                               the last axis contiguous and the outer axes one row stride (myna__tensor_rows);
                               integers wholly contiguous */
@@ -140,8 +138,7 @@ int myna__ctx_new_pool(myna_ctx **out, myna__pool *pool, uint64_t seed, myna_err
 myna_array *myna__array_weight(myna_ctx *c, const myna__weight *w);
 void myna__array_ref(myna_array *a);
 void myna__array_unref(myna_array *a);
-void myna__array_detach(myna_array *a);               /* evaluated: forget the producer */
-myna__tensor myna__array_tensor(const myna_array *a); /* leaf or evaluated */
+void myna__array_detach(myna_array *a); /* evaluated: forget the producer */
 
 /* shape helpers (shape.c) */
 bool myna__spec_same_dims(const myna__spec *a, const myna__spec *b);

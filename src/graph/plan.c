@@ -586,7 +586,8 @@ static int build(myna_plan *p, myna_array *const *inputs, int n_inputs, myna_arr
   TRY(rc);
   count_uses(p);
   if (!p->opt.no_fuse) {
-    TRY(myna__plan_fuse(p, err));
+    rc = myna__plan_fuse(p, err);
+    if (rc != 0) return rc;
     count_uses(p);
   }
   lifetimes(p);
@@ -608,7 +609,7 @@ static int plan_new(myna_plan **out, myna_ctx *c, myna_array *const *inputs, int
   for (int i = 0; i < 8; i++)
     if (p->opt.sym_max[i] < 0) p->opt.sym_max[i] = 0;
   int rc = build(p, inputs, n_inputs, outputs, n_outputs, once, err);
-  if (rc < 0) {
+  if (rc != 0) {
     myna_plan_free(p);
     return rc;
   }

@@ -15,6 +15,7 @@ static const myna__key keys[] = {
 static const myna__weight_spec weights[] = {
     WEIGHTS_ENDS,
     WEIGHTS_QKV,
+    WEIGHTS_QKV_BIAS,
     WEIGHTS_QK_NORM,
     WEIGHTS_O,
     WEIGHT(ATTN_NORM, "blk.%d.attn_norm.weight", "model.layers.%d.input_layernorm.weight", "E"),
@@ -28,6 +29,7 @@ static const myna__weight_spec weights[] = {
 static int check(myna__config *g, myna_err *err) {
   (void)err;
   if (g->window_pattern <= 0) g->window_pattern = 6;
+  if (g->window == 0) g->window_pattern = 1; /* all layers are full, with the rope of full ones */
   if (g->rope_base_local == 0) g->rope_base_local = 10000;
   if (g->rope_base == 0) g->rope_base = 1000000;
   if (g->embd_scale == 0) g->embd_scale = (double)sqrtf((float)g->n_embd);

@@ -26,11 +26,13 @@
       KEY_F("%s.attention.scale", NULL, attn_scale, false),                                                            \
       KEY_F("%s.rope.freq_base", "rope_theta", rope_base, false),                                                      \
       KEY_S("%s.rope.scaling.type", "rope_scaling.rope_type", rope_type, false),                                       \
+      KEY_F("%s.rope.scale_linear", NULL, rope_factor, false), /* the old name of the next */                          \
       KEY_F("%s.rope.scaling.factor", "rope_scaling.factor", rope_factor, false),                                      \
       KEY_F("%s.rope.scaling.attn_factor", NULL, rope_attn_factor, false),                                             \
       KEY_I("%s.rope.scaling.original_context_length", "rope_scaling.original_max_position_embeddings", rope_orig_ctx, \
             false),                                                                                                    \
       KEY_F("%s.rope.scaling.yarn_ext_factor", NULL, rope_ext_factor, false),                                          \
+      KEY_F("%s.rope.scaling.yarn_attn_factor", "rope_scaling.attention_factor", rope_yarn_attn, false),               \
       KEY_F("%s.rope.scaling.yarn_beta_fast", "rope_scaling.beta_fast", rope_beta_fast, false),                        \
       KEY_F("%s.rope.scaling.yarn_beta_slow", "rope_scaling.beta_slow", rope_beta_slow, false)
 
@@ -45,22 +47,30 @@
 #define OPTIONAL(role, gguf, hf, shape) \
   { MYNA__W_##role, gguf, hf, shape, true }
 
+/* Scales beside matrices (one number, or one per expert): NVFP4 files have them, llama.cpp takes them with any type. */
 #define WEIGHTS_ENDS                                                           \
   WEIGHT(TOKEN_EMBD, "token_embd.weight", "model.embed_tokens.weight", "V,E"), \
       WEIGHT(OUTPUT_NORM, "output_norm.weight", "model.norm.weight", "E"),     \
-      OPTIONAL(OUTPUT, "output.weight", "lm_head.weight", "V,E")
+      OPTIONAL(OUTPUT, "output.weight", "lm_head.weight", "V,E"), OPTIONAL(OUTPUT_SCALE, "output.scale", NULL, "1")
 
 #define WEIGHTS_QKV                                                                               \
   WEIGHT(ATTN_Q, "blk.%d.attn_q.weight", "model.layers.%d.self_attn.q_proj.weight", "H*D,E"),     \
       WEIGHT(ATTN_K, "blk.%d.attn_k.weight", "model.layers.%d.self_attn.k_proj.weight", "G*D,E"), \
-      WEIGHT(ATTN_V, "blk.%d.attn_v.weight", "model.layers.%d.self_attn.v_proj.weight", "G*C,E")
+      WEIGHT(ATTN_V, "blk.%d.attn_v.weight", "model.layers.%d.self_attn.v_proj.weight", "G*C,E"), WEIGHTS_QKV_SCALE
+
+#define WEIGHTS_QKV_SCALE                                                                                             \
+  OPTIONAL(ATTN_Q_SCALE, "blk.%d.attn_q.scale", NULL, "1"), OPTIONAL(ATTN_K_SCALE, "blk.%d.attn_k.scale", NULL, "1"), \
+      OPTIONAL(ATTN_V_SCALE, "blk.%d.attn_v.scale", NULL, "1")
 
 #define WEIGHTS_QKV_BIAS                                                                           \
   OPTIONAL(ATTN_Q_BIAS, "blk.%d.attn_q.bias", "model.layers.%d.self_attn.q_proj.bias", "H*D"),     \
       OPTIONAL(ATTN_K_BIAS, "blk.%d.attn_k.bias", "model.layers.%d.self_attn.k_proj.bias", "G*D"), \
       OPTIONAL(ATTN_V_BIAS, "blk.%d.attn_v.bias", "model.layers.%d.self_attn.v_proj.bias", "G*C")
 
-#define WEIGHTS_O WEIGHT(ATTN_O, "blk.%d.attn_output.weight", "model.layers.%d.self_attn.o_proj.weight", "E,H*C")
+#define WEIGHTS_O                                                                                     \
+  WEIGHT(ATTN_O, "blk.%d.attn_output.weight", "model.layers.%d.self_attn.o_proj.weight", "E,H*C"),    \
+      OPTIONAL(ATTN_O_BIAS, "blk.%d.attn_output.bias", "model.layers.%d.self_attn.o_proj.bias", "E"), \
+      OPTIONAL(ATTN_O_SCALE, "blk.%d.attn_output.scale", NULL, "1")
 
 #define WEIGHTS_QK_NORM                                                                             \
   WEIGHT(ATTN_Q_NORM, "blk.%d.attn_q_norm.weight", "model.layers.%d.self_attn.q_norm.weight", "D"), \
@@ -73,6 +83,16 @@
 #define WEIGHTS_MLP                                                                          \
   WEIGHT(FFN_GATE, "blk.%d.ffn_gate.weight", "model.layers.%d.mlp.gate_proj.weight", "F,E"), \
       WEIGHT(FFN_UP, "blk.%d.ffn_up.weight", "model.layers.%d.mlp.up_proj.weight", "F,E"),   \
-      WEIGHT(FFN_DOWN, "blk.%d.ffn_down.weight", "model.layers.%d.mlp.down_proj.weight", "E,F")
+      WEIGHT(FFN_DOWN, "blk.%d.ffn_down.weight", "model.layers.%d.mlp.down_proj.weight", "E,F"), WEIGHTS_MLP_SCALE
+
+#define WEIGHTS_MLP_SCALE                                       \
+  OPTIONAL(FFN_GATE_SCALE, "blk.%d.ffn_gate.scale", NULL, "1"), \
+      OPTIONAL(FFN_UP_SCALE, "blk.%d.ffn_up.scale", NULL, "1"), \
+      OPTIONAL(FFN_DOWN_SCALE, "blk.%d.ffn_down.scale", NULL, "1")
+
+#define WEIGHTS_EXPERTS_SCALE                                             \
+  OPTIONAL(FFN_GATE_EXPS_SCALE, "blk.%d.ffn_gate_exps.scale", NULL, "X"), \
+      OPTIONAL(FFN_UP_EXPS_SCALE, "blk.%d.ffn_up_exps.scale", NULL, "X"), \
+      OPTIONAL(FFN_DOWN_EXPS_SCALE, "blk.%d.ffn_down_exps.scale", NULL, "X")
 
 #endif

@@ -10,7 +10,6 @@ static const myna__weight_spec weights[] = {
     WEIGHTS_QKV,
     WEIGHTS_QKV_BIAS,
     WEIGHTS_O,
-    OPTIONAL(ATTN_O_BIAS, "blk.%d.attn_output.bias", "model.layers.%d.self_attn.o_proj.bias", "E"),
     WEIGHTS_NORMS,
     OPTIONAL(FFN_GATE, "blk.%d.ffn_gate.weight", "model.layers.%d.mlp.gate_proj.weight", "F,E"),
     OPTIONAL(FFN_UP, "blk.%d.ffn_up.weight", "model.layers.%d.mlp.up_proj.weight", "F,E"),
@@ -18,10 +17,12 @@ static const myna__weight_spec weights[] = {
     OPTIONAL(FFN_GATE_BIAS, "blk.%d.ffn_gate.bias", "model.layers.%d.mlp.gate_proj.bias", "F"),
     OPTIONAL(FFN_UP_BIAS, "blk.%d.ffn_up.bias", "model.layers.%d.mlp.up_proj.bias", "F"),
     OPTIONAL(FFN_DOWN_BIAS, "blk.%d.ffn_down.bias", "model.layers.%d.mlp.down_proj.bias", "E"),
+    WEIGHTS_MLP_SCALE,
     OPTIONAL(FFN_ROUTER, "blk.%d.ffn_gate_inp.weight", "model.layers.%d.block_sparse_moe.gate.weight", "X,E"),
     OPTIONAL(FFN_GATE_EXPS, "blk.%d.ffn_gate_exps.weight", NULL, "X,M,E"),
     OPTIONAL(FFN_UP_EXPS, "blk.%d.ffn_up_exps.weight", NULL, "X,M,E"),
     OPTIONAL(FFN_DOWN_EXPS, "blk.%d.ffn_down_exps.weight", NULL, "X,E,M"),
+    WEIGHTS_EXPERTS_SCALE,
     {0},
 };
 

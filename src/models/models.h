@@ -17,8 +17,9 @@ typedef struct myna__config {
   int64_t window, window_pattern; /* sliding window; every window_pattern-th layer is full (family decides) */
   double norm_eps, rope_base, rope_base_local, attn_scale, embd_scale, softcap_attn, softcap_logits, expert_scale;
   /* rope scaling */
-  char rope_type[16]; /* "", "none", "linear", "yarn", "longrope" */
+  char rope_type[16]; /* "" (linear when there is a factor), "none", "linear", "yarn", "longrope" */
   double rope_factor, rope_attn_factor, rope_ext_factor, rope_beta_fast, rope_beta_slow;
+  double rope_yarn_attn; /* replaces YaRN's own magnitude; 0 and 1: none (llama.cpp writes 1 when there is none) */
   int64_t rope_orig_ctx;
   int64_t n_ctx; /* the run's context (chooses long or short rope factors) */
 } myna__config;
@@ -42,7 +43,10 @@ typedef struct myna__key {
   X(ATTN_K_BIAS) X(ATTN_V_BIAS) X(ATTN_O_BIAS) X(ATTN_Q_NORM) X(ATTN_K_NORM) \
   X(ATTN_POST_NORM) X(ATTN_SINKS) X(FFN_NORM) X(FFN_GATE) X(FFN_UP) \
   X(FFN_DOWN) X(FFN_GATE_BIAS) X(FFN_UP_BIAS) X(FFN_DOWN_BIAS) X(FFN_POST_NORM) \
-  X(FFN_ROUTER) X(FFN_GATE_EXPS) X(FFN_UP_EXPS) X(FFN_DOWN_EXPS)
+  X(FFN_ROUTER) X(FFN_GATE_EXPS) X(FFN_UP_EXPS) X(FFN_DOWN_EXPS) \
+  X(OUTPUT_SCALE) X(ATTN_QKV_SCALE) X(ATTN_Q_SCALE) X(ATTN_K_SCALE) X(ATTN_V_SCALE) \
+  X(ATTN_O_SCALE) X(FFN_GATE_SCALE) X(FFN_UP_SCALE) X(FFN_DOWN_SCALE) \
+  X(FFN_GATE_EXPS_SCALE) X(FFN_UP_EXPS_SCALE) X(FFN_DOWN_EXPS_SCALE)
 /* clang-format on */
 typedef enum myna__role {
 #define X(name) MYNA__W_##name,
@@ -100,7 +104,8 @@ const myna__family *myna__family_at(int i);
 
 /* Weight of a role; layer -1 for global ones. NULL when the file has none. */
 myna_array *nn_w(const myna__build *b, int layer, myna__role role);
-/* x W^T + bias, with the adapter if there is one. bias role MYNA__ROLE_COUNT: none. */
+/* x W^T (times the weight's scale, if the file has one) + bias, with the adapter if there is one. bias role
+ * MYNA__ROLE_COUNT: none. */
 myna_array *nn_linear(myna__build *b, int layer, myna__role w, myna__role bias, myna_array *x);
 /* RMS norm with the weight of a role. */
 myna_array *nn_norm(myna__build *b, int layer, myna__role w, myna_array *x);

@@ -14,10 +14,15 @@ static const myna__weight_spec weights[] = {
     OPTIONAL(ATTN_Q, "blk.%d.attn_q.weight", NULL, "H*D,E"),
     OPTIONAL(ATTN_K, "blk.%d.attn_k.weight", NULL, "G*D,E"),
     OPTIONAL(ATTN_V, "blk.%d.attn_v.weight", NULL, "G*C,E"),
+    OPTIONAL(ATTN_QKV_BIAS, "blk.%d.attn_qkv.bias", NULL, "H*D+G*D+G*C"),
+    WEIGHTS_QKV_BIAS,
+    OPTIONAL(ATTN_QKV_SCALE, "blk.%d.attn_qkv.scale", NULL, "1"),
+    WEIGHTS_QKV_SCALE,
     WEIGHTS_O,
     WEIGHTS_NORMS,
     WEIGHT(FFN_UP, "blk.%d.ffn_up.weight", "model.layers.%d.mlp.gate_up_proj.weight", "2*F,E"),
     WEIGHT(FFN_DOWN, "blk.%d.ffn_down.weight", "model.layers.%d.mlp.down_proj.weight", "E,F"),
+    WEIGHTS_MLP_SCALE,
     {0},
 };
 

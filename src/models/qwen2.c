@@ -3,7 +3,9 @@
 
 static const myna__key keys[] = {KEYS_COMMON, {0}};
 
-static const myna__weight_spec weights[] = {WEIGHTS_ENDS, WEIGHTS_QKV, WEIGHTS_QKV_BIAS, WEIGHTS_O, WEIGHTS_NORMS,
+static const myna__weight_spec weights[] = {WEIGHTS_ENDS, OPTIONAL(OUTPUT_BIAS, "output.bias", NULL, "V"),
+                                            WEIGHTS_QKV,  WEIGHTS_QKV_BIAS,
+                                            WEIGHTS_O,    WEIGHTS_NORMS,
                                             WEIGHTS_MLP,  {0}};
 
 static myna_array *build(myna__build *b) {

@@ -3,8 +3,8 @@
 
 static const myna__key keys[] = {KEYS_COMMON, {0}};
 
-static const myna__weight_spec weights[] = {WEIGHTS_ENDS, WEIGHTS_QKV, WEIGHTS_QK_NORM, WEIGHTS_O, WEIGHTS_NORMS,
-                                            WEIGHTS_MLP,  {0}};
+static const myna__weight_spec weights[] = {WEIGHTS_ENDS, WEIGHTS_QKV,   WEIGHTS_QKV_BIAS, WEIGHTS_QK_NORM,
+                                            WEIGHTS_O,    WEIGHTS_NORMS, WEIGHTS_MLP,      {0}};
 
 static myna_array *build(myna__build *b) {
   nn_attention_options o = {.qk_norm = true};

@@ -7,6 +7,7 @@ static const myna__key keys[] = {KEYS_COMMON, KEYS_EXPERTS, {0}};
 static const myna__weight_spec weights[] = {
     WEIGHTS_ENDS,
     WEIGHTS_QKV,
+    WEIGHTS_QKV_BIAS,
     WEIGHTS_QK_NORM,
     WEIGHTS_O,
     WEIGHTS_NORMS,
@@ -14,6 +15,7 @@ static const myna__weight_spec weights[] = {
     WEIGHT(FFN_GATE_EXPS, "blk.%d.ffn_gate_exps.weight", NULL, "X,M,E"),
     WEIGHT(FFN_UP_EXPS, "blk.%d.ffn_up_exps.weight", NULL, "X,M,E"),
     WEIGHT(FFN_DOWN_EXPS, "blk.%d.ffn_down_exps.weight", NULL, "X,E,M"),
+    WEIGHTS_EXPERTS_SCALE,
     {0},
 };
 

@@ -236,7 +236,7 @@ void myna__store(uint8_t *y, int64_t step, myna_dtype t, myna__class k, const vo
 
 /* ---- the loop ---- */
 
-enum { FEW = 64 * 1024, UNIT = 16 * 1024 }; /* elements the caller does alone; elements of a unit */
+enum { UNIT = 16 * 1024 }; /* elements of a unit */
 
 typedef struct loop {
   const myna__each *e;
@@ -358,7 +358,7 @@ void myna__each_run(const myna__each *e, myna__pool *pool) {
   loop l;
   make_loop(&l, e);
   if (l.total <= 0) return;
-  if (l.total <= FEW)
+  if (l.total <= MYNA__FEW)
     run_range(&l, 0, l.total);
   else
     myna__pool_run(pool, (l.total + UNIT - 1) / UNIT, run_unit, &l);

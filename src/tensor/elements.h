@@ -20,7 +20,11 @@ void myna__load(myna__class k, void *y, const uint8_t *x, int64_t step, myna_dty
  * stored in a narrower type keep their low bits. */
 void myna__store(uint8_t *y, int64_t step, myna_dtype t, myna__class k, const void *x, int64_t n);
 
-enum { MYNA__EACH_MAX = 3, MYNA__CHUNK = 512 };
+enum {
+  MYNA__EACH_MAX = 3,
+  MYNA__CHUNK = 512,
+  MYNA__FEW = 64 * 1024 /* elements cheaper on the caller alone than over a pool */
+};
 
 /* y[n] = f(x[0][n], x[1][n], ...), each an array of its class; y may be one of the x. n <= MYNA__CHUNK. */
 typedef void (*myna__each_fn)(const void *params, void *y, const void *const *x, int64_t n);

@@ -12,7 +12,7 @@ void myna__shape_strides(const int64_t *shape, int n_dims, int64_t bytes, int64_
   int64_t s = bytes;
   for (int i = n_dims - 1; i >= 0; i--) {
     stride[i] = s;
-    s *= shape[i];
+    if (i > 0) s *= shape[i]; /* the outermost size may be anything */
   }
 }
 

@@ -78,11 +78,33 @@ FUSED(attn_gqa, myna_attention(c, F(1, 4, 4, 4), F(1, 4, 2, 4), F(1, 4, 2, 4), N
 FUSED(attn_window, myna_attention(c, F(1, 3, 2, 4), F(1, 6, 1, 4), F(1, 6, 1, 4), NULL, NULL, &(myna_attention_options){.causal = true, .window = 2, .scale = 0.7}))
 FUSED(attn_softcap, myna_attention(c, F(1, 3, 2, 4), F(1, 3, 2, 4), F(1, 3, 2, 4), NULL, F(2), &(myna_attention_options){.causal = true, .softcap = 1.5}))
 
+FUSED(attn_free_window, myna_attention(c, F(1, 5, 2, 4), F(1, 5, 2, 4), F(1, 5, 2, 4), NULL, NULL, &(myna_attention_options){.window = 2}))
+FUSED(attn_long_keys, myna_attention(c, F(2, 2, 2, 4), F(2, 7, 1, 4), F(2, 7, 1, 3), NULL, F(2), &(myna_attention_options){.causal = true, .window = 3, .scale = -0.5}))
+FUSED(rope_yarn_more, myna_rope(c, F(3, 1, 16), I(3, 1, 50, 100), NULL,
+                                &(myna_rope_options){.base = 500, .freq_scale = 0.125, .ext_factor = 0.5, .beta_fast = 8, .beta_slow = 2, .orig_ctx = 256, .attn_factor = 1.25}))
+FUSED(rope_magnitude, myna_rope(c, F(2, 2, 8), I(2, 3, 11), POSITIVE(4), &(myna_rope_options){.attn_factor = 0.75, .inverse = true}))
+FUSED(rope_yarn_short, myna_rope(c, F(2, 1, 8), I(2, 7, 30), NULL,
+                                 &(myna_rope_options){.freq_scale = 0.5, .ext_factor = 1, .beta_fast = 32, .beta_slow = 1, .orig_ctx = 4, .n_rot = 6}))
+
 /* clang-format on */
 static myna_array *attn_mask(myna_ctx *c) { /* the last query sees nothing */
   static const uint8_t m[] = {1, 0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0};
   return myna_attention(c, F(2, 3, 2, 4), F(2, 4, 1, 4), F(2, 4, 1, 4),
                         myna_from(c, MYNA_BOOL, (int64_t[]){1, 3, 4}, 3, m), NULL, NULL);
+}
+
+static myna_array *attn_mask_causal(myna_ctx *c) { /* both count; the mask is one for all batches */
+  static const uint8_t m[] = {1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 0, 0};
+  return myna_attention(c, F(2, 3, 2, 4), F(2, 4, 2, 4), F(2, 4, 2, 4),
+                        myna_from(c, MYNA_BOOL, (int64_t[]){1, 3, 4}, 3, m), NULL,
+                        &(myna_attention_options){.causal = true});
+}
+
+static myna_array *attn_mask_each(myna_ctx *c) { /* a mask of its own for each batch, and a view of a larger one */
+  uint8_t m[40];
+  for (int i = 0; i < 40; i++) m[i] = i % 3 != 1;
+  return myna_attention(c, F(2, 2, 2, 4), F(2, 5, 2, 4), F(2, 5, 2, 4),
+                        myna_slice_axis(c, myna_from(c, MYNA_BOOL, (int64_t[]){2, 4, 5}, 3, m), 1, 1, 3), F(2), NULL);
 }
 
 static myna_array *attn_turned(myna_ctx *c) { /* [n_batch, n_head, n, dim] as other frameworks have it */
@@ -126,6 +148,9 @@ FUSED(route_softmax, route_with(c, MYNA_ROUTER_SOFTMAX, false, NULL))
 FUSED(route_softmax_norm, route_with(c, MYNA_ROUTER_SOFTMAX, true, NULL))
 FUSED(route_selected, route_with(c, MYNA_ROUTER_SOFTMAX_SELECTED, false, NULL))
 FUSED(route_sigmoid, route_with(c, MYNA_ROUTER_SIGMOID, true, F(6)))
+FUSED(route_sigmoid_raw, route_with(c, MYNA_ROUTER_SIGMOID, false, NULL))
+FUSED(route_softmax_bias, route_with(c, MYNA_ROUTER_SOFTMAX, false, F(6)))
+FUSED(route_selected_bias, route_with(c, MYNA_ROUTER_SOFTMAX_SELECTED, true, F(6)))
 
 static const struct row {
   const char *name;
@@ -138,7 +163,8 @@ static const struct row {
     ROW(experts_shared), ROW(experts_slots), ROW(experts_ids_view), ROW(expert_sum), ROW(embed), ROW(embed_stray), ROW(embed_q8),
     ROW(cross_entropy), ROW(cross_entropy_none), ROW(rope_neox), ROW(rope_pairs), ROW(rope_part), ROW(rope_factors), ROW(rope_inverse), ROW(rope_yarn),
     ROW(rope_slice), ROW(attn), ROW(attn_gqa), ROW(attn_window), ROW(attn_softcap), ROW(attn_mask), ROW(attn_turned), ROW(route_softmax),
-    ROW(route_softmax_norm), ROW(route_selected), ROW(route_sigmoid),
+    ROW(route_softmax_norm), ROW(route_selected), ROW(route_sigmoid), ROW(route_sigmoid_raw), ROW(route_softmax_bias), ROW(route_selected_bias),
+    ROW(attn_free_window), ROW(attn_long_keys), ROW(attn_mask_causal), ROW(attn_mask_each), ROW(rope_yarn_more), ROW(rope_magnitude), ROW(rope_yarn_short),
 #undef ROW
     /* clang-format on */
 };

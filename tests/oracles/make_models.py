@@ -29,6 +29,7 @@ LENGTHS = (40, 7, 23)
 LLAMA = dict(hidden_size=64, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
              vocab_size=128, max_position_embeddings=512, rms_norm_eps=1e-5, tie_word_embeddings=False)
 SMALL = dict(LLAMA, hidden_size=32, head_dim=16, tie_word_embeddings=True)
+SMALL_QWEN2 = dict(LLAMA, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=True)
 GEMMA = dict(hidden_size=32, intermediate_size=32, num_attention_heads=4, num_key_value_heads=2, head_dim=16, vocab_size=128,
              max_position_embeddings=512, rms_norm_eps=1e-6, query_pre_attn_scalar=16, sliding_window=16)
 PHI = dict(LLAMA, original_max_position_embeddings=512, pad_token_id=None)
@@ -52,6 +53,7 @@ def gemma_rope(theta_full, theta_window, **full):
 #   bare      no tokenizer keys and no vocab_size either: n_vocab is the number of rows of token_embd
 #   skip      keys that the file leaves out although the configuration has them
 #   extra     keys to add (without architecture prefix)
+#   scales    matrices of layers and head have scale tensors, as NVFP4 files have: the weight is matrix times scale
 #   types     one file each, named NAME-key: a storage type for all matrices, or a type per tensor name (random blocks then)
 MODELS = {
     "llama": ("llama", "Llama", LLAMA | dict(vocab_size=272, rope_parameters=rope(rope_theta=500000.0)), dict(vocab="llama3"),
@@ -71,6 +73,13 @@ MODELS = {
     "llama-yarn": ("llama", "Llama",
                    SMALL | dict(rope_parameters=rope(rope_type="yarn", factor=4.0, original_max_position_embeddings=128)), {},
                    "YaRN, factor 4, original context 128, default betas 32 and 1"),
+    "llama-factor": ("llama", "Llama",
+                     SMALL | dict(num_hidden_layers=1, rope_parameters=rope(rope_type="linear", factor=2.5)),
+                     dict(skip=("rope.scaling.type",)), "rope.scaling.factor without a type is linear"),
+    "llama-yarn-attn": ("llama", "Llama",
+                        SMALL | dict(num_hidden_layers=1, rope_parameters=rope(rope_type="yarn", factor=6.0, attention_factor=0.8, beta_fast=16.0,
+                                                                               beta_slow=2.0, original_max_position_embeddings=128)), {},
+                        "YaRN with its own magnitude and betas (llama.cpp ignores all three)"),
     "llama-16": ("llama", "Llama", SMALL, dict(types=dict(bf16="BF16", f16="F16")), "16-bit matrices, float32 norms"),
     "llama-256": ("llama", "Llama",
                   LLAMA | dict(hidden_size=256, intermediate_size=256, num_hidden_layers=1, num_key_value_heads=1, head_dim=64,
@@ -79,6 +88,8 @@ MODELS = {
                   "k and i: another type per matrix"),
     "qwen2": ("qwen2", "Qwen2", LLAMA | dict(tie_word_embeddings=True, rms_norm_eps=1e-6, rope_parameters=rope(rope_theta=1e6)), {},
               "bias on q, k, v; tied head"),
+    "qwen2-scales": ("qwen2", "Qwen2", SMALL_QWEN2, dict(scales=True), "a scale tensor beside every matrix, with biases on q, k, v; tied head"),
+    "qwen3-bias": ("qwen3", "Qwen3", SMALL | dict(num_hidden_layers=1, attention_bias=True, rms_norm_eps=1e-6), {}, "biases on q, k, v, o"),
     "qwen3": ("qwen3", "Qwen3", SMALL | dict(head_dim=32, rms_norm_eps=1e-6, tie_word_embeddings=False, rope_parameters=rope(rope_theta=1e6)),
               {}, "q and k norms; head dim 32 != dim / heads; untied head"),
     "qwen3-yarn": ("qwen3", "Qwen3",
@@ -92,6 +103,10 @@ MODELS = {
                                    layer_types=["sliding_attention"] * 2 + ["full_attention", "sliding_attention"]),
                       {"extra": {"attention.sliding_window_pattern": 3}},
                       "linear scaling 8 on full layers only; window base 20000 (rope.freq_base_swa); pattern key 3: layer 3 is full"),
+    "gemma3-full": ("gemma3", "Gemma3",
+                    GEMMA | dict(num_hidden_layers=3, layer_types=["full_attention"] * 3, final_logit_softcapping=5.0,
+                                 rope_parameters=gemma_rope(1e6, 10000.0)), dict(skip=("attention.sliding_window",)),
+                    "no sliding_window key: every layer is full and takes the base of full layers; softcapped logits"),
     "gemma3-62": ("gemma3", "Gemma3",
                   GEMMA | dict(num_hidden_layers=62, hidden_size=8, intermediate_size=8, num_attention_heads=2, num_key_value_heads=1,
                                head_dim=8, query_pre_attn_scalar=4, rope_parameters=gemma_rope(1e6, 10000.0, rope_type="linear", factor=8.0)),
@@ -105,6 +120,9 @@ MODELS = {
                           short_factor=[1.0, 1.1, 1.2, 1.35, 1.5, 1.8], long_factor=[1.1, 1.4, 2.2, 3.6, 5.5, 9.0])), {},
                       "original context 32: sequence 0 (40 tokens) uses the long factors at all positions, 1 and 2 the short; attn_factor on both"),
     "phi3-swa": ("phi3", "Phi3", PHI_SMALL | dict(sliding_window=16), {}, "window 16 on all layers (llama.cpp ignores the window of phi3)"),
+    "phi3-scales": ("phi3", "Phi3", PHI_SMALL | dict(num_hidden_layers=1), dict(scales=True), "scale tensors on the fused matrices"),
+    "mixtral-scales": ("llama", "Mixtral", SMALL | dict(num_hidden_layers=1, num_local_experts=4, num_experts_per_tok=2), dict(scales=True),
+                       "a scale per expert"),
     "mixtral": ("llama", "Mixtral", SMALL | dict(num_local_experts=4, num_experts_per_tok=2, rope_parameters=rope(rope_theta=1e6)), {},
                 "4 experts, 2 used, weights renormalised"),
     "qwen3moe": ("qwen3moe", "Qwen3Moe",
@@ -216,6 +234,12 @@ def metadata(w, arch, cfg):
         w.add_rope_scaling_factor(rp["factor"])
         if rp["rope_type"] == "yarn":
             w.add_rope_scaling_orig_ctx_len(rp["original_max_position_embeddings"])
+            if "attention_factor" in rp:
+                w.add_rope_scaling_yarn_attn_factor(rp["attention_factor"])
+                w.add_rope_scaling_yarn_beta_fast(rp["beta_fast"])
+                w.add_rope_scaling_yarn_beta_slow(rp["beta_slow"])
+    if c.get("final_logit_softcapping"):
+        w.add_final_logit_softcapping(c["final_logit_softcapping"])
 
 
 def phi3_metadata(w, cfg, rp):
@@ -313,8 +337,23 @@ def set_parameters(arch, model, arrays):
 
 # ---- command line ----------------------------------------------------------------------------------------------
 
+def split_scales(arch, model):
+    """Matrices as (weight / scale, scale), scales exact powers of two between 1/4 and 4, one per expert where there are experts."""
+    rng, weights = np.random.default_rng(1), []
+    for n, x in tensors(arch, model):
+        if x.ndim == 1 or "token_embd" in n or "ffn_gate_inp" in n:
+            weights.append((n, x, T.F32))
+            continue
+        scale = np.exp2(rng.integers(-2, 3, x.shape[0] if x.ndim == 3 else 1)).astype(np.float32)
+        weights.append((n, x / scale.reshape(-1, *[1] * (x.ndim - 1)), T.F32))
+        weights.append((n.removesuffix("weight") + "scale", scale, T.F32))
+    return weights
+
+
 def make_plain(out, name, model):
     weights = [(n, x, T.F32) for n, x in tensors(MODELS[name][0], model)]
+    if MODELS[name][3].get("scales"):
+        weights = split_scales(MODELS[name][0], model)
     write_gguf(out / f"{name}.gguf", name, model, weights)
     return {name: references(name, model)}
 

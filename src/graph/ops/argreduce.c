@@ -72,9 +72,8 @@ static void unit(void *arg, int64_t u, int worker) {
 }
 
 static void run(const myna__run *r) {
-  enum { FEW = 64 * 1024 };
   job j = {r, myna__axis(((const arg_params *)r->params)->axis, r->in[0].n_dims, NULL)};
-  bool few = myna__tensor_size(&r->in[0]) <= FEW;
+  bool few = myna__tensor_size(&r->in[0]) <= MYNA__FEW;
   myna__pool_run(few ? NULL : r->pool, myna__tensor_size(&r->out[0]), unit, &j);
 }
 

@@ -17,17 +17,17 @@ static int shape(const myna__node *n, myna__spec *out, myna_err *err) {
 
 static void copy_f32(const void *params, void *y, const void *const *x, int64_t n) {
   (void)params;
-  if (y != x[0]) memcpy(y, x[0], (size_t)n * sizeof(float));
+  memcpy(y, x[0], (size_t)n * sizeof(float));
 }
 
 static void copy_64(const void *params, void *y, const void *const *x, int64_t n) {
   (void)params;
-  if (y != x[0]) memcpy(y, x[0], (size_t)n * 8);
+  memcpy(y, x[0], (size_t)n * 8);
 }
 
 static void copy_bool(const void *params, void *y, const void *const *x, int64_t n) {
   (void)params;
-  if (y != x[0]) memcpy(y, x[0], (size_t)n);
+  memcpy(y, x[0], (size_t)n);
 }
 
 /* Through the computing type of the source, which holds all its values; U64 goes to floats through double. */
@@ -46,8 +46,7 @@ static int vjp(myna_ctx *c, const myna__node *n, myna_array *const *cot, const b
   return c->err.code;
 }
 
-const myna__op myna__op_astype = {
-    .name = "astype", .flags = MYNA__OP_ELEMENTWISE | MYNA__OP_STRIDED, .shape = shape, .run = run, .vjp = vjp};
+const myna__op myna__op_astype = {.name = "astype", .flags = MYNA__OP_STRIDED, .shape = shape, .run = run, .vjp = vjp};
 
 myna_array *myna_astype(myna_ctx *c, myna_array *a, myna_dtype t) {
   if (a && a->spec.type == t && !c->err.code) return a;

@@ -240,7 +240,7 @@ static myna_array *apply(myna_ctx *c, const myna__op *op, enum id id, myna_array
   return myna__apply1(c, op, (myna_array *[]){a, b}, 2, &p, sizeof p);
 }
 
-enum { FLAGS = MYNA__OP_INPLACE | MYNA__OP_ELEMENTWISE | MYNA__OP_STRIDED };
+enum { FLAGS = MYNA__OP_INPLACE | MYNA__OP_STRIDED };
 
 /* The wrappers are one line each and differ in nothing but the name: the list writes them. */
 #define X(fn, f64, f32, i64, grad, result, flag)                                                               \

@@ -55,10 +55,9 @@ static void unit(void *arg, int64_t u, int worker) {
 }
 
 static void run(const myna__run *r) {
-  enum { FEW = 64 * 1024 };
   int64_t size = myna__tensor_size(&r->in[0]);
   int64_t n = r->in[0].shape[myna__axis(((const cumsum_params *)r->params)->axis, r->in[0].n_dims, NULL)];
-  myna__pool_run(size <= FEW ? NULL : r->pool, size / n, unit, (void *)(uintptr_t)r);
+  myna__pool_run(size <= MYNA__FEW ? NULL : r->pool, size / n, unit, (void *)(uintptr_t)r);
 }
 
 static int vjp(myna_ctx *c, const myna__node *n, myna_array *const *cot, const bool *want, myna_array **grads) {

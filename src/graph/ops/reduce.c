@@ -207,11 +207,11 @@ static void unit(void *arg, int64_t u, int worker) {
 }
 
 static void run(const myna__run *r) {
-  enum { FEW = 64 * 1024, PER_UNIT = 16 * 1024 }; /* elements read by the caller alone, and by a unit */
+  enum { PER_UNIT = 16 * 1024 }; /* elements read by a unit */
   job j;
   make_job(&j, r);
   int64_t each = MYNA__MAX(j.reduced.size, 1);
-  bool few = j.kept.size * each <= FEW;
+  bool few = j.kept.size * each <= MYNA__FEW;
   j.per_unit = few ? j.kept.size : MYNA__MAX(PER_UNIT / each, 1);
   if (!few && !j.along) j.per_unit = MYNA__MAX(j.per_unit, 64); /* whole cache lines */
   myna__pool_run(few ? NULL : r->pool, (j.kept.size + j.per_unit - 1) / j.per_unit, unit, &j);

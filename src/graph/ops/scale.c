@@ -85,7 +85,7 @@ static int offset_vjp(myna_ctx *c, const myna__node *n, myna_array *const *cot, 
 
 static void print(const void *params, myna__buf *b) { myna__buf_printf(b, " %g", ((const scale_params *)params)->s); }
 
-enum { FLAGS = MYNA__OP_INPLACE | MYNA__OP_ELEMENTWISE | MYNA__OP_STRIDED };
+enum { FLAGS = MYNA__OP_INPLACE | MYNA__OP_STRIDED };
 
 const myna__op myna__op_scale = {
     .name = "scale", .flags = FLAGS, .shape = shape, .run = scale_run, .vjp = scale_vjp, .print = print};

@@ -56,11 +56,8 @@ static int vjp(myna_ctx *c, const myna__node *n, myna_array *const *cot, const b
   return c->err.code;
 }
 
-const myna__op myna__op_where = {.name = "where",
-                                 .flags = MYNA__OP_INPLACE | MYNA__OP_ELEMENTWISE | MYNA__OP_STRIDED,
-                                 .shape = shape,
-                                 .run = run,
-                                 .vjp = vjp};
+const myna__op myna__op_where = {
+    .name = "where", .flags = MYNA__OP_INPLACE | MYNA__OP_STRIDED, .shape = shape, .run = run, .vjp = vjp};
 
 myna_array *myna_where(myna_ctx *c, myna_array *cond, myna_array *a, myna_array *b) {
   return myna__apply1(c, &myna__op_where, (myna_array *[]){cond, a, b}, 3, NULL, 0);

@@ -26,11 +26,4 @@ MYNA__FN myna__v16 myna__v16_fma(myna__v16 a, myna__v16 b, myna__v16 c) {
 #endif
 }
 
-/* Sum of lanes in a tree: 8, 4, 2, 1. */
-MYNA__FN float myna__v16_sum(myna__v16 a) {
-  for (int w = 8; w > 0; w /= 2)
-    for (int j = 0; j < w; j++) a[j] += a[j + w];
-  return a[0];
-}
-
 #endif
