@@ -31,12 +31,13 @@ build_and_run() {
   fi
   return $rc
 }
-stage_checks() { # layers, docs, format: seconds
+stage_checks() { # layers, docs, the speed harness, format: seconds
   local rc=0
   python3 tools/check_layers.py --self-test && python3 tools/check_layers.py || rc=1
   python3 tools/check_docs.py --self-test && python3 tools/check_docs.py || rc=1
+  python3 bench/bench.py --self-test || rc=1
   if command -v clang-format-14 >/dev/null; then
-    find include src tests fuzz -name '*.[ch]' -print0 2>/dev/null | xargs -0 -r clang-format-14 --dry-run -Werror 2>"$log/format.log" || {
+    find include src tests fuzz bench -name '*.[ch]' -print0 2>/dev/null | xargs -0 -r clang-format-14 --dry-run -Werror 2>"$log/format.log" || {
       grep -oE '^[^:]+' "$log/format.log" | sort | uniq -c | sort -rn | grep -E '\.[ch]$' | head -40
       echo "  not formatted: run make format"
       rc=1
