@@ -35,6 +35,17 @@ def draw(stem, rows, peers):
     return stem + ".png"
 
 
+def columns(n):
+    """Panels side by side: at most three, and no row with a single one where two fit."""
+    return 2 if n == 4 else min(3, n)
+
+
+def places(peers, ratios):
+    """(peer, its colour, place among the bars of the group, which are centred)."""
+    here = [p for p in peers if p in ratios]
+    return [(p, COLOURS[peers.index(p) % len(COLOURS)], i - (len(here) - 1) / 2) for i, p in enumerate(here)]
+
+
 def ticks(top):
     step = next(s for s in (0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 1e9) if top / s <= 7)
     return [i * step for i in range(int(top / step) + 1)]
@@ -45,23 +56,23 @@ def ticks(top):
 
 def png(path, data, peers, top):
     import matplotlib.pyplot as plt
-    across = min(3, len(data))
+    across = columns(len(data))
     down = -(-len(data) // across)
     most = max(len(groups) for groups in data.values())
-    height = 0.30 * most * (len(peers) + 0.8) + 0.75
-    fig, axes = plt.subplots(down, across, figsize=(4.6 * across, height * down + 0.7), squeeze=False, layout="constrained")
+    height = 0.2 * most * (len(peers) + 0.7) + 0.75
+    fig, axes = plt.subplots(down, across, figsize=(4.2 * across, height * down + 0.7), squeeze=False, layout="constrained")
     flat = [ax for line in axes for ax in line]
     for ax in flat[len(data):]:
         ax.set_visible(False)
+    bar = 0.8 / len(peers)
     for ax, (model, groups) in zip(flat, data.items()):
-        wide = 0.8 / len(peers)
-        for k, peer in enumerate(peers):
-            at = [(i + (k - (len(peers) - 1) / 2) * wide, ratios[peer]) for i, (_, ratios) in enumerate(groups) if peer in ratios]
-            ax.barh([y for y, _ in at], [r[0] for _, r in at], wide * 0.9, color=COLOURS[k % len(COLOURS)], label=peer)
-            ax.errorbar([r[0] for _, r in at], [y for y, _ in at], xerr=[[r[0] - r[1] for _, r in at], [r[2] - r[0] for _, r in at]], fmt="none",
-                        ecolor="#333333", elinewidth=1)
-            for y, r in at:
-                ax.text(r[2] + top * 0.015, y, f"{r[0]:.2f}", va="center", fontsize=8, color="#333333")
+        for i, (_, ratios) in enumerate(groups):
+            for peer, colour, place in places(peers, ratios):
+                mid, low, high = ratios[peer]
+                y = i + place * bar
+                ax.barh(y, mid, bar * 0.9, color=colour)
+                ax.plot([low, high], [y, y], color="#333333", linewidth=1)
+                ax.text(high + top * 0.015, y, f"{mid:.2f}", va="center", fontsize=8, color="#333333")
         ax.axvline(1, color="#333333", linewidth=1, linestyle="--")
         ax.set_yticks(range(len(groups)), [label for label, _ in groups])
         ax.set_ylim(len(groups) - 0.4, -0.6)
@@ -73,8 +84,8 @@ def png(path, data, peers, top):
         ax.set_axisbelow(True)
         for side in ("top", "right", "left"):
             ax.spines[side].set_visible(False)
-    handles, labels = max((ax.get_legend_handles_labels() for ax in flat), key=lambda x: len(x[1]))
-    fig.legend(handles, [f"myna / {x}" for x in labels], loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+    handles = [plt.Rectangle((0, 0), 1, 1, color=COLOURS[k % len(COLOURS)]) for k in range(len(peers))]
+    fig.legend(handles, [f"myna / {x}" for x in peers], loc="outside lower center", ncols=len(peers), frameon=False, fontsize=9)
     fig.suptitle("myna: " + TITLE, fontsize=10)
     fig.savefig(path, dpi=150)
     plt.close(fig)
@@ -107,17 +118,16 @@ def panel(x0, y0, wide, model, groups, peers, top):
     for i, (label, ratios) in enumerate(groups):
         y = y0 + i * group + 6
         out.append(text(x0 + margin - 8, y + bar * len(peers) / 2 + 4, label, 11, "end"))
-        for k, peer in enumerate(peers):
-            if peer in ratios:
-                mid, low, most = ratios[peer]
-                middle = y + k * bar + bar / 2
-                out.append(f'<rect x="{at(0):.1f}" y="{y + k * bar + 1:.1f}" width="{at(mid) - at(0):.1f}" height="{bar - 2}" fill="{COLOURS[k % len(COLOURS)]}"/>')
-                out += [line(at(low), middle, at(most), middle, "#333333"), text(at(most) + 4, middle + 4, f"{mid:.2f}", 10)]
+        for peer, colour, place in places(peers, ratios):
+            mid, low, most = ratios[peer]
+            middle = y + bar * (len(peers) / 2 + place)
+            out.append(f'<rect x="{at(0):.1f}" y="{middle - bar / 2 + 1:.1f}" width="{at(mid) - at(0):.1f}" height="{bar - 2}" fill="{colour}"/>')
+            out += [line(at(low), middle, at(most), middle, "#333333"), text(at(most) + 4, middle + 4, f"{mid:.2f}", 10)]
     return out + [line(at(1), y0, at(1), y0 + high, "#333333", "4 3")]
 
 
 def svg(data, peers, top):
-    across, wide = min(3, len(data)), 400
+    across, wide = columns(len(data)), 400
     down = -(-len(data) // across)
     tall = max(len(groups) for groups in data.values()) * (14 * len(peers) + 12) + 60
     width, height = across * wide + 24, down * tall + 70
