@@ -140,22 +140,38 @@ def sample(engine, r, value, before="near", after="near", test="tg4"):
 def test_table():
     engines = [bench.Engine("myna", {}, is_myna=True), bench.Engine("llama", {})]
     tests = [bench.Test("tg4"), bench.Test("pp4")]
-    samples = [sample("myna", r, v) for r, v in ((1, 10), (2, 30), (3, 20))] + [sample("llama", r, v) for r, v in ((1, 10), (2, 10), (3, 10))]
+    samples = [sample("myna", r, v) for r, v in ((1, 10), (2, 70), (3, 20))] + [sample("llama", r, v) for r, v in ((1, 10), (2, 10), (3, 10))]
     samples += [sample("myna", 4, 100, "far", "far"), sample("llama", 4, 50, "far", ""), sample("myna", 5, 1000, "near", "far"), sample("llama", 5, 1)]
     samples += [sample("myna", 6, 40), sample("llama", 6, 1, "far", "far")]  # no ratio: not of one class
     samples += [sample("myna", 1, 7, "far", "near", "pp4"), sample("llama", 1, 14, test="pp4")]
     rows = bench.summarise(samples, tests, engines)
     equal([(r["test"].name, r["memory"]) for r in rows], [("tg4", "near 4"), ("tg4", "far 1"), ("pp4", "changed 1")], "rows by class")
-    equal(rows[0]["peers"]["llama"]["ratio"], (2, 1, 3), "median and range of ratios within rounds")
-    equal(rows[0]["value"], 25, "the median")
+    equal(rows[0]["peers"]["llama"]["ratio"], (2, 1, 7), "median and range of ratios within rounds")
+    equal(rows[0]["value"], 30, "the median")
     equal(rows[1]["peers"]["llama"]["ratio"], (2, 2, 2), "the ratio of the other class")
     equal(rows[2]["peers"]["llama"]["ratio"], (0.5, 0.5, 0.5), "the ratio of a prompt")
     lines = bench.markdown(rows, engines).splitlines()
     equal(lines[0], "| model | test | myna t/s | llama t/s | myna / llama (range) | share of peak | memory |", "the table's head")
-    equal(lines[2], "| m | tg4 | 25.0 | 10.0 | 2.00 (1.00 to 3.00) | 2 % read (25 GB/s) | near 4 |", "the table's first row")
+    equal(lines[2], "| m | tg4 | 30.0 | 10.0 | 2.00 (1.00 to 7.00) | 3 % read (30 GB/s) | near 4 |", "the table's first row")
     equal({x.count("|") for x in lines}, {8}, "cells of the table's lines")
-    drawn = charts.svg(charts.panels(rows), ["llama"], 3.5)
+    drawn = charts.svg(charts.panels(rows), ["llama"], 8)
     check(all(x in drawn for x in ("tg4 (near)", "tg4 (far)", "pp4", ">2.00<", "myna / llama", "</svg>")), f"the chart lacks something: {drawn}")
+
+
+    equal([x[2] for x in charts.places(["a", "b", "c"], dict(a=0, c=0))], [-0.5, 0.5], "places of bars")
+    equal(charts.text(0, 0, "a&b<c").count("a&amp;b&lt;c"), 1, "names in the chart")
+
+
+def test_failures():
+    """What fails at once is not tried again; what fails later is, once."""
+    run = bench.Run(None, [], [], [])
+    with contextlib.redirect_stderr(io.StringIO()):
+        run.failed(("m.gguf", "tg4", "a"), "where", "why")
+        run.samples = [dict(model="m", test="tg4", engine="b")]
+        run.failed(("m.gguf", "tg4", "b"), "where", "why")
+        equal(run.out, {("m.gguf", "tg4", "a")}, "left out after one failure")
+        run.failed(("m.gguf", "tg4", "b"), "where", "why")
+    check(("m.gguf", "tg4", "b") in run.out, "two failures are tried again")
 
 
 def test_run(folder):
@@ -186,10 +202,13 @@ def test_run(folder):
     equal([r["engine"] for r in rows if r["test"] == "pp8"], ["myna", "llama", "old", "old", "llama", "myna"], "the order in two rounds")
     # 8 prompt tokens: a million int8 weights and an eighth of the head; 2000 GOP/s probed
     near(float(rows[0]["share"]), round(600 * 2e-9 * (1e6 + 1e5 / 8) / 2000, 4), "the share of a prompt")
+    # weights, without the table of tokens, and 512 bytes for each of 66 positions
+    near(float(next(r for r in rows if r["test"] == "tg4@d64")["reached"]), round(100 * 1e-9 * (106250 + 1062500 + 400 + 512 * 66), 3), "what a step reads")
     with open(os.path.join(folder, "log")) as f:
         log = f.read()
     check("old-bench -m " in log and "-p 0 -n 0 -gp 64,4" in log, f"an older program was not asked in its own words:\n{log}")
     check(" -x 1 " in log, f"the flags of a peer are missing:\n{log}")
+    equal((log.count("llama-batched-bench"), log.count("-fa on")), (3, 3), "a lost output is asked for again, with the same flags")
     equal(log.count("old-bench") - log.count("-gp"), 3, "asked again with flags that are refused")
 
 
@@ -198,7 +217,8 @@ def main():
     test_parsing()
     test_facts()
     test_table()
+    test_failures()
     with tempfile.TemporaryDirectory() as folder:
         test_run(folder)
-    print(f"bench: {checks} checks")
+    print(f"  bench: {checks} checks")
     return 0
