@@ -38,8 +38,10 @@ quick: ## static checks and unit tests only
 oracles: ## make the committed results of tests again (downloads Python packages)
 	@tools/oracles.sh
 
-bench: build/myna ## measure speed: MODELS="a.gguf b.gguf" PEERS="llama=/path/to/llama-bench" ROUNDS=15
-	@python3 bench/bench.py --myna $(BUILD)/myna --peers "$(PEERS)" --rounds $(or $(ROUNDS),5) $(or $(MODELS),models/myna-stories.gguf)
+bench: build/myna ## measure speed: MODELS="a.gguf b.gguf" PEERS="llama=/path/to/llama-bench" ROUNDS=15 SUITE=quick|full
+	@cmake --build $(BUILD) --target probe >/dev/null
+	@python3 bench/bench.py --myna $(BUILD)/myna --probe $(BUILD)/probe --peers "$(PEERS)" --suite $(or $(SUITE),quick) \
+	  --rounds $(or $(ROUNDS),15) $(ARGS) $(or $(MODELS),models/myna-stories.gguf)
 
 install: build/myna ## install into PREFIX (default /usr/local)
 	@cmake --install $(BUILD) --prefix $(PREFIX)
@@ -48,7 +50,7 @@ mutants: ## change the source at random; the tests must notice 85 % (ARGS="--onl
 	@python3 tools/mutants.py $(ARGS)
 
 format: ## reformat all C files
-	@find include src tests fuzz -name '*.[ch]' 2>/dev/null | xargs clang-format-14 -i
+	@find include src tests fuzz bench -name '*.[ch]' 2>/dev/null | xargs clang-format-14 -i
 
 clean: ## remove build/
 	rm -rf $(BUILD)

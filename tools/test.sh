@@ -31,12 +31,13 @@ build_and_run() {
   fi
   return $rc
 }
-stage_checks() { # layers, docs, format: seconds
+stage_checks() { # layers, docs, the speed harness, format: seconds
   local rc=0
   python3 tools/check_layers.py --self-test && python3 tools/check_layers.py || rc=1
   python3 tools/check_docs.py --self-test && python3 tools/check_docs.py || rc=1
+  python3 bench/bench.py --self-test || rc=1
   if command -v clang-format-14 >/dev/null; then
-    find include src tests fuzz -name '*.[ch]' -print0 2>/dev/null | xargs -0 -r clang-format-14 --dry-run -Werror 2>"$log/format.log" || {
+    find include src tests fuzz bench -name '*.[ch]' -print0 2>/dev/null | xargs -0 -r clang-format-14 --dry-run -Werror 2>"$log/format.log" || {
       grep -oE '^[^:]+' "$log/format.log" | sort | uniq -c | sort -rn | grep -E '\.[ch]$' | head -40
       echo "  not formatted: run make format"
       rc=1
@@ -48,7 +49,7 @@ stage_checks() { # layers, docs, format: seconds
 }
 
 stage_unit() { # Release build, warnings are errors, all tests; the library exports the public API only
-  build_and_run "$build" "product tests" "" -DMYNA_WERROR=ON || return 1
+  build_and_run "$build" "product probe tests" "" -DMYNA_WERROR=ON || return 1
   if nm -D --defined-only "$build/libmyna.so" | awk '{ print $3 }' | grep -vE '^myna_[a-z0-9]'; then
     echo "  libmyna.so exports what is not public"
     return 1
@@ -73,7 +74,7 @@ stage_tsan() { # threads: pool and engine with ThreadSanitizer
 }
 
 stage_gcc() { # the other compiler, warnings are errors; tests of the base are run
-  CC=gcc build_and_run "$build/gcc" "product tests" "-L ^(base|formats|text)$" -DMYNA_WERROR=ON
+  CC=gcc build_and_run "$build/gcc" "product probe tests" "-L ^(base|formats|text)$" -DMYNA_WERROR=ON
 }
 
 stage_arm64() { # cross build, run under qemu
@@ -81,7 +82,7 @@ stage_arm64() { # cross build, run under qemu
     echo "  skipped: no qemu-aarch64 or no arm64 libraries (tools/bootstrap.sh test installs them on Debian amd64)"
     return 0
   fi
-  build_and_run "$build/arm64" "tests_base tests_formats tests_kernels tests_text" \
+  build_and_run "$build/arm64" "probe tests_base tests_formats tests_kernels tests_text" \
     "-L ^(base|formats|kernels|text)$" -DCMAKE_TOOLCHAIN_FILE=tools/aarch64.cmake -DMYNA_WERROR=ON
 }
 

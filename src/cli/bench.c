@@ -1,7 +1,7 @@
 /* bench.c: speed of prompts and generation through the engine, as users meet it: random tokens, forced answers, means and samples.
  *
  * Rows: pp512 (prompt of 512), tg128 (128 single-token steps), pp512@d4096 and tg128@d4096 (the same behind 4096 positions already
- * computed), tg128x8 (8 sequences together, total rate). gbps: weights that a step reads, times steps per second; gops: two operations
+ * computed), tg128x8 (8 sequences together, total rate), pp512+tg128 (one after the other, all tokens over the whole time). gbps: weights that a step reads, times steps per second; gops: two operations
  * per weight that a token is multiplied with. Attention and cache are in neither. */
 #include "cli.h"
 #include <math.h>
@@ -115,6 +115,15 @@ static double time_gen(bench *b, int64_t n, int64_t depth) {
   return ok && t.gen_s > 0 ? (double)n / t.gen_s : -1;
 }
 
+static double time_both(bench *b, int64_t n, int64_t n_gen, int64_t depth) {
+  myna_timings t = {0};
+  int32_t *ids = random_tokens(b, depth + n);
+  bool ok = ids && (depth == 0 || one(b, ids, depth, 1, &t)) && one(b, ids, depth + n, n_gen + 1, &t);
+  free(ids);
+  double tokens = (double)(t.n_prompt - t.n_cached + n_gen);
+  return ok && t.prompt_s + t.gen_s > 0 ? tokens / (t.prompt_s + t.gen_s) : -1;
+}
+
 /* Total rate of `together` sequences. What lies before is computed first, so that all start within a few steps. */
 static double time_together(bench *b, int64_t n, int64_t depth, int together) {
   window w = {0};
@@ -146,31 +155,34 @@ static void summarise(const bench *b, row *r, double steps_per_token) {
   r->gops = 2e-9 * b->token_weights * r->avg;
 }
 
-static void name_row(row *r, const char *kind, int64_t n, int64_t depth, int together) {
-  char at[24] = "", times[16] = "";
-  if (depth) snprintf(at, sizeof at, "@d%lld", (long long)depth);
+static void name_row(row *r, int64_t n_prompt, int64_t n_gen, int64_t depth, int together) {
+  char pp[24] = "", tg[24] = "", times[16] = "", at[24] = "";
+  if (n_prompt) snprintf(pp, sizeof pp, "pp%lld", (long long)n_prompt);
+  if (n_gen) snprintf(tg, sizeof tg, "tg%lld", (long long)n_gen);
   if (together > 1) snprintf(times, sizeof times, "x%d", together);
-  snprintf(r->name, sizeof r->name, "%s%lld%s%s", kind, (long long)n, times, at);
+  if (depth) snprintf(at, sizeof at, "@d%lld", (long long)depth);
+  snprintf(r->name, sizeof r->name, "%s%s%s%s%s", pp, n_prompt && n_gen ? "+" : "", tg, times, at);
 }
 
 static void print_row(const bench *b, int i);
 
-/* together 0: a prompt of n tokens; else n generated tokens in so many sequences. */
-static bool measure(bench *b, int64_t n, int64_t depth, int together) {
+/* A prompt, tokens generated in `together` sequences, or a prompt and then tokens of one. */
+static bool measure(bench *b, int64_t n_prompt, int64_t n_gen, int64_t depth, int together) {
   row *r = realloc(b->rows, (size_t)(b->n_rows + 1) * sizeof *r);
   if (!r) return failed("no memory"), false;
   b->rows = r;
   r += b->n_rows;
   *r = (row){0};
-  name_row(r, together ? "tg" : "pp", n, depth, together);
+  name_row(r, n_prompt, n_gen, depth, together);
   progress p = progress_start(b->o, r->name);
   int warm = b->o->no_warmup ? 0 : 1;
   for (int i = -warm; i < b->o->repeats; i++) {
     progress_show(&p, i + warm, (double)b->o->repeats + warm, "");
-    int64_t len = i < 0 && together && n > 2 ? 2 : n;
-    double x = together == 0   ? time_prompt(b, n, depth)
-               : together == 1 ? time_gen(b, len, depth)
-                               : time_together(b, len, depth, together);
+    int64_t n = i < 0 && n_gen > 2 ? 2 : n_gen;
+    double x = n_gen == 0      ? time_prompt(b, n_prompt, depth)
+               : n_prompt      ? time_both(b, n_prompt, n, depth)
+               : together == 1 ? time_gen(b, n, depth)
+                               : time_together(b, n, depth, together);
     if (x < 0) break;
     if (i >= 0) r->samples[r->n++] = x;
   }
@@ -178,20 +190,27 @@ static bool measure(bench *b, int64_t n, int64_t depth, int together) {
   bool ok = r->n == b->o->repeats;
   if (!ok && !interrupted) failed("%s could not be measured", r->name);
   if (!ok) return false;
-  int64_t steps = (n + b->stats.n_batch - 1) / b->stats.n_batch;
-  summarise(b, r, together ? 1.0 / together : (double)steps / (double)n);
+  int64_t steps = (n_prompt + b->stats.n_batch - 1) / b->stats.n_batch + n_gen;
+  summarise(b, r, (double)steps / (double)(n_prompt + n_gen * together));
   print_row(b, b->n_rows++);
   return true;
 }
 
-static bool measure_all(bench *b, const int64_t *pp, int n_pp, const int64_t *tg, int n_tg, const int64_t *depth,
-                        int n_depth, const int64_t *together, int n_together) {
-  for (int d = 0; d < n_depth; d++) {
-    for (int i = 0; i < n_pp; i++)
-      if (pp[i] > 0 && !measure(b, pp[i], depth[d], 0)) return false;
-    for (int i = 0; i < n_tg; i++)
-      for (int k = 0; k < n_together; k++)
-        if (tg[i] > 0 && !measure(b, tg[i], depth[d], (int)together[k])) return false;
+/* What to measure, from the command line; `both` holds pairs. */
+typedef struct sizes {
+  int64_t pp[64], tg[64], depth[64], together[64], both[64];
+  int n_pp, n_tg, n_depth, n_together, n_both;
+} sizes;
+
+static bool measure_all(bench *b, const sizes *s) {
+  for (int d = 0; d < s->n_depth; d++) {
+    for (int i = 0; i < s->n_pp; i++)
+      if (s->pp[i] > 0 && !measure(b, s->pp[i], 0, s->depth[d], 1)) return false;
+    for (int i = 0; i < s->n_tg; i++)
+      for (int k = 0; k < s->n_together; k++)
+        if (s->tg[i] > 0 && !measure(b, 0, s->tg[i], s->depth[d], (int)s->together[k])) return false;
+    for (int i = 0; i < s->n_both; i += 2)
+      if (!measure(b, s->both[i], s->both[i + 1], s->depth[d], 1)) return false;
   }
   return true;
 }
@@ -290,29 +309,48 @@ static int64_t largest(const int64_t *x, int n) {
   return m;
 }
 
+/* 0, or the exit status after telling what is wrong. */
+static int read_sizes(const options *o, sizes *s) {
+  s->n_pp = numbers(&o->bench_prompt, 512, 0, MAX_LENGTH, "--n-prompt", s->pp);
+  s->n_tg = numbers(&o->bench_gen, 128, 0, MAX_LENGTH, "--n-gen", s->tg);
+  s->n_depth = numbers(&o->bench_depth, 0, 0, MAX_LENGTH, "--n-depth", s->depth);
+  s->n_together = numbers(&o->bench_batch, 1, 1, MAX_TOGETHER, "--n-batch-decode", s->together);
+  s->n_both = o->bench_both.n ? numbers(&o->bench_both, 0, 1, MAX_LENGTH, "--n-prompt-gen", s->both) : 0;
+  if (s->n_pp < 0 || s->n_tg < 0 || s->n_depth < 0 || s->n_together < 0 || s->n_both < 0) return EXIT_USAGE;
+  if (s->n_both % 2)
+    return usage("--n-prompt-gen: pairs of a prompt and a length of generation, not %d numbers", s->n_both);
+  if (largest(s->pp, s->n_pp) + largest(s->tg, s->n_tg) + s->n_both == 0)
+    return usage("nothing to measure: --n-prompt and --n-gen are 0");
+  return 0;
+}
+
+/* Positions that the longest row needs. */
+static int64_t positions_of(const sizes *s) {
+  int64_t most = largest(s->together, s->n_together), need_pp = largest(s->pp, s->n_pp) + 1,
+          need_tg = largest(s->tg, s->n_tg) + 1 + (most > 1 ? most : 1);
+  int64_t need = need_pp > need_tg ? need_pp : need_tg;
+  for (int i = 0; i < s->n_both; i += 2)
+    if (s->both[i] + s->both[i + 1] + 1 > need) need = s->both[i] + s->both[i + 1] + 1;
+  return largest(s->depth, s->n_depth) + need;
+}
+
 int cmd_bench(options *o) {
   myna_err err = {0};
   myna_model *m = NULL;
   myna_engine_options eo;
   bench b = {.o = o, .random = 88172645463325252ull, .format = o->json ? "json" : o->output ? o->output : "md"};
-  int64_t pp[64], tg[64], depth[64], together[64];
-  int n_pp = numbers(&o->bench_prompt, 512, 0, MAX_LENGTH, "--n-prompt", pp),
-      n_tg = numbers(&o->bench_gen, 128, 0, MAX_LENGTH, "--n-gen", tg);
-  int n_depth = numbers(&o->bench_depth, 0, 0, MAX_LENGTH, "--n-depth", depth),
-      n_together = numbers(&o->bench_batch, 1, 1, MAX_TOGETHER, "--n-batch-decode", together);
-  if (n_pp < 0 || n_tg < 0 || n_depth < 0 || n_together < 0) return EXIT_USAGE;
-  if (largest(pp, n_pp) + largest(tg, n_tg) == 0) return usage("nothing to measure: --n-prompt and --n-gen are 0");
+  sizes s = {0};
+  int rc = read_sizes(o, &s);
+  if (rc) return rc;
   if (o->repeats < 1 || o->repeats > MAX_REPEATS)
     return usage("--repetitions %lld: 1 to %d", (long long)o->repeats, MAX_REPEATS);
   if (strcmp(b.format, "md") != 0 && strcmp(b.format, "csv") != 0 && strcmp(b.format, "json") != 0)
     return usage("--output %s: md, csv or json", b.format);
-  int rc = engine_options(o, &eo);
+  rc = engine_options(o, &eo);
   if (rc == 0) rc = open_model(o, false, &m);
   if (rc) return rc;
-  int64_t most = largest(together, n_together), need_pp = largest(pp, n_pp) + 1,
-          need_tg = largest(tg, n_tg) + 1 + (most > 1 ? most : 1);
-  eo.n_ctx = largest(depth, n_depth) + (need_pp > need_tg ? need_pp : need_tg);
-  eo.n_seq = most + 1;
+  eo.n_ctx = positions_of(&s);
+  eo.n_seq = largest(s.together, s.n_together) + 1;
   myna_model_get_info(m, &b.info);
   count_weights(&b, m);
   if (myna_engine_new(&b.e, m, &eo, &err) < 0) {
@@ -320,7 +358,7 @@ int cmd_bench(options *o) {
   } else {
     myna_engine_get_stats(b.e, &b.stats);
     if (strcmp(b.format, "json") == 0) printf("[");
-    rc = measure_all(&b, pp, n_pp, tg, n_tg, depth, n_depth, together, n_together) ? 0 : EXIT_FAIL;
+    rc = measure_all(&b, &s) ? 0 : EXIT_FAIL;
     if (strcmp(b.format, "json") == 0) printf("\n]\n");
   }
   myna_engine_free(b.e);

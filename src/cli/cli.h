@@ -36,7 +36,7 @@ typedef struct options {
   list dry_breakers, logit_bias;
   const char *samplers, *sampling_seq;
   /* bench */
-  list bench_prompt, bench_gen, bench_depth, bench_batch;
+  list bench_prompt, bench_gen, bench_depth, bench_batch, bench_both;
   int64_t repeats;
   const char *output;
   bool no_warmup;

@@ -415,6 +415,7 @@ class Bench(Case):
         self.assertEqual(self.rows("-p", "8,16", "-n", 0)[0], ["pp8", "pp16"])
         self.assertEqual(self.rows("-p", 0, "-n", "4,5", "--no-warmup")[0], ["tg4", "tg5"])
         self.assertEqual(self.rows("-p", 0, "-n", 1, "-B", 3)[0], ["tg1x3"])
+        self.assertEqual(self.rows("-p", 0, "-n", 0, "-pg", "16,4,8,2", "-d", "0,32")[0], ["pp16+tg4", "pp8+tg2", "pp16+tg4@d32", "pp8+tg2@d32"])
 
     def test_formats(self):
         md = self.ok("bench", LLAMA, "-p", 8, "-n", 4, "-r", 1).out.splitlines()
@@ -425,6 +426,8 @@ class Bench(Case):
         self.fails(2, "md, csv or json", "bench", LLAMA, "-o", "xml")
         self.fails(2, "nothing to measure", "bench", LLAMA, "-p", 0, "-n", 0)
         self.fails(2, "numbers from", "bench", LLAMA, "-p", "1,x")
+        self.fails(2, "pairs", "bench", LLAMA, "-pg", "16,4,8")
+        self.fails(2, "--n-prompt-gen 0", "bench", LLAMA, "-pg", "16,0")
 
 
 class Streams(Case):
