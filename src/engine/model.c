@@ -1,6 +1,7 @@
 /* model.c: opens a model file: header, family, config, and weights bound to their roles, all checked against the shapes that the family
  * states. Matrices stay where they lie; vectors become F32 copies (a few kilobytes). */
 #include "engine/model.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,7 +13,11 @@ static int read_key(myna_model *m, const myna__key *k, myna_err *err) {
   char *at = (char *)&m->cfg + k->offset;
   int rc = 0;
   if (k->type == MYNA__KEY_I64) rc = myna__gguf_at_i64(&m->gguf, key, 0, (int64_t *)(void *)at, err);
-  if (k->type == MYNA__KEY_F64) rc = myna__gguf_at_f64(&m->gguf, key, 0, (double *)(void *)at, err);
+  if (k->type == MYNA__KEY_F64) {
+    double *x = (double *)(void *)at;
+    rc = myna__gguf_at_f64(&m->gguf, key, 0, x, err);
+    if (rc > 0 && !isfinite(*x)) return myna__err_at(err, MYNA_E_FORMAT, m->path, -1, "%s is %g", key, *x);
+  }
   if (k->type == MYNA__KEY_STR16) {
     myna__str s;
     rc = myna__gguf_str(&m->gguf, key, &s, err);
@@ -40,6 +45,21 @@ static int limit(myna_model *m, const char *what, int64_t x, int64_t lo, int64_t
   if (x >= lo && x <= hi) return 0;
   return myna__err_at(err, MYNA_E_FORMAT, m->path, -1, "%s is %lld, it must be %lld to %lld", what, (long long)x,
                       (long long)lo, (long long)hi);
+}
+
+static int check_rope(myna_model *m, myna_err *err) {
+  const myna__config *g = &m->cfg;
+  static const char *const types[] = {"", "none", "linear", "yarn", "longrope"};
+  bool known = false;
+  for (size_t i = 0; i < MYNA__COUNT(types); i++) known = known || strcmp(g->rope_type, types[i]) == 0;
+  if (!known)
+    return myna__err_at(err, MYNA_E_UNSUPPORTED, m->path, -1, "rope.scaling.type \"%s\" is not supported",
+                        g->rope_type);
+  if (g->rope_base < 0 || g->rope_base_local < 0 || g->rope_factor < 0 || g->rope_attn_factor < 0)
+    return myna__err_at(err, MYNA_E_FORMAT, m->path, -1,
+                        "rope.freq_base %g, rope.freq_base_swa %g, rope.scaling.factor %g, attn_factor %g: negative",
+                        g->rope_base, g->rope_base_local, g->rope_factor, g->rope_attn_factor);
+  return limit(m, "rope.scaling.original_context_length", g->rope_orig_ctx, 0, INT32_MAX, err);
 }
 
 static int fill_config(myna_model *m, myna_err *err) {
@@ -73,6 +93,7 @@ static int fill_config(myna_model *m, myna_err *err) {
     return myna__err_at(err, MYNA_E_FORMAT, m->path, -1, "rope.dimension_count %lld is odd", (long long)g->n_rot);
   if (!(g->norm_eps >= 0) || g->norm_eps > 1)
     return myna__err_at(err, MYNA_E_FORMAT, m->path, -1, "layer_norm_rms_epsilon is %g", g->norm_eps);
+  TRY(check_rope(m, err));
   return m->family->check ? m->family->check(g, err) : 0;
 }
 
@@ -218,6 +239,41 @@ static int check_layer(const myna_model *m, int i, myna_err *err) {
   return 0;
 }
 
+/* Whether the family has no use for a tensor although files may hold it: scales of activations, tables of old converters,
+ * heads of rerankers and embedding models. */
+static bool ignorable(const char *name, size_t len) {
+  static const char *const ends[] = {".input_scale",         "rope_freqs.weight", ".attn_rot_embd.weight",
+                                     ".rotary_emb.inv_freq", "cls.output.weight", "dense_2.weight",
+                                     "dense_3.weight"};
+  for (size_t i = 0; i < MYNA__COUNT(ends); i++) {
+    size_t n = strlen(ends[i]);
+    if (len >= n && memcmp(name + len - n, ends[i], n) == 0) return true;
+  }
+  return false;
+}
+
+/* A tensor that nothing reads means another model than the one that would be computed (llama.cpp refuses such files too). */
+static int check_unused(const myna_model *m, myna_err *err) {
+  int64_t unused = 0;
+  for (int64_t i = 0; i < m->gguf.n_tensors; i++)
+    unused += !ignorable(m->gguf.tensors[i].name.p, m->gguf.tensors[i].name.n);
+  for (int64_t i = 0; i < m->n_bound; i++)
+    unused -= m->bound[i].present && !ignorable(m->bound[i].name, strlen(m->bound[i].name));
+  if (unused == 0) return 0;
+  for (int64_t i = 0; i < m->gguf.n_tensors; i++) {
+    const myna__gguf_tensor *t = &m->gguf.tensors[i];
+    bool used = ignorable(t->name.p, t->name.n);
+    for (int64_t k = 0; k < m->n_bound && !used; k++)
+      used = m->bound[k].present && strlen(m->bound[k].name) == t->name.n &&
+             memcmp(m->bound[k].name, t->name.p, t->name.n) == 0;
+    if (!used)
+      return myna__err_at(err, MYNA_E_UNSUPPORTED, m->path, (int64_t)t->offset,
+                          "tensor %.*s has no place in a %s model of %lld layers", (int)MYNA__MIN(t->name.n, 100),
+                          t->name.p, m->arch, (long long)m->cfg.n_layer);
+  }
+  return 0;
+}
+
 /* The vocabulary's size when no key says it: rows of the embedding. */
 static void fill_vocab(myna_model *m) {
   const myna__gguf_tensor *t = myna__gguf_tensor_find(&m->gguf, "token_embd.weight");
@@ -234,7 +290,7 @@ static int bind_weights(myna_model *m, myna_err *err) {
     for (int i = per_layer ? 0 : -1; i < (per_layer ? m->cfg.n_layer : 0); i++) TRY(bind_one(m, s, i, err));
   }
   for (int i = 0; i < m->cfg.n_layer; i++) TRY(check_layer(m, i, err));
-  return 0;
+  return check_unused(m, err);
 }
 
 /* ---- open, close ---- */
@@ -321,7 +377,13 @@ static int build_tokenizer(myna_model *m, myna_err *err) {
   TRY(myna__tokdata_from_gguf(&m->tokdata, &m->gguf, err));
   if (m->tokdata.model == MYNA__TOK_NONE)
     return myna__err_at(err, MYNA_E_NOTFOUND, m->path, -1, "the file has no tokenizer");
-  return myna__tokenizer_new(&m->tok, &m->tokdata, err);
+  if (m->bound && m->tokdata.n_tokens > m->cfg.n_vocab)
+    return myna__err_at(err, MYNA_E_FORMAT, m->path, -1,
+                        "tokenizer.ggml.tokens has %d tokens, token_embd.weight has %lld rows", m->tokdata.n_tokens,
+                        (long long)m->cfg.n_vocab);
+  myna_err e = {0};
+  if (myna__tokenizer_new(&m->tok, &m->tokdata, &e) == 0) return 0;
+  return myna__err_at(err, e.code, m->path, -1, "%s", e.msg);
 }
 
 int myna__model_tokenizer(myna_model *m, const myna__tokenizer **out, myna_err *err) {

@@ -321,6 +321,26 @@ static void test_wrong_tensors(void **state) {
   refused("llama", &(change){.tensor = "token_embd.weight", .t_how = T_DIMS, .dims = {4096}}, "token_embd.weight");
 }
 
+/* A tensor that the model does not use makes it another model: refused by the tensor's name. */
+static void test_unused_tensors(void **state) {
+  refused("llama", &(change){.key = "llama.block_count", .how = SET_U32, .value = 1}, "blk.1.");
+  refused("gemma3", &(change){.key = "gemma3.block_count", .how = SET_U32, .value = 1}, "blk.1.");
+  refused("llama", &(change){.tensor = "output.weight", .t_how = T_RENAME}, "tensor other");
+  refused("llama-bias", &(change){.tensor = "blk.0.attn_q.bias", .t_how = T_RENAME}, "tensor other");
+}
+
+/* Numbers that would turn into NaN or into other angles than the file means. */
+static void test_rope_keys(void **state) {
+  static const char *const keys[] = {"llama.rope.freq_base", "llama.rope.scaling.factor"};
+  for (size_t i = 0; i < MYNA__COUNT(keys); i++) {
+    refused("llama-yarn", &(change){.key = keys[i], .how = SET_F32, .value = (double)NAN}, keys[i]);
+    refused("llama-yarn", &(change){.key = keys[i], .how = SET_F32, .value = (double)INFINITY}, keys[i]);
+  }
+  refused("llama-yarn", &(change){.key = keys[0], .how = SET_F32, .value = -1}, "rope.freq_base -1");
+  refused("llama-yarn", &(change){.key = keys[1], .how = SET_F32, .value = -4}, "rope.scaling.factor -4");
+  refused("llama-yarn", &(change){.key = "llama.rope.scaling.type", .how = SET_STR}, "\"wrong\"");
+}
+
 /* Random bytes in the header of a valid file. */
 static void test_random_bytes(void **state) {
   test_rng r = test_rng_new(13);
@@ -347,7 +367,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_unchanged),    cmocka_unit_test(test_missing_keys),    cmocka_unit_test(test_absurd_keys),
       cmocka_unit_test(test_odd_numbers),  cmocka_unit_test(test_missing_tensors), cmocka_unit_test(test_wrong_tensors),
-      cmocka_unit_test(test_random_bytes),
+      cmocka_unit_test(test_random_bytes), cmocka_unit_test(test_unused_tensors),  cmocka_unit_test(test_rope_keys),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
