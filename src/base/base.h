@@ -22,10 +22,16 @@
 int myna__err(myna_err *err, int code, const char *fmt, ...) MYNA__PRINTF(3, 4);
 int myna__err_at(myna_err *err, int code, const char *file, int64_t offset, const char *fmt, ...) MYNA__PRINTF(5, 6);
 
-/* Leaves the function with the callee's code where nothing is held. */
+/* Leaves the function with the callee's code where nothing is held. TRY: for what returns 0 or an error; TRY_N: also counts. */
+#define TRY_N(call)                  \
+  do {                               \
+    int try_rc_ = (call);            \
+    if (try_rc_ < 0) return try_rc_; \
+  } while (0)
 #define TRY(call)                    \
   do {                               \
     int try_rc_ = (call);            \
+    assert(try_rc_ <= 0);            \
     if (try_rc_ < 0) return try_rc_; \
   } while (0)
 

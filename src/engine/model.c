@@ -35,7 +35,7 @@ static int check_uniform(myna_model *m, const char *what, myna_err *err) {
   int64_t first = 0, x = 0;
   if (!kv || kv->type != MYNA__GGUF_ARR) return 0;
   for (uint64_t i = 0; i < kv->count; i++) {
-    TRY(myna__gguf_at_i64(&m->gguf, key, i, i ? &x : &first, err));
+    TRY_N(myna__gguf_at_i64(&m->gguf, key, i, i ? &x : &first, err));
     if (i && x != first) return myna__err_at(err, MYNA_E_UNSUPPORTED, m->path, -1, "%s differs between layers", key);
   }
   return 0;
@@ -64,7 +64,7 @@ static int check_rope(myna_model *m, myna_err *err) {
 
 static int fill_config(myna_model *m, myna_err *err) {
   myna__config *g = &m->cfg;
-  for (const myna__key *k = m->family->keys; k->gguf; k++) TRY(read_key(m, k, err));
+  for (const myna__key *k = m->family->keys; k->gguf; k++) TRY_N(read_key(m, k, err));
   static const char *const uniform[] = {"%s.attention.head_count", "%s.attention.head_count_kv",
                                         "%s.feed_forward_length"};
   for (size_t i = 0; i < MYNA__COUNT(uniform); i++) TRY(check_uniform(m, uniform[i], err));

@@ -21,8 +21,8 @@ static int split_key(const myna__gguf *g, const char *key, int64_t missing, int6
 }
 
 static int split_keys(const myna__gguf *g, int64_t *no, int64_t *count, myna_err *err) {
-  TRY(split_key(g, "split.count", 0, MAX_SPLITS, count, err));
-  TRY(split_key(g, "split.no", *count > 1 ? -1 : 0, MAX_SPLITS, no, err));
+  TRY_N(split_key(g, "split.count", 0, MAX_SPLITS, count, err));
+  TRY_N(split_key(g, "split.no", *count > 1 ? -1 : 0, MAX_SPLITS, no, err));
   if (*no < 0)
     return myna__err_at(err, MYNA_E_FORMAT, g->files[0].path, -1, "split.count is %lld but split.no is missing",
                         (long long)*count);
@@ -124,7 +124,7 @@ static int open_split(myna__gguf *g, const split_set *s, int64_t index, myna_err
 /* The first split says how many tensors there are together: a set that was cut short shows here. */
 static int check_total(const myna__gguf *g, myna_err *err) {
   int64_t total;
-  TRY(split_key(g, "split.tensors.count", -1, INT64_MAX, &total, err));
+  TRY_N(split_key(g, "split.tensors.count", -1, INT64_MAX, &total, err));
   if (total == g->n_tensors) return 0;
   if (total < 0) return myna__err_at(err, MYNA_E_FORMAT, g->files[0].path, -1, "split.tensors.count is missing");
   return myna__gguf_kv_fail(g, myna__gguf_find(g, "split.tensors.count"), err,

@@ -280,26 +280,26 @@ int myna__json_is(myna__json *j, myna__json_token token) {
 }
 
 int myna__json_expect(myna__json *j, myna__json_token token) {
-  TRY(myna__json_next(j));
+  TRY_N(myna__json_next(j));
   return myna__json_is(j, token);
 }
 
 int myna__json_key(myna__json *j) {
-  TRY(myna__json_next(j));
+  TRY_N(myna__json_next(j));
   if (j->token == MYNA__JSON_OBJECT_END) return 0;
   TRY(myna__json_is(j, MYNA__JSON_KEY));
   return 1;
 }
 
 int myna__json_item(myna__json *j) {
-  TRY(myna__json_next(j));
+  TRY_N(myna__json_next(j));
   return j->token != MYNA__JSON_ARRAY_END;
 }
 
 int myna__json_skip(myna__json *j) {
-  if (j->token == MYNA__JSON_KEY) TRY(myna__json_next(j));
+  if (j->token == MYNA__JSON_KEY) TRY_N(myna__json_next(j));
   if (j->token != MYNA__JSON_OBJECT && j->token != MYNA__JSON_ARRAY) return j->failed;
-  for (int outside = j->depth - 1; j->depth > outside;) TRY(myna__json_next(j));
+  for (int outside = j->depth - 1; j->depth > outside;) TRY_N(myna__json_next(j));
   return 0;
 }
 

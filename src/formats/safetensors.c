@@ -49,7 +49,7 @@ static int read_meta_pair(myna__safetensors *s, myna__json *j, myna_err *err) {
 /* MLX writes null where it has no metadata. */
 static int read_metadata(myna__safetensors *s, myna__json *j, myna_err *err) {
   int rc;
-  TRY(myna__json_next(j));
+  TRY_N(myna__json_next(j));
   if (j->token == MYNA__JSON_NULL) return 0;
   TRY(myna__json_is(j, MYNA__JSON_OBJECT));
   while ((rc = myna__json_key(j)) > 0) TRY(read_meta_pair(s, j, err));

@@ -59,7 +59,7 @@ static const kind *find_kind(myna__str model) {
 
 static int read_pre(myna__tokdata *t, const myna__gguf *g, const kind *k, myna_err *err) {
   myna__str pre = {0};
-  TRY(myna__gguf_str(g, KEY("pre"), &pre, err));
+  TRY_N(myna__gguf_str(g, KEY("pre"), &pre, err));
   if (strcmp(k->name, "gemma4") == 0) pre = (myna__str){"gemma4", 6};
   if (pre.n >= sizeof t->pre || (pre.n && memchr(pre.p, 0, pre.n)))
     return myna__gguf_kv_fail(g, myna__gguf_find(g, KEY("pre")), err, "%zu bytes are no pre-tokenizer name", pre.n);
@@ -115,7 +115,7 @@ static int read_strings(const myna__gguf *g, const myna__gguf_kv *kv, const char
 
 static int read_tokens(myna__tokdata *t, const myna__gguf *g, myna_err *err) {
   const myna__gguf_kv *kv;
-  TRY(find_array(g, KEY("tokens"), MYNA__GGUF_STR, MYNA__GGUF_STR, &kv, err));
+  TRY_N(find_array(g, KEY("tokens"), MYNA__GGUF_STR, MYNA__GGUF_STR, &kv, err));
   if (!kv) return myna__err_at(err, MYNA_E_FORMAT, g->files[0].path, -1, "key 'tokenizer.ggml.tokens' is missing");
   if (kv->count == 0 || kv->count > INT32_MAX)
     return myna__gguf_kv_fail(g, kv, err, "a vocabulary of %llu tokens", (unsigned long long)kv->count);
@@ -130,7 +130,7 @@ static int check_count(const myna__tokdata *t, const myna__gguf *g, const myna__
 
 static int read_scores(myna__tokdata *t, const myna__gguf *g, myna_err *err) {
   const myna__gguf_kv *kv;
-  TRY(find_array(g, KEY("scores"), MYNA__GGUF_F32, MYNA__GGUF_F32, &kv, err));
+  TRY_N(find_array(g, KEY("scores"), MYNA__GGUF_F32, MYNA__GGUF_F32, &kv, err));
   bool needed = t->model == MYNA__TOK_SPM || t->model == MYNA__TOK_UNIGRAM;
   if (!kv && needed)
     return myna__err_at(err, MYNA_E_FORMAT, g->files[0].path, -1, "key 'tokenizer.ggml.scores' is missing");
@@ -146,7 +146,7 @@ static int read_scores(myna__tokdata *t, const myna__gguf *g, myna_err *err) {
 
 static int read_types(myna__tokdata *t, const myna__gguf *g, myna_err *err) {
   const myna__gguf_kv *kv;
-  TRY(find_array(g, KEY("token_type"), MYNA__GGUF_I32, MYNA__GGUF_U32, &kv, err));
+  TRY_N(find_array(g, KEY("token_type"), MYNA__GGUF_I32, MYNA__GGUF_U32, &kv, err));
   if (kv) TRY(check_count(t, g, kv, err));
   t->types = myna__alloc((size_t)t->n_tokens);
   if (!t->types) return no_memory("token types", err);
@@ -161,7 +161,7 @@ static int read_types(myna__tokdata *t, const myna__gguf *g, myna_err *err) {
 
 static int read_merges(myna__tokdata *t, const myna__gguf *g, myna_err *err) {
   const myna__gguf_kv *kv;
-  TRY(find_array(g, KEY("merges"), MYNA__GGUF_STR, MYNA__GGUF_STR, &kv, err));
+  TRY_N(find_array(g, KEY("merges"), MYNA__GGUF_STR, MYNA__GGUF_STR, &kv, err));
   if (kv) {
     t->n_merges = (int64_t)kv->count;
     return read_strings(g, kv, "merges", &t->merges, err);
@@ -175,7 +175,7 @@ static int read_merges(myna__tokdata *t, const myna__gguf *g, myna_err *err) {
 static int read_charsmap(myna__tokdata *t, const myna__gguf *g, myna_err *err) {
   const myna__gguf_kv *kv;
   uint32_t trie;
-  TRY(find_array(g, KEY("precompiled_charsmap"), MYNA__GGUF_U8, MYNA__GGUF_I8, &kv, err));
+  TRY_N(find_array(g, KEY("precompiled_charsmap"), MYNA__GGUF_U8, MYNA__GGUF_I8, &kv, err));
   if (!kv || kv->count == 0) return 0;
   if (kv->count < sizeof trie)
     return myna__gguf_kv_fail(g, kv, err, "%llu bytes are too few", (unsigned long long)kv->count);
@@ -234,13 +234,13 @@ static int read_flags(myna__tokdata *t, const myna__gguf *g, myna_err *err) {
   int found = myna__gguf_bool(g, KEY("add_bos_token"), &t->add_bos, err);
   if (found < 0) return found;
   t->add_bos_set = found;
-  TRY(myna__gguf_bool(g, KEY("add_eos_token"), &t->add_eos, err));
-  TRY(myna__gguf_bool(g, KEY("add_sep_token"), &t->add_sep, err));
-  TRY(myna__gguf_bool(g, KEY("add_space_prefix"), &t->add_space_prefix, err));
-  TRY(myna__gguf_bool(g, KEY("remove_extra_whitespaces"), &t->remove_extra_whitespaces, err));
-  TRY(myna__gguf_bool(g, KEY("normalizer.lowercase"), &t->lowercase, err));
+  TRY_N(myna__gguf_bool(g, KEY("add_eos_token"), &t->add_eos, err));
+  TRY_N(myna__gguf_bool(g, KEY("add_sep_token"), &t->add_sep, err));
+  TRY_N(myna__gguf_bool(g, KEY("add_space_prefix"), &t->add_space_prefix, err));
+  TRY_N(myna__gguf_bool(g, KEY("remove_extra_whitespaces"), &t->remove_extra_whitespaces, err));
+  TRY_N(myna__gguf_bool(g, KEY("normalizer.lowercase"), &t->lowercase, err));
   t->strip_accents = t->lowercase;
-  TRY(myna__gguf_bool(g, KEY("normalizer.strip_accents"), &t->strip_accents, err));
+  TRY_N(myna__gguf_bool(g, KEY("normalizer.strip_accents"), &t->strip_accents, err));
   for (size_t i = 0; i < MYNA__COUNT(pres) && t->model == MYNA__TOK_BPE; i++)
     if (pres[i].force_bos && strcmp(t->pre, pres[i].pre) == 0) t->add_bos = true;
   return 0;
@@ -430,7 +430,7 @@ int myna__tokdata_from_gguf(myna__tokdata *t, const myna__gguf *g, myna_err *err
                        .fim_rep = -1,
                        .fim_sep = -1};
   myna__str model;
-  TRY(myna__gguf_str(g, "tokenizer.chat_template", &t->chat_template, err));
+  TRY_N(myna__gguf_str(g, "tokenizer.chat_template", &t->chat_template, err));
   int found = myna__gguf_str(g, KEY("model"), &model, err);
   if (found <= 0) return found;
   if (myna__str_eq(model, "none") || myna__str_eq(model, "no_vocab")) return 0;

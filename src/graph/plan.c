@@ -243,7 +243,7 @@ static int lower_step(lowering *l, const myna__node *n) {
   int in[MYNA__MAX_IN] = {0};
   for (int i = 0; i < n->n_in; i++) {
     in[i] = -1;
-    if (n->in[i]) TRY(in[i] = lower_operand(l, n, i));
+    if (n->in[i]) TRY_N(in[i] = lower_operand(l, n, i));
   }
   int out[MYNA__MAX_OUT] = {0};
   for (int i = 0; i < n->n_out; i++) {
@@ -264,7 +264,7 @@ static int lower_step(lowering *l, const myna__node *n) {
       memcpy(v->stride, s->stride, sizeof v->stride);
       v->version = p->values[v->root].changed = n->id;
     } else {
-      TRY(out[i] = new_buffer(p, &spec, n->op->name, l->err));
+      TRY_N(out[i] = new_buffer(p, &spec, n->op->name, l->err));
     }
     if (n->out[i]) TRY(map_array(l, n->out[i], out[i]));
   }
@@ -292,7 +292,7 @@ static int lower_output(lowering *l, const myna_array *a, int i) {
     return myna__err(l->err, MYNA_E_STATE, "plan output %d is an old version of state %s", i,
                      p->held[p->values[x->root].input]->name);
   myna__tensor t = value_tensor(p, v, (uint8_t *)(uintptr_t)BASE);
-  if (!l->once && !t.weight && !myna__tensor_contiguous(&t)) TRY(v = add_copy(p, v, l->err));
+  if (!l->once && !t.weight && !myna__tensor_contiguous(&t)) TRY_N(v = add_copy(p, v, l->err));
   p->outputs[p->n_outputs++] = v;
   return 0;
 }

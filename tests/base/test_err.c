@@ -132,10 +132,16 @@ static int tried(int rc) {
   TRY(rc);
   return 77;
 }
+static int tried_n(int rc) {
+  TRY_N(rc);
+  return 77;
+}
 static void test_try(void **state) {
   assert_int_equal(tried(0), 77);
-  assert_int_equal(tried(3), 77);
   assert_int_equal(tried(-3), -3);
+  assert_int_equal(tried_n(0), 77);
+  assert_int_equal(tried_n(3), 77);
+  assert_int_equal(tried_n(-3), -3);
 }
 
 int main(void) {

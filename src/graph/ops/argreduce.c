@@ -10,7 +10,7 @@ static int shape(const myna__node *n, myna__spec *out, myna_err *err) {
   const arg_params *p = n->params;
   const myna__spec *a = &n->in[0]->spec;
   int axis = myna__axis_fixed(a, p->axis, err);
-  TRY(axis);
+  TRY_N(axis);
   if (a->dims[axis] == 0) return myna__err(err, MYNA_E_SHAPE, "axis %d has no elements", p->axis);
   *out = (myna__spec){.type = MYNA_I32};
   for (int d = 0; d < a->n_dims; d++)

@@ -7,7 +7,7 @@ typedef struct cumsum_params {
 } cumsum_params;
 
 static int shape(const myna__node *n, myna__spec *out, myna_err *err) {
-  TRY(myna__axis_fixed(&n->in[0]->spec, ((const cumsum_params *)n->params)->axis, err));
+  TRY_N(myna__axis_fixed(&n->in[0]->spec, ((const cumsum_params *)n->params)->axis, err));
   out[0] = n->in[0]->spec;
   out[0].type = myna__dtype_number(out[0].type);
   return 0;

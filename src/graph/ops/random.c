@@ -148,7 +148,7 @@ static int categorical_shape(const myna__node *n, myna__spec *out, myna_err *err
   const myna__spec *a = &n->in[0]->spec;
   if (!myna__dtype_is_float(a->type))
     return myna__err(err, MYNA_E_DTYPE, "logits are %s, a float array is needed", myna_dtype_name(a->type));
-  TRY(myna__axis_fixed(a, -1, err));
+  TRY_N(myna__axis_fixed(a, -1, err));
   if (a->dims[a->n_dims - 1] == 0) return myna__err(err, MYNA_E_SHAPE, "the last axis has no elements");
   out[0] = *a;
   out[0].type = MYNA_I32;

@@ -70,7 +70,7 @@ static int shape(const myna__node *n, myna__spec *out, myna_err *err) {
   *out = (myna__spec){.type = rows[p->op].widens ? wide(a->type) : a->type};
   for (int d = 0; d < a->n_dims; d++) {
     bool reduced = p->axes >> d & 1;
-    if (reduced) TRY(myna__axis_fixed(a, d, err));
+    if (reduced) TRY_N(myna__axis_fixed(a, d, err));
     if (reduced && a->dims[d] == 0 && !rows[p->op].widens)
       return myna__err(err, MYNA_E_SHAPE, "axis %d has no elements", d);
     if (!reduced || p->keep) out->dims[out->n_dims++] = reduced ? 1 : a->dims[d];

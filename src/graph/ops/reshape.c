@@ -100,7 +100,7 @@ static int expand_shape(const myna__node *n, myna__spec *out, myna_err *err) {
   const myna__spec *a = &n->in[0]->spec;
   if (a->n_dims == MYNA__MAX_DIMS) return myna__err(err, MYNA_E_SHAPE, "more than %d dimensions", MYNA__MAX_DIMS);
   int axis = myna__axis(((const axis_params *)n->params)->axis, a->n_dims + 1, err);
-  TRY(axis);
+  TRY_N(axis);
   *out = (myna__spec){.type = a->type};
   for (int d = 0; d <= a->n_dims; d++) out->dims[out->n_dims++] = d == axis ? 1 : a->dims[d - (d > axis)];
   return 0;
@@ -129,7 +129,7 @@ myna_array *myna_expand_dims(myna_ctx *c, myna_array *a, int axis) {
 static int squeeze_shape(const myna__node *n, myna__spec *out, myna_err *err) {
   const myna__spec *a = &n->in[0]->spec;
   int axis = myna__axis(((const axis_params *)n->params)->axis, a->n_dims, err);
-  TRY(axis);
+  TRY_N(axis);
   char t[128];
   if (a->dims[axis] != 1)
     return myna__err(err, MYNA_E_SHAPE, "axis %d of %s is not 1", axis, myna__spec_text(a, t, sizeof t));

@@ -7,7 +7,7 @@ static int shape(const myna__node *n, myna__spec *out, myna_err *err) {
   const myna__spec *a = &n->in[0]->spec;
   if (a->type != MYNA_F32 && a->type != MYNA_F64)
     return myna__err(err, MYNA_E_DTYPE, "%s is not a float type", myna_dtype_name(a->type));
-  TRY(myna__axis_fixed(a, -1, err));
+  TRY_N(myna__axis_fixed(a, -1, err));
   out[0] = *a;
   return 0;
 }

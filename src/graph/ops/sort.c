@@ -98,7 +98,7 @@ typedef struct topk_params {
 
 static int argsort_shape(const myna__node *n, myna__spec *out, myna_err *err) {
   const myna__spec *a = &n->in[0]->spec;
-  TRY(myna__axis_fixed(a, -1, err));
+  TRY_N(myna__axis_fixed(a, -1, err));
   if (a->dims[a->n_dims - 1] > INT32_MAX)
     return myna__err(err, MYNA_E_LIMIT, "more than 2^31 - 1 elements along the axis");
   out[0] = *a;

@@ -13,7 +13,7 @@ static int shape(const myna__node *n, myna__spec *out, myna_err *err) {
   *out = (myna__spec){.type = a->type, .n_dims = a->n_dims};
   for (int d = 0; d < a->n_dims; d++) {
     int from = myna__axis(p->perm[d], a->n_dims, err);
-    TRY(from);
+    TRY_N(from);
     if (seen >> from & 1) return myna__err(err, MYNA_E_SHAPE, "axis %d is given twice", p->perm[d]);
     seen |= 1u << from;
     out->dims[d] = a->dims[from];
