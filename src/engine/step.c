@@ -258,8 +258,7 @@ static int post_token(myna_engine *e, myna__job *j, int32_t id, const float *log
 
 /* Drops the older half behind n_keep; the rest is computed again through the normal path. */
 static void shift_context(myna_engine *e, myna__job *j) {
-  int64_t keep = j->req.n_keep, drop = (j->n - keep) / 2;
-  if (drop < 1) drop = 1;
+  int64_t keep = j->req.n_keep, drop = (j->n - keep) / 2; /* at least 1: n is beyond the context, keep within */
   int seq = j->seq;
   for (int g = 0; g < e->lm->n_groups; g++) myna__kv_release(e->kv[g], seq, j->tokens, j->n_done, true);
   memmove(j->tokens + keep, j->tokens + keep + drop, (size_t)(j->n - keep - drop) * sizeof *j->tokens);
