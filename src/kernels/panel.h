@@ -55,9 +55,10 @@ static inline size_t myna__panel_bytes(myna__form f) {
 typedef struct myna__ptype {
   myna_dtype type;
   myna__form form;
-  int shift;  /* Q32, Q256: codes are offset by 2^shift; 0: not at all */
-  int groups; /* Q256: integer scales per block, 8 or 16 */
-  bool min;   /* Q32: m per group is added; Q256: dmin * mins is subtracted (one min per scale) */
+  int shift; /* Q32, Q256: codes are offset by 2^shift; -1: not at all */
+  int groups; /* scales per 256. Q32: 8; 16: d of the first 16 of each 32, m of the others. Q256: 8 or 16; 1: the codes hold
+               * them (code times scale where that fits a byte) */
+  bool min; /* Q32: m per group is added; Q256: dmin * mins is subtracted (one min per scale; groups 1: 16) */
 } myna__ptype;
 
 /* The panel row for the inference plan or, when exact, the F32 form of the same type. NULL: no panel form, the
@@ -88,12 +89,12 @@ typedef void myna__unpack_fn(void *panel, const myna__ptype *t, const myna__rows
                              const uint8_t *next);
 
 /* Activation rows in kernel layout: the row of quants.h, then the planes that multiplies want ready-made:
- *   Q32   int32 nsum[pad/32]: minus the sum of 32 codes
+ *   Q32   int32 nsum16[pad/16]: minus the sum of 16 codes | int32 nsum[pad/32]: of 32
  *   Q256  int32 nsum[pad/16]: minus the sum of 16 codes | int16 sum32[pad/32]                              */
 typedef struct myna__arows {
   const uint8_t *row; /* [n_col] */
   size_t stride;
-  size_t d, sum, nsum, sum32; /* offsets of planes within a row */
+  size_t d, sum, nsum, nsum16, sum32; /* offsets of planes within a row */
 } myna__arows;
 
 /* Sets stride and plane offsets for rows of n. */
@@ -102,8 +103,11 @@ static inline myna__arows myna__arows_layout(myna__form f, int64_t n) {
   size_t pad = (size_t)myna__act_pad(n);
   myna__arows a = {.stride = myna__act_bytes(act[f], n), .d = myna__act_d_offset(n)};
   if (f >= MYNA__FORM_Q32) a.sum = myna__act_sum_offset(act[f], n);
-  a.nsum = a.stride;
-  if (f == MYNA__FORM_Q32) a.stride += pad / 32 * 4;
+  a.nsum = a.nsum16 = a.stride;
+  if (f == MYNA__FORM_Q32) {
+    a.nsum += pad / 16 * 4;
+    a.stride = a.nsum + pad / 32 * 4;
+  }
   if (f == MYNA__FORM_Q256) {
     a.sum32 = a.nsum + pad / 16 * 4;
     a.stride = a.sum32 + pad / 32 * 2;

@@ -38,6 +38,8 @@ typedef struct myna__wrow {
   myna_dtype scale_type;
 } myna__wrow;
 
+struct myna__block32; /* quants/block32.h */
+struct myna__kpanel;  /* quants/kquant.h */
 typedef struct myna__quant {
   myna_dtype type;
   myna__act act; /* activation format of the inference plan; `exact` plans use F32 */
@@ -50,11 +52,14 @@ typedef struct myna__quant {
    *   BF16        same with x widened
    *   Q8_32       per 32:  i = sum of codes*q in int32 (offsets applied in int32 with sum);
    *                        acc = fmaf((float)i, d_w * d_a, acc); with a bias/min m: then
-   *                        acc = fmaf((float)sum, m_w * d_a, acc)
+   *                        acc = fmaf((float)sum, m_w * d_a, acc). With a scale per 16: the same per 16
    *   Q8_256      per 256: i = sum over groups of scale_g * (codes.q [- offset*sum_g]) in int32;
    *                        acc = fmaf((float)i, d_w * d_a, acc); with mins: j = sum of min_g * sum_g in int32;
    *                        acc = fmaf((float)j, -(dmin_w * d_a), acc) */
   float (*dot)(const myna__wrow *w, const void *act, int64_t n);
+  /* What `dot` reads, for panels in plain C: the 32 weights of a row at k (Q8_32), or a block of 256 (Q8_256). NULL for float types. */
+  void (*open32)(struct myna__block32 *o, const myna__wrow *w, int64_t k);
+  void (*open256)(struct myna__kpanel *o, const uint8_t *block);
 } myna__quant;
 
 /* The row of a type; NULL for types that are no weights (never for a type in myna_dtypes.inc of kind FLOAT,

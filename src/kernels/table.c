@@ -50,7 +50,7 @@ static const struct {
   int kind;
 } types[MYNA_DTYPE_COUNT] = {
 #define DTYPE(name, str, ggml_id, block, bytes, kind) \
-  [MYNA_##name] = {{MYNA_##name, MYNA__FORM_F32, 0, 0, false}, KIND_##kind},
+  [MYNA_##name] = {{MYNA_##name, MYNA__FORM_F32, -1, 0, false}, KIND_##kind},
 #include "myna_dtypes.inc"
 #undef DTYPE
 };

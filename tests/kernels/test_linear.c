@@ -197,6 +197,40 @@ static void test_types(void **state) {
   }
 }
 
+#if defined(__x86_64__)
+/* Every packed type has kernels of its own at every level above plain C: nothing goes through rows of floats or the
+ * reference's panels. Arrays of floats likewise; F64, which no model file uses, goes through rows of floats. */
+static void check_coverage(const myna__ktable *ref) {
+  const myna__ktable *t = myna__kernels();
+  if (myna__cpu() == MYNA__CPU_REF) return;
+  for (int i = 0; i < MYNA_DTYPE_COUNT; i++) {
+    if (!case_type_ok((myna_dtype)i) || i == MYNA_F64) continue;
+    const myna__ptype *p = myna__ptype_of((myna_dtype)i, false);
+    if (!p) fail_msg("%s has no panel form", myna_dtype_name((myna_dtype)i));
+    bool f32 = p->form == MYNA__FORM_F32;
+    if (f32 != (i == MYNA_F32 || i == MYNA_F16)) fail_msg("%s: wrong form", myna_dtype_name((myna_dtype)i));
+    bool ok = f32 ? t->unpack_f32[i] != ref->unpack_f32[i] && t->unpack_f32[i] != t->unpack_f32[MYNA_F64] &&
+                        t->mul_f32[i] != ref->mul_f32[i] && t->direct_f32[i]
+                  : t->unpack[i] != ref->unpack[i] && t->mul[i] != ref->mul[i] && t->direct[i];
+    if (!ok)
+      fail_msg("%s has no kernels of its own at %s", myna_dtype_name((myna_dtype)i), myna__cpu_name(myna__cpu()));
+  }
+}
+static void test_coverage(void **state) {
+  myna__cpu_level before = myna__cpu();
+  myna__cpu_force(MYNA__CPU_REF);
+  const myna__ktable *ref = myna__kernels();
+  for (int l = 0; l < MYNA__CPU_COUNT; l++) {
+    if (!myna__cpu_supported((myna__cpu_level)l)) continue;
+    myna__cpu_force((myna__cpu_level)l);
+    check_coverage(ref);
+  }
+  myna__cpu_force(before);
+}
+#else
+static void test_coverage(void **state) { skip(); }
+#endif
+
 /* MLX's group sizes and scale types. */
 static void test_mlx(void **state) {
   const case_mlx_options before = case_mlx;
@@ -479,8 +513,11 @@ static void check_accuracy(myna_dtype t) {
   case_weight_free(&w);
 }
 static void test_accuracy(void **state) {
-  const myna_dtype types[] = {MYNA_F32,  MYNA_F16,  MYNA_BF16, MYNA_Q4_0, MYNA_Q4_1, MYNA_Q5_0, MYNA_Q5_1,
-                              MYNA_Q8_0, MYNA_MLX4, MYNA_Q2_K, MYNA_Q3_K, MYNA_Q4_K, MYNA_Q5_K, MYNA_Q6_K};
+  const myna_dtype types[] = {MYNA_F32,     MYNA_F16,   MYNA_BF16,  MYNA_Q4_0,  MYNA_Q4_1,    MYNA_Q5_0,   MYNA_Q5_1,
+                              MYNA_Q8_0,    MYNA_MLX4,  MYNA_Q2_K,  MYNA_Q3_K,  MYNA_Q4_K,    MYNA_Q5_K,   MYNA_Q6_K,
+                              MYNA_IQ4_NL,  MYNA_MXFP4, MYNA_NVFP4, MYNA_Q1_0,  MYNA_Q2_0,    MYNA_Q8_1,   MYNA_Q8_K,
+                              MYNA_TQ1_0,   MYNA_TQ2_0, MYNA_IQ1_S, MYNA_IQ1_M, MYNA_IQ2_XXS, MYNA_IQ2_XS, MYNA_IQ2_S,
+                              MYNA_IQ3_XXS, MYNA_IQ3_S, MYNA_IQ4_XS};
   for (size_t i = 0; i < MYNA__COUNT(types); i++) check_accuracy(types[i]);
 }
 
@@ -582,10 +619,10 @@ static void test_embed(void **state) {
 int main(int argc, char **argv) {
   if (argc > 1 && strcmp(argv[1], "--bench") == 0) return bench_linear(argc - 2, argv + 2);
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_types),    cmocka_unit_test(test_mlx),     cmocka_unit_test(test_exact),
-      cmocka_unit_test(test_fused),    cmocka_unit_test(test_experts), cmocka_unit_test(test_acts),
-      cmocka_unit_test(test_accuracy), cmocka_unit_test(test_math),    cmocka_unit_test(test_math_levels),
-      cmocka_unit_test(test_embed),
+      cmocka_unit_test(test_coverage),    cmocka_unit_test(test_types),    cmocka_unit_test(test_mlx),
+      cmocka_unit_test(test_exact),       cmocka_unit_test(test_fused),    cmocka_unit_test(test_experts),
+      cmocka_unit_test(test_acts),        cmocka_unit_test(test_accuracy), cmocka_unit_test(test_math),
+      cmocka_unit_test(test_math_levels), cmocka_unit_test(test_embed),
   };
   rng = test_rng_new(20241121);
   for (int t = 2; t <= 3; t++)

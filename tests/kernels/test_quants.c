@@ -119,7 +119,9 @@ static bool is_one_of(const char *name, const char *list) {
 static void test_table(void **state) {
   const char *no_from = "IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_S IQ3_XXS IQ3_S IQ4_NL IQ4_XS MLX4";
   const char *ints = "I8 I16 I32 I64 U8 U16 U32 U64";
-  const char *q8_32 = "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q8_1 MLX4", *q8_256 = "Q2_K Q3_K Q4_K Q5_K Q6_K Q8_K";
+  const char *q8_32 = "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q8_1 Q1_0 Q2_0 IQ4_NL MXFP4 NVFP4 MLX4";
+  const char *q8_256 =
+      "Q2_K Q3_K Q4_K Q5_K Q6_K Q8_K TQ1_0 TQ2_0 IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_S IQ3_XXS IQ3_S IQ4_XS";
   for (int t = 0; t < MYNA_DTYPE_COUNT; t++) {
     const myna__quant *q = myna__quant_get((myna_dtype)t);
     const char *name = myna_dtype_name((myna_dtype)t);
@@ -456,14 +458,18 @@ static void test_dot_f32_order(void **state) {
   row_free(&r);
 }
 
-/* Where the integer-class types keep their floats, so that a block's integers can be seen: with d = 1 and m = 0
- * to_f32 gives codes (times scales), with d = 0 and m = 1 it gives minimums. */
+/* Where the integer-class types keep their floats, so that a block's integers can be seen: with d = unit and m = 0
+ * to_f32 gives codes (times scales), with d = 0 and m = 1 it gives minimums. Not here: types whose scales are no float of
+ * their own (MXFP4, NVFP4, IQ1_M); test_dot measures them against double. */
 static const struct {
   myna_dtype t;
-  int d, m; /* byte offsets; m -1: none */
-} floats_at[] = {{MYNA_Q4_0, 0, -1}, {MYNA_Q4_1, 0, 2},  {MYNA_Q5_0, 0, -1},   {MYNA_Q5_1, 0, 2},
-                 {MYNA_Q8_0, 0, -1}, {MYNA_Q8_1, 0, -1}, {MYNA_Q2_K, 80, 82},  {MYNA_Q3_K, 108, -1},
-                 {MYNA_Q4_K, 0, 2},  {MYNA_Q5_K, 0, 2},  {MYNA_Q6_K, 208, -1}, {MYNA_Q8_K, 0, -1}};
+  int d, m, unit; /* byte offsets; m -1: none */
+} floats_at[] = {{MYNA_Q4_0, 0, -1, 1},   {MYNA_Q4_1, 0, 2, 1},     {MYNA_Q5_0, 0, -1, 1},    {MYNA_Q5_1, 0, 2, 1},
+                 {MYNA_Q8_0, 0, -1, 1},   {MYNA_Q8_1, 0, -1, 1},    {MYNA_IQ4_NL, 0, -1, 1},  {MYNA_Q1_0, 0, -1, 1},
+                 {MYNA_Q2_0, 0, -1, 1},   {MYNA_Q2_K, 80, 82, 1},   {MYNA_Q3_K, 108, -1, 1},  {MYNA_Q4_K, 0, 2, 1},
+                 {MYNA_Q5_K, 0, 2, 1},    {MYNA_Q6_K, 208, -1, 1},  {MYNA_Q8_K, 0, -1, 1},    {MYNA_TQ1_0, 52, -1, 1},
+                 {MYNA_TQ2_0, 64, -1, 1}, {MYNA_IQ1_S, 0, -1, 8},   {MYNA_IQ2_XXS, 0, -1, 8}, {MYNA_IQ2_XS, 0, -1, 8},
+                 {MYNA_IQ2_S, 0, -1, 8},  {MYNA_IQ3_XXS, 0, -1, 4}, {MYNA_IQ3_S, 0, -1, 1},   {MYNA_IQ4_XS, 0, -1, 1}};
 
 static void put_float(myna_dtype t, uint8_t *p, float v) {
   uint16_t h = myna__f32_to_f16(v);
@@ -481,18 +487,17 @@ static float get_float(myna_dtype t, const uint8_t *p) {
   return v;
 }
 
-/* sum of w * q over one unit of a block whose floats are set to d and m, in int64. */
-static int64_t integers(const myna__quant *q, const uint8_t *block, int d_at, int m_at, float d, float m,
-                        const int8_t *a) {
+/* sum of w * q over `len` weights from `first` on of a block whose floats are set to d and m, in int64. */
+static int64_t integers(const myna__quant *q, const uint8_t *block, int d_at, int m_at, float d, float m, int first,
+                        int len, const int8_t *a) {
   uint8_t copy[512];
   float w[256];
-  int per = myna_dtype_block(q->type);
   int64_t sum = 0;
   memcpy(copy, block, (size_t)myna_dtype_bytes(q->type));
   put_float(q->type, copy + d_at, d);
   if (m_at >= 0) put_float(q->type, copy + m_at, m);
-  q->to_f32(w, &(myna__wrow){.p = {copy}}, per);
-  for (int j = 0; j < per; j++) sum += (int64_t)w[j] * a[j];
+  q->to_f32(w, &(myna__wrow){.p = {copy}}, myna_dtype_block(q->type));
+  for (int j = first; j < first + len; j++) sum += (int64_t)w[j] * a[j];
   return sum;
 }
 
@@ -505,6 +510,7 @@ static void test_contract(void **state) {
   for (size_t i = 0; i < MYNA__COUNT(floats_at); i++) {
     const myna__quant *q = myna__quant_get(floats_at[i].t);
     int per = myna_dtype_block(q->type), size = myna_dtype_bytes(q->type), d_at = floats_at[i].d, m_at = floats_at[i].m;
+    const int len = q->act == MYNA__ACT_Q8_32 ? 32 : 256;
     for (int round = 0; round < 50; round++) {
       testrow r = row_new(q->type, N, 0, MYNA_F32);
       for (size_t b = 0; b < r.size[0]; b++) row_plane(&r, 0)[b] = (uint8_t)test_u64(&rng);
@@ -518,12 +524,16 @@ static void test_contract(void **state) {
         put_float(q->type, p + d_at, test_normal(&rng) * 0.01f);
         if (m_at >= 0) put_float(q->type, p + m_at, test_normal(&rng) * 0.01f);
         /* Q8_1 has its sum where a minimum would be; it must not count */
-        int64_t codes = integers(q, p, d_at, m_at, 1, 0, a + b * per);
-        acc = fmaf((float)codes, get_float(q->type, p + d_at) * da[b], acc);
-        if (m_at < 0) continue;
-        int64_t mins = integers(q, p, d_at, m_at, 0, 1, a + b * per); /* k-quants subtract: already negative */
-        float m = get_float(q->type, p + m_at) * da[b];
-        acc = per == 32 ? fmaf((float)mins, m, acc) : fmaf((float)-mins, -m, acc);
+        for (int j = 0; j < per; j += len) {
+          float d = get_float(q->type, p + d_at) / (float)floats_at[i].unit, d_act = da[(b * per + j) / len];
+          int64_t codes = integers(q, p, d_at, m_at, (float)floats_at[i].unit, 0, j, len, a + b * per);
+          acc = fmaf((float)codes, d * d_act, acc);
+          if (m_at < 0) continue;
+          int64_t mins =
+              integers(q, p, d_at, m_at, 0, 1, j, len, a + b * per); /* k-quants subtract: already negative */
+          float m = get_float(q->type, p + m_at) * d_act;
+          acc = len == 32 ? fmaf((float)mins, m, acc) : fmaf((float)-mins, -m, acc);
+        }
       }
       if (acc != q->dot(&r.w, act, N)) fail_msg("%s: not the contract's bits", myna_dtype_name(q->type));
       free(act);

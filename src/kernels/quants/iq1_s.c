@@ -22,8 +22,19 @@ static void to_f32(float *y, const myna__wrow *w, int64_t n) {
   }
 }
 
-static float dot(const myna__wrow *w, const void *act, int64_t n) {
-  return myna__quant_dot_f32(&myna__quant_IQ1_S, w, act, n);
+static void unpack(myna__kpanel *o, const uint8_t *block) {
+  const myna__grids *grids = myna__grids_get();
+  const myna__block_iq1_s *b = (const void *)block;
+  o->d = myna__f16_to_f32(b->d) * 0.125f;
+  for (int i = 0; i < 32; i++) {
+    unsigned qh = b->qh[i / 4], index = b->qs[i] | (qh >> i % 4 * 3 & 7) << 8;
+    o->scale[i / 2] = (int8_t)(2 * (qh >> 12 & 7) + 1);
+    myna__shifted_codes(o->c + 8 * i, grids->iq1[index], qh & 0x8000);
+  }
 }
 
-const myna__quant myna__quant_IQ1_S = {MYNA_IQ1_S, MYNA__ACT_F32, to_f32, NULL, dot};
+static float dot(const myna__wrow *w, const void *act, int64_t n) {
+  return myna__kpanel_dot(w->p[0], act, n, sizeof(myna__block_iq1_s), false, unpack);
+}
+
+const myna__quant myna__quant_IQ1_S = {MYNA_IQ1_S, MYNA__ACT_Q8_256, to_f32, NULL, dot, .open256 = unpack};

@@ -22,8 +22,17 @@ static void to_f32(float *y, const myna__wrow *w, int64_t n) {
   }
 }
 
-static float dot(const myna__wrow *w, const void *act, int64_t n) {
-  return myna__quant_dot_f32(&myna__quant_IQ2_XS, w, act, n);
+static void unpack(myna__kpanel *o, const uint8_t *block) {
+  const myna__grids *grids = myna__grids_get();
+  const myna__block_iq2_xs *b = (const void *)block;
+  o->d = myna__f16_to_f32(b->d) * 0.125f;
+  for (int g = 0; g < 16; g++) o->scale[g] = (int8_t)(2 * (b->scales[g / 2] >> g % 2 * 4 & 15) + 1);
+  for (int i = 0; i < 32; i++)
+    myna__signed_codes(o->c + 8 * i, grids->iq2_xs[b->qs[i] & 511], 8, myna__signs7(b->qs[i] >> 9));
 }
 
-const myna__quant myna__quant_IQ2_XS = {MYNA_IQ2_XS, MYNA__ACT_F32, to_f32, NULL, dot};
+static float dot(const myna__wrow *w, const void *act, int64_t n) {
+  return myna__kpanel_dot(w->p[0], act, n, sizeof(myna__block_iq2_xs), false, unpack);
+}
+
+const myna__quant myna__quant_IQ2_XS = {MYNA_IQ2_XS, MYNA__ACT_Q8_256, to_f32, NULL, dot, .open256 = unpack};

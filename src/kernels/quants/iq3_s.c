@@ -23,8 +23,19 @@ static void to_f32(float *y, const myna__wrow *w, int64_t n) {
   }
 }
 
-static float dot(const myna__wrow *w, const void *act, int64_t n) {
-  return myna__quant_dot_f32(&myna__quant_IQ3_S, w, act, n);
+static void unpack(myna__kpanel *o, const uint8_t *block) {
+  const myna__grids *grids = myna__grids_get();
+  const myna__block_iq3_s *b = (const void *)block;
+  o->d = myna__f16_to_f32(b->d);
+  for (int g = 0; g < 16; g++) o->scale[g] = (int8_t)(1 + 2 * (b->scales[g / 4] >> g / 2 % 2 * 4 & 15));
+  for (int i = 0; i < 64; i++) {
+    int index = b->qs[i] | (b->qh[i / 8] >> i % 8 & 1) << 8;
+    myna__signed_codes(o->c + 4 * i, grids->iq3_s[index], 4, (unsigned)b->signs[i / 2] >> i % 2 * 4);
+  }
 }
 
-const myna__quant myna__quant_IQ3_S = {MYNA_IQ3_S, MYNA__ACT_F32, to_f32, NULL, dot};
+static float dot(const myna__wrow *w, const void *act, int64_t n) {
+  return myna__kpanel_dot(w->p[0], act, n, sizeof(myna__block_iq3_s), false, unpack);
+}
+
+const myna__quant myna__quant_IQ3_S = {MYNA_IQ3_S, MYNA__ACT_Q8_256, to_f32, NULL, dot, .open256 = unpack};

@@ -25,8 +25,21 @@ static void to_f32(float *y, const myna__wrow *w, int64_t n) {
   }
 }
 
-static float dot(const myna__wrow *w, const void *act, int64_t n) {
-  return myna__quant_dot_f32(&myna__quant_IQ3_XXS, w, act, n);
+static void unpack(myna__kpanel *o, const uint8_t *block) {
+  const myna__grids *grids = myna__grids_get();
+  const myna__block_iq3_xxs *b = (const void *)block;
+  o->d = myna__f16_to_f32(b->d) * 0.25f;
+  for (int i = 0; i < 32; i++) {
+    uint32_t aux = myna__load_u32(b->aux + i / 4 * 4);
+    unsigned signs = myna__signs7(aux >> i % 4 * 7);
+    o->scale[i / 2] = (int8_t)(2 * (aux >> 28) + 1);
+    myna__signed_codes(o->c + 8 * i, grids->iq3_xxs[b->qs[2 * i]], 4, signs);
+    myna__signed_codes(o->c + 8 * i + 4, grids->iq3_xxs[b->qs[2 * i + 1]], 4, signs >> 4);
+  }
 }
 
-const myna__quant myna__quant_IQ3_XXS = {MYNA_IQ3_XXS, MYNA__ACT_F32, to_f32, NULL, dot};
+static float dot(const myna__wrow *w, const void *act, int64_t n) {
+  return myna__kpanel_dot(w->p[0], act, n, sizeof(myna__block_iq3_xxs), false, unpack);
+}
+
+const myna__quant myna__quant_IQ3_XXS = {MYNA_IQ3_XXS, MYNA__ACT_Q8_256, to_f32, NULL, dot, .open256 = unpack};

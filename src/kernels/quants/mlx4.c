@@ -34,24 +34,9 @@ static void unpack(myna__block32 *o, const myna__wrow *w, int64_t k) {
   o->m = load(w->p[2], w->scale_type, k / w->group);
 }
 
-static void to_f32(float *y, const myna__wrow *w, int64_t n) {
-  for (int64_t k = 0; k < n; k += 32) {
-    myna__block32 b;
-    unpack(&b, w, k);
-    for (int j = 0; j < 32; j++) y[k + j] = b.d * (float)b.c[j] + b.m;
-  }
-}
+static void to_f32(float *y, const myna__wrow *w, int64_t n) { myna__block32_to_f32(y, w, n, true, unpack); }
 
-static float dot(const myna__wrow *w, const void *act, int64_t n) {
-  myna__act_q8 a = myna__act_q8_row(MYNA__ACT_Q8_32, act, n);
-  float acc = 0;
-  for (int64_t k = 0; k < n; k += 32) {
-    myna__block32 b;
-    unpack(&b, w, k);
-    acc = myna__block32_add_dot(acc, &b, &a, k, true);
-  }
-  return acc;
-}
+static float dot(const myna__wrow *w, const void *act, int64_t n) { return myna__block32_dot(w, act, n, true, unpack); }
 
 /* Zero and the group's extreme become exact codes: the scale runs from the extreme towards the other end. */
 static void fit_group(float *scale, float *bias, const float *x, int group) {
@@ -81,4 +66,4 @@ void myna__mlx4_from_f32(uint8_t *codes, uint8_t *scales, uint8_t *biases, myna_
   }
 }
 
-const myna__quant myna__quant_MLX4 = {MYNA_MLX4, MYNA__ACT_Q8_32, to_f32, NULL, dot};
+const myna__quant myna__quant_MLX4 = {MYNA_MLX4, MYNA__ACT_Q8_32, to_f32, NULL, dot, .open32 = unpack};

@@ -18,15 +18,13 @@ static float half_scale(uint8_t e) {
   return f;
 }
 
-static void unpack(myna__block32 *o, const uint8_t *block) {
-  const myna__block_mxfp4 *b = (const void *)block;
+static void unpack(myna__block32 *o, const myna__wrow *w, int64_t k) {
+  const myna__block_mxfp4 *b = (const myna__block_mxfp4 *)w->p[0] + k / 32;
   myna__levels32(o->c, b->qs, myna__levels_e2m1);
   o->d = half_scale(b->e);
 }
 
-static void to_f32(float *y, const myna__wrow *w, int64_t n) {
-  myna__block32_to_f32(y, w->p[0], n, sizeof(myna__block_mxfp4), false, unpack);
-}
+static void to_f32(float *y, const myna__wrow *w, int64_t n) { myna__block32_to_f32(y, w, n, false, unpack); }
 
 /* The exponent puts amax in [4, 8), the binade of E2M1's largest value, 6. */
 static void from_f32(void *blocks, const float *x, const float *imatrix, int64_t n) {
@@ -41,7 +39,7 @@ static void from_f32(void *blocks, const float *x, const float *imatrix, int64_t
 }
 
 static float dot(const myna__wrow *w, const void *act, int64_t n) {
-  return myna__quant_dot_f32(&myna__quant_MXFP4, w, act, n);
+  return myna__block32_dot(w, act, n, false, unpack);
 }
 
-const myna__quant myna__quant_MXFP4 = {MYNA_MXFP4, MYNA__ACT_F32, to_f32, from_f32, dot};
+const myna__quant myna__quant_MXFP4 = {MYNA_MXFP4, MYNA__ACT_Q8_32, to_f32, from_f32, dot, .open32 = unpack};

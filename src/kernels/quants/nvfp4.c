@@ -9,6 +9,7 @@
  * second, per-tensor scale is a tensor of its own and the model's business.
  * Source: ggml's NVFP4, whose bits from_f32 gives, but for scales from 256 to 448: ggml makes all of them 448, we
  * round to the nearest as below 256. */
+#include "kernels/quants/block32.h"
 #include "kernels/quants/e2m1.h"
 
 static float half_scale(uint8_t s) {
@@ -17,13 +18,14 @@ static float half_scale(uint8_t s) {
   return exp ? ldexpf((float)(8 + man), exp - 11) : ldexpf((float)man, -10);
 }
 
+static int8_t code_of(const myna__block_nvfp4 *b, int j) {
+  return myna__levels_e2m1[b->qs[j / 16 * 8 + j % 8] >> j / 8 % 2 * 4 & 15];
+}
+
 static void to_f32(float *y, const myna__wrow *w, int64_t n) {
   const myna__block_nvfp4 *b = (const void *)w->p[0];
   for (; n > 0; n -= 64, b++, y += 64) {
-    for (int j = 0; j < 64; j++) {
-      int q = b->qs[j / 16 * 8 + j % 8] >> j / 8 % 2 * 4 & 15;
-      y[j] = half_scale(b->d[j / 16]) * (float)myna__levels_e2m1[q];
-    }
+    for (int j = 0; j < 64; j++) y[j] = half_scale(b->d[j / 16]) * (float)code_of(b, j);
   }
 }
 
@@ -50,8 +52,32 @@ static void from_f32(void *blocks, const float *x, const float *imatrix, int64_t
   }
 }
 
-static float dot(const myna__wrow *w, const void *act, int64_t n) {
-  return myna__quant_dot_f32(&myna__quant_NVFP4, w, act, n);
+/* With two scales: d of the first 16, m of the others. */
+static void unpack(myna__block32 *o, const myna__wrow *w, int64_t k) {
+  const myna__block_nvfp4 *b = (const myna__block_nvfp4 *)w->p[0] + k / 64;
+  const int first = (int)(k % 64);
+  o->d = half_scale(b->d[first / 16]);
+  o->m = half_scale(b->d[first / 16 + 1]);
+  for (int j = 0; j < 32; j++) o->c[j] = code_of(b, first + j);
 }
 
-const myna__quant myna__quant_NVFP4 = {MYNA_NVFP4, MYNA__ACT_F32, to_f32, from_f32, dot};
+/* |sum| <= 16 * 12 * 128. */
+static int32_t sum16(const int8_t *c, const int8_t *q) {
+  int32_t i = 0;
+  for (int j = 0; j < 16; j++) i += c[j] * q[j];
+  return i;
+}
+
+static float dot(const myna__wrow *w, const void *act, int64_t n) {
+  myna__act_q8 a = myna__act_q8_row(MYNA__ACT_Q8_32, act, n);
+  float acc = 0;
+  for (int64_t k = 0; k < n; k += 32) {
+    myna__block32 b;
+    unpack(&b, w, k);
+    acc = fmaf((float)sum16(b.c, a.q + k), b.d * a.d[k / 32], acc);
+    acc = fmaf((float)sum16(b.c + 16, a.q + k + 16), b.m * a.d[k / 32], acc);
+  }
+  return acc;
+}
+
+const myna__quant myna__quant_NVFP4 = {MYNA_NVFP4, MYNA__ACT_Q8_32, to_f32, from_f32, dot, .open32 = unpack};

@@ -6,7 +6,7 @@
  *         +----+----------------+
  *
  * Source: ggml's Q1_0, whose bits from_f32 gives: d is the mean magnitude. */
-#include "kernels/quants/util.h"
+#include "kernels/quants/block32.h"
 
 static void to_f32(float *y, const myna__wrow *w, int64_t n) {
   const myna__block_q1_0 *b = (const void *)w->p[0];
@@ -29,8 +29,14 @@ static void from_f32(void *blocks, const float *x, const float *imatrix, int64_t
   }
 }
 
-static float dot(const myna__wrow *w, const void *act, int64_t n) {
-  return myna__quant_dot_f32(&myna__quant_Q1_0, w, act, n);
+static void unpack(myna__block32 *o, const myna__wrow *w, int64_t k) {
+  const myna__block_q1_0 *b = (const myna__block_q1_0 *)w->p[0] + k / 128;
+  o->d = myna__f16_to_f32(b->d);
+  for (int j = 0; j < 32; j++) o->c[j] = b->qs[k % 128 / 8 + j / 8] >> j % 8 & 1 ? 1 : -1;
 }
 
-const myna__quant myna__quant_Q1_0 = {MYNA_Q1_0, MYNA__ACT_F32, to_f32, from_f32, dot};
+static float dot(const myna__wrow *w, const void *act, int64_t n) {
+  return myna__block32_dot(w, act, n, false, unpack);
+}
+
+const myna__quant myna__quant_Q1_0 = {MYNA_Q1_0, MYNA__ACT_Q8_32, to_f32, from_f32, dot, .open32 = unpack};

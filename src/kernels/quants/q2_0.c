@@ -6,7 +6,7 @@
  *         +----+----------------+
  *
  * Source: ggml's Q2_0, whose bits from_f32 gives: ternary, d is the largest magnitude, code 3 is not used. */
-#include "kernels/quants/util.h"
+#include "kernels/quants/block32.h"
 
 static void to_f32(float *y, const myna__wrow *w, int64_t n) {
   const myna__block_q2_0 *b = (const void *)w->p[0];
@@ -29,8 +29,14 @@ static void from_f32(void *blocks, const float *x, const float *imatrix, int64_t
   }
 }
 
-static float dot(const myna__wrow *w, const void *act, int64_t n) {
-  return myna__quant_dot_f32(&myna__quant_Q2_0, w, act, n);
+static void unpack(myna__block32 *o, const myna__wrow *w, int64_t k) {
+  const myna__block_q2_0 *b = (const myna__block_q2_0 *)w->p[0] + k / 64;
+  o->d = myna__f16_to_f32(b->d);
+  for (int j = 0; j < 32; j++) o->c[j] = (int8_t)((b->qs[k % 64 / 4 + j / 4] >> j % 4 * 2 & 3) - 1);
 }
 
-const myna__quant myna__quant_Q2_0 = {MYNA_Q2_0, MYNA__ACT_F32, to_f32, from_f32, dot};
+static float dot(const myna__wrow *w, const void *act, int64_t n) {
+  return myna__block32_dot(w, act, n, false, unpack);
+}
+
+const myna__quant myna__quant_Q2_0 = {MYNA_Q2_0, MYNA__ACT_Q8_32, to_f32, from_f32, dot, .open32 = unpack};

@@ -9,16 +9,14 @@
 #include "kernels/quants/block32.h"
 #include "kernels/quants/search.h"
 
-static void unpack(myna__block32 *o, const uint8_t *block) {
-  const myna__block_q4_1 *b = (const void *)block;
+static void unpack(myna__block32 *o, const myna__wrow *w, int64_t k) {
+  const myna__block_q4_1 *b = (const myna__block_q4_1 *)w->p[0] + k / 32;
   myna__nibbles((uint8_t *)o->c, b->qs);
   o->d = myna__f16_to_f32(b->d);
   o->m = myna__f16_to_f32(b->m);
 }
 
-static void to_f32(float *y, const myna__wrow *w, int64_t n) {
-  myna__block32_to_f32(y, w->p[0], n, sizeof(myna__block_q4_1), true, unpack);
-}
+static void to_f32(float *y, const myna__wrow *w, int64_t n) { myna__block32_to_f32(y, w, n, true, unpack); }
 
 static void from_f32(void *blocks, const float *x, const float *imatrix, int64_t n) {
   float mean_square = myna__mean_square(x, n);
@@ -32,8 +30,6 @@ static void from_f32(void *blocks, const float *x, const float *imatrix, int64_t
   }
 }
 
-static float dot(const myna__wrow *w, const void *act, int64_t n) {
-  return myna__block32_dot(w->p[0], act, n, sizeof(myna__block_q4_1), true, unpack);
-}
+static float dot(const myna__wrow *w, const void *act, int64_t n) { return myna__block32_dot(w, act, n, true, unpack); }
 
-const myna__quant myna__quant_Q4_1 = {MYNA_Q4_1, MYNA__ACT_Q8_32, to_f32, from_f32, dot};
+const myna__quant myna__quant_Q4_1 = {MYNA_Q4_1, MYNA__ACT_Q8_32, to_f32, from_f32, dot, .open32 = unpack};

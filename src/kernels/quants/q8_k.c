@@ -40,4 +40,4 @@ static float dot(const myna__wrow *w, const void *act, int64_t n) {
   return myna__kpanel_dot(w->p[0], act, n, sizeof(myna__block_q8_k), false, unpack);
 }
 
-const myna__quant myna__quant_Q8_K = {MYNA_Q8_K, MYNA__ACT_Q8_256, to_f32, from_f32, dot};
+const myna__quant myna__quant_Q8_K = {MYNA_Q8_K, MYNA__ACT_Q8_256, to_f32, from_f32, dot, .open256 = unpack};

@@ -11,22 +11,24 @@
  *           240..255   with l = j - 240: digit l/4 of qs[48 + l%4], four digits
  *
  * Source: ggml's TQ1_0, whose bits from_f32 gives: d is the largest magnitude. */
+#include "kernels/quants/kquant.h"
 #include "kernels/quants/search.h"
-#include "kernels/quants/util.h"
 
 /* Where weight j lies: which of the 52 bytes, which digit. */
 static int byte_of(int j) { return j < 160 ? j % 32 : j < 240 ? 32 + j % 16 : 48 + j % 4; }
 static int digit_of(int j) { return j < 160 ? j / 32 : j < 240 ? (j - 160) / 16 : (j - 240) / 4; }
 
-static void to_f32(float *y, const myna__wrow *w, int64_t n) {
+static int8_t code_of(const myna__block_tq1_0 *b, int j) {
   static const uint8_t pow3[5] = {1, 3, 9, 27, 81};
+  uint8_t fraction = (uint8_t)(b->qs[byte_of(j)] * pow3[digit_of(j)]);
+  return (int8_t)((fraction * 3 >> 8) - 1);
+}
+
+static void to_f32(float *y, const myna__wrow *w, int64_t n) {
   const myna__block_tq1_0 *b = (const void *)w->p[0];
   for (; n > 0; n -= 256, b++, y += 256) {
     float d = myna__f16_to_f32(b->d);
-    for (int j = 0; j < 256; j++) {
-      uint8_t fraction = (uint8_t)(b->qs[byte_of(j)] * pow3[digit_of(j)]);
-      y[j] = (float)((fraction * 3 >> 8) - 1) * d;
-    }
+    for (int j = 0; j < 256; j++) y[j] = (float)code_of(b, j) * d;
   }
 }
 
@@ -42,8 +44,15 @@ static void from_f32(void *blocks, const float *x, const float *imatrix, int64_t
   }
 }
 
-static float dot(const myna__wrow *w, const void *act, int64_t n) {
-  return myna__quant_dot_f32(&myna__quant_TQ1_0, w, act, n);
+static void unpack(myna__kpanel *o, const uint8_t *block) {
+  const myna__block_tq1_0 *b = (const void *)block;
+  o->d = myna__f16_to_f32(b->d);
+  memset(o->scale, 1, 16);
+  for (int j = 0; j < 256; j++) o->c[j] = code_of(b, j);
 }
 
-const myna__quant myna__quant_TQ1_0 = {MYNA_TQ1_0, MYNA__ACT_F32, to_f32, from_f32, dot};
+static float dot(const myna__wrow *w, const void *act, int64_t n) {
+  return myna__kpanel_dot(w->p[0], act, n, sizeof(myna__block_tq1_0), false, unpack);
+}
+
+const myna__quant myna__quant_TQ1_0 = {MYNA_TQ1_0, MYNA__ACT_Q8_256, to_f32, from_f32, dot, .open256 = unpack};

@@ -26,8 +26,15 @@ static void from_f32(void *blocks, const float *x, const float *imatrix, int64_t
   }
 }
 
-static float dot(const myna__wrow *w, const void *act, int64_t n) {
-  return myna__quant_dot_f32(&myna__quant_TQ2_0, w, act, n);
+static void unpack(myna__kpanel *o, const uint8_t *block) {
+  const myna__block_tq2_0 *b = (const void *)block;
+  o->d = myna__f16_to_f32(b->d);
+  memset(o->scale, 1, 16);
+  for (int j = 0; j < 256; j++) o->c[j] = (int8_t)(myna__crumb(b->qs, j) - 1);
 }
 
-const myna__quant myna__quant_TQ2_0 = {MYNA_TQ2_0, MYNA__ACT_F32, to_f32, from_f32, dot};
+static float dot(const myna__wrow *w, const void *act, int64_t n) {
+  return myna__kpanel_dot(w->p[0], act, n, sizeof(myna__block_tq2_0), false, unpack);
+}
+
+const myna__quant myna__quant_TQ2_0 = {MYNA_TQ2_0, MYNA__ACT_Q8_256, to_f32, from_f32, dot, .open256 = unpack};

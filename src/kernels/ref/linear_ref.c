@@ -17,7 +17,12 @@ static void negate_sums(uint8_t *row, const myna__arows *a, myna__act act, int64
   const int16_t *sum = (const int16_t *)(const void *)(row + myna__act_sum_offset(act, n));
   int32_t *nsum = (int32_t *)(void *)(row + a->nsum);
   for (int64_t i = 0; i < count; i++) nsum[i] = -sum[i];
-  if (act != MYNA__ACT_Q8_256) return;
+  if (act == MYNA__ACT_Q8_32) {
+    int32_t *nsum16 = (int32_t *)(void *)(row + a->nsum16);
+    memset(nsum16, 0, (size_t)count * 2 * sizeof *nsum16);
+    for (int64_t k = 0; k < 32 * count; k++) nsum16[k / 16] -= ((const int8_t *)row)[k];
+    return;
+  }
   int16_t *sum32 = (int16_t *)(void *)(row + a->sum32);
   for (int64_t i = 0; i < count / 2; i++) sum32[i] = (int16_t)(sum[2 * i] + sum[2 * i + 1]);
 }

@@ -43,7 +43,7 @@ typedef struct act_planes {
   int8_t *q;
   float *d;
   int16_t *sum, *sum32;
-  int32_t *nsum;
+  int32_t *nsum, *nsum16;
 } act_planes;
 
 INLINE vi negative(vi v) { return vi_add32(vi_xor(v, vi_set32(-1)), vi_set32(1)); }
@@ -93,7 +93,9 @@ INLINE void block_q32(const act_planes *p, const float *x) {
       q[i] = run_codes(x + at, f);
       vi_store(p->q + at, q[i]);
     }
-    vi_store(s + r * RUN / 16, sums16(q));
+    vi t = sums16(q);
+    vi_store(s + r * RUN / 16, t);
+    vi_store(p->nsum16 + r * RUN / 16, negative(t));
   }
   for (int g = 0; g < 8; g++) {
     p->sum[g] = (int16_t)(s[2 * g] + s[2 * g + 1]);
@@ -106,8 +108,12 @@ typedef void block_fn(const act_planes *p, const float *x);
 INLINE void quant_blocks(uint8_t *row, const float *x, int64_t n, myna__form form, block_fn *block) {
   myna__arows a = myna__arows_layout(form, n);
   const int groups = form == MYNA__FORM_Q32 ? 8 : 1, parts = form == MYNA__FORM_Q32 ? 8 : 16;
-  act_planes p = {(int8_t *)row, (float *)(void *)(row + a.d), (int16_t *)(void *)(row + a.sum),
-                  (int16_t *)(void *)(row + a.sum32), (int32_t *)(void *)(row + a.nsum)};
+  act_planes p = {(int8_t *)row,
+                  (float *)(void *)(row + a.d),
+                  (int16_t *)(void *)(row + a.sum),
+                  (int16_t *)(void *)(row + a.sum32),
+                  (int32_t *)(void *)(row + a.nsum),
+                  (int32_t *)(void *)(row + a.nsum16)};
   for (int64_t k = 0; k < n; k += MYNA__KBLOCK) {
     float last[MYNA__KBLOCK] = {0};
     if (n - k < MYNA__KBLOCK) memcpy(last, x + k, (size_t)(n - k) * sizeof *x);
@@ -117,6 +123,7 @@ INLINE void quant_blocks(uint8_t *row, const float *x, int64_t n, myna__form for
     p.sum += parts;
     p.nsum += parts;
     p.sum32 += 8;
+    p.nsum16 += 16;
   }
 }
 

@@ -140,7 +140,7 @@ INLINE void add_group32(vf *acc, const columns_in *in, const vi w[8], vf d, vf m
   const int64_t at = k / 32 * 4;
   vi i[C_INTS];
   UNROLL for (int c = 0; c < C; c++) i[c] =
-      shift && dot_needs_offset(mode) ? vi_sll32(vi_set32(load32(in->x[c] + in->act.nsum + at)), shift) : vi_zero();
+      shift >= 0 && dot_needs_offset(mode) ? minus_offset(in->x[c] + in->act.nsum + at, shift, false) : vi_zero();
   dot_dwords(i, w, 8, in->x, k, C, mode);
   UNROLL for (int c = 0; c < C; c++) {
     vf da = vf_set(load_float(in->x[c] + in->act.d + at));
@@ -177,19 +177,20 @@ INLINE void block_mlx4(vf *acc, const columns_in *in, int part, int64_t k, int n
     vi q[4], w[8];
     piece16(q, in->rows, 0, part, (k + 32 * g) / 2, share(next, MYNA__KBLOCK / 2, part, g, 8));
     UNROLL for (int i = 0; i < 4; i++) w[2 * i] = spread_nibbles(q[i], 0), w[2 * i + 1] = spread_nibbles(q[i], 1);
-    add_group32(acc, in, w, vf_load(d[g] + LANES * part), vf_load(m[g] + LANES * part), k + 32 * g, C, 0, true,
+    add_group32(acc, in, w, vf_load(d[g] + LANES * part), vf_load(m[g] + LANES * part), k + 32 * g, C, -1, true,
                 DOT_4BIT);
   }
 }
 
-/* sum[c] += scale * (w[0..n) x activations [- offset]): one group of a Q256 type at k. */
-INLINE void add_group(vi *sum, const columns_in *in, const vi *w, int n, vi scale, int64_t k, int C, int shift,
-                      dot_mode mode) {
+/* sum[c] += scale * (w[0..n) x activations - offset): 4 n codes of a Q256 type at k. Not `scaled`: the codes hold it. */
+INLINE void add_group(vi *sum, const columns_in *in, const vi *w, int n, bool scaled, vi scale, int64_t k, int C,
+                      int shift, dot_mode mode) {
   vi i[C_INTS];
-  UNROLL for (int c = 0; c < C; c++) i[c] =
-      shift ? vi_sll32(vi_set32(load32(in->x[c] + in->act.nsum + k / 16 * 4)), shift) : vi_zero();
+  UNROLL for (int c = 0; c < C; c++) i[c] = shift >= 0 && dot_needs_offset(mode)
+                                                ? minus_offset(in->x[c] + in->act.nsum + k / 16 * 4, shift, n == 8)
+                                                : vi_zero();
   dot_dwords(i, w, n, in->x, k, C, mode);
-  UNROLL for (int c = 0; c < C; c++) sum[c] = vi_add32(sum[c], vi_mul32(i[c], scale));
+  UNROLL for (int c = 0; c < C; c++) sum[c] = vi_add32(sum[c], scaled ? vi_mul32(i[c], scale) : i[c]);
 }
 
 INLINE void add_block(vf *acc, const columns_in *in, const vi *sum, vf d, int64_t k, int C) {
@@ -217,9 +218,9 @@ INLINE void block_q4_k(vf *acc, const columns_in *in, int part, int64_t k, int n
     vi q[8], w[8];
     piece32(q, in->rows, 0, part, at + 16 + 32 * g, share(next, MYNA__BYTES_Q4_K, part, g, 4));
     UNROLL for (int i = 0; i < 8; i++) w[i] = low_nibbles(q[i]);
-    add_group(sum, in, w, 8, scale_k6(&h, 2 * g), k + 64 * g, C, 0, DOT_4BIT);
+    add_group(sum, in, w, 8, true, scale_k6(&h, 2 * g), k + 64 * g, C, -1, DOT_4BIT);
     UNROLL for (int i = 0; i < 8; i++) w[i] = high_nibbles(q[i]);
-    add_group(sum, in, w, 8, scale_k6(&h, 2 * g + 1), k + 64 * g + 32, C, 0, DOT_4BIT);
+    add_group(sum, in, w, 8, true, scale_k6(&h, 2 * g + 1), k + 64 * g + 32, C, -1, DOT_4BIT);
   }
   add_block_k6(acc, in, sum, &h, k, C);
 }
@@ -234,9 +235,9 @@ INLINE void block_q5_k(vf *acc, const columns_in *in, int part, int64_t k, int n
     vi q[8], w[8];
     piece32(q, in->rows, 0, part, at + 48 + 32 * g, share(next, MYNA__BYTES_Q5_K, part, g, 5));
     UNROLL for (int i = 0; i < 8; i++) w[i] = nibble_and_bits(q[i], shift32(top[i], 4 - 2 * g), 0x10);
-    add_group(sum, in, w, 8, scale_k6(&h, 2 * g), k + 64 * g, C, 0, DOT_6BIT);
+    add_group(sum, in, w, 8, true, scale_k6(&h, 2 * g), k + 64 * g, C, -1, DOT_6BIT);
     UNROLL for (int i = 0; i < 8; i++) w[i] = nibble_and_bits(vi_srl32(q[i], 4), shift32(top[i], 3 - 2 * g), 0x10);
-    add_group(sum, in, w, 8, scale_k6(&h, 2 * g + 1), k + 64 * g + 32, C, 0, DOT_6BIT);
+    add_group(sum, in, w, 8, true, scale_k6(&h, 2 * g + 1), k + 64 * g + 32, C, -1, DOT_6BIT);
   }
   add_block_k6(acc, in, sum, &h, k, C);
 }
@@ -256,8 +257,8 @@ INLINE void block_q6_k(vf *acc, const columns_in *in, int part, int64_t k, int n
         const int j = 2 * nibble + p, g = 8 * half + 2 * j; /* j-th 32 of the half, its first group of 16 */
         UNROLL for (int i = 0; i < 8; i++) w[i] =
             nibble_and_bits(nibble ? vi_srl32(q[i], 4) : q[i], shift32(top[i], 4 - 2 * j), 0x30);
-        add_group(sum, in, w, 4, signed_byte(scales[g / 4], g % 4), k + 16 * g, C, 5, DOT_6BIT);
-        add_group(sum, in, w + 4, 4, signed_byte(scales[g / 4], (g + 1) % 4), k + 16 * g + 16, C, 5, DOT_6BIT);
+        add_group(sum, in, w, 4, true, signed_byte(scales[g / 4], g % 4), k + 16 * g, C, 5, DOT_6BIT);
+        add_group(sum, in, w + 4, 4, true, signed_byte(scales[g / 4], (g + 1) % 4), k + 16 * g + 16, C, 5, DOT_6BIT);
       }
     }
   }

@@ -1,8 +1,8 @@
 /* isa_avx2.h: the vector vocabulary of the shared kernel sources (*_impl.h), 256 bits: a strip is two vectors.
  *
  * With -mavxvnni byte products use VPDPBUSD. Without, VPMADDUBSW adds two products in int16, which must not saturate:
- * 4-bit codes: 8 sums of two fit (8 * 2 * 15 * 128 = 30720), up to 6 bits: 2 (2 * 2 * 63 * 128 = 32256); 8-bit codes
- * go back to signed, |w| times q with w's sign (2 * 128 * 127 = 32512), and need no offset. */
+ * 4-bit codes: 8 sums of two fit (8 * 2 * 15 * 128 = 30720), up to 6 bits: 2 (2 * 2 * 63 * 128 = 32256), 7 bits:
+ * 1; 8-bit codes go back to signed, |w| times q with w's sign (2 * 128 * 127 = 32512), and need no offset. */
 #ifndef MYNA__ISA_AVX2_H
 #define MYNA__ISA_AVX2_H
 
@@ -62,6 +62,11 @@ INLINE vi vi_srl32(vi v, int n) { return _mm256_srli_epi32(v, n); }
 INLINE vi vi_sra32(vi v, int n) { return _mm256_srai_epi32(v, n); }
 INLINE vi vi_add32(vi a, vi b) { return _mm256_add_epi32(a, b); }
 INLINE vi vi_mul32(vi a, vi b) { return _mm256_mullo_epi32(a, b); }
+INLINE vi vi_mul16(vi a, vi b) { return _mm256_mullo_epi16(a, b); }
+INLINE vi vi_add8(vi a, vi b) { return _mm256_add_epi8(a, b); }
+INLINE vi vi_min8u(vi a, vi b) { return _mm256_min_epu8(a, b); }
+INLINE vi vi_subs8u(vi a, vi b) { return _mm256_subs_epu8(a, b); }
+INLINE vi vi_max32u(vi a, vi b) { return _mm256_max_epu32(a, b); }
 INLINE vf vi_to_f32(vi v) { return _mm256_cvtepi32_ps(v); }
 INLINE vf vi_as_f32(vi v) { return _mm256_castsi256_ps(v); }
 
@@ -69,6 +74,13 @@ INLINE vi vi_pick_bytes(vi v, uint32_t which) {
   vi dword = _mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0, 0x04040404, 0x08080808, 0x0c0c0c0c);
   return _mm256_shuffle_epi8(v, _mm256_add_epi8(dword, vi_set32((int32_t)which)));
 }
+
+INLINE vi vi_table(const int8_t table[16]) { return _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)table)); }
+INLINE vi vi_look_up(vi table, vi v) { return _mm256_shuffle_epi8(table, v); }
+INLINE vi vi_add8_where(vi v, vi bits, vi mask, int value) {
+  return vi_add8(v, vi_and(_mm256_cmpeq_epi8(vi_and(bits, mask), mask), vi_set8(value)));
+}
+INLINE vi vi_zero_where32(vi v, int x) { return _mm256_andnot_si256(_mm256_cmpeq_epi32(v, vi_set32(x)), v); }
 
 INLINE vf vf_load(const float *p) { return _mm256_load_ps(p); }
 INLINE void vf_store(float *p, vf v) { _mm256_store_ps(p, v); }
@@ -99,6 +111,12 @@ INLINE void widen_f16(vf *even, vf *odd, vi v) {
   *odd = _mm256_cvtph_ps(_mm256_extracti128_si256(s, 1));
 }
 
+/* Minus an offset's share of a sum of products, 2^shift times the nsum at p; `two`: with the one after it. */
+INLINE vi minus_offset(const uint8_t *p, int shift, bool two) {
+  vi s = vi_set32(load32(p));
+  return vi_sll32(two ? vi_add32(s, vi_set32(load32(p + 4))) : s, shift);
+}
+
 /* ---- activation codes ---- */
 
 INLINE vi vi_max32(vi a, vi b) { return _mm256_max_epi32(a, b); }
@@ -113,7 +131,7 @@ INLINE vi vi_sum4(vi q) { return _mm256_madd_epi16(_mm256_maddubs_epi16(vi_set8(
 INLINE __m128i vi_max_lanes(vi v) { return _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)); }
 INLINE void vi_store16(void *p, vi v) { _mm_storeu_si128(p, _mm256_castsi256_si128(split_halves(v))); }
 
-typedef enum dot_mode { DOT_4BIT, DOT_6BIT, DOT_8BIT } dot_mode;
+typedef enum dot_mode { DOT_4BIT, DOT_6BIT, DOT_7BIT, DOT_8BIT } dot_mode;
 
 #ifdef __AVXVNNI__
 INLINE bool dot_needs_offset(dot_mode m) { return true; }

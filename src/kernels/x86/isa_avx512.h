@@ -60,6 +60,11 @@ INLINE vi vi_srl32(vi v, int n) { return _mm512_srli_epi32(v, (unsigned)n); }
 INLINE vi vi_sra32(vi v, int n) { return _mm512_srai_epi32(v, (unsigned)n); }
 INLINE vi vi_add32(vi a, vi b) { return _mm512_add_epi32(a, b); }
 INLINE vi vi_mul32(vi a, vi b) { return _mm512_mullo_epi32(a, b); }
+INLINE vi vi_mul16(vi a, vi b) { return _mm512_mullo_epi16(a, b); }
+INLINE vi vi_add8(vi a, vi b) { return _mm512_add_epi8(a, b); }
+INLINE vi vi_min8u(vi a, vi b) { return _mm512_min_epu8(a, b); }
+INLINE vi vi_subs8u(vi a, vi b) { return _mm512_subs_epu8(a, b); }
+INLINE vi vi_max32u(vi a, vi b) { return _mm512_max_epu32(a, b); }
 INLINE vf vi_to_f32(vi v) { return _mm512_cvtepi32_ps(v); }
 INLINE vf vi_as_f32(vi v) { return _mm512_castsi512_ps(v); }
 
@@ -68,6 +73,16 @@ INLINE vi vi_pick_bytes(vi v, uint32_t which) {
   return _mm512_shuffle_epi8(
       v, _mm512_add_epi8(_mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0), vi_set32((int32_t)which)));
 }
+
+/* Per byte, table[v], v < 16. */
+INLINE vi vi_table(const int8_t table[16]) { return _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)table)); }
+INLINE vi vi_look_up(vi table, vi v) { return _mm512_shuffle_epi8(table, v); }
+/* Per byte, v + value where bits & mask is not 0; the mask has one bit per byte. */
+INLINE vi vi_add8_where(vi v, vi bits, vi mask, int value) {
+  return _mm512_mask_add_epi8(v, _mm512_test_epi8_mask(bits, mask), v, vi_set8(value));
+}
+/* Per dword, 0 where it equals x. */
+INLINE vi vi_zero_where32(vi v, int x) { return _mm512_maskz_mov_epi32(_mm512_cmpneq_epi32_mask(v, vi_set32(x)), v); }
 
 INLINE vf vf_load(const float *p) { return _mm512_load_ps(p); }
 INLINE void vf_store(float *p, vf v) { _mm512_store_ps(p, v); }
@@ -93,6 +108,12 @@ INLINE void widen_f16(vf *even, vf *odd, vi v) {
   *odd = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(s, 1));
 }
 INLINE vf low_f16(vi v) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v)); }
+
+/* Minus an offset's share of a sum of products, 2^shift times the nsum at p; `two`: with the one after it. */
+INLINE vi minus_offset(const uint8_t *p, int shift, bool two) {
+  vi s = vi_set32(load32(p));
+  return vi_sll32(two ? vi_add32(s, vi_set32(load32(p + 4))) : s, shift);
+}
 
 /* ---- activation codes ---- */
 
@@ -121,7 +142,7 @@ INLINE void vi_store16(void *p, vi v) { _mm256_storeu_si256(p, _mm512_cvtepi32_e
 /* ---- multiply-add: i + codes (unsigned bytes) x q (signed bytes), four products per dword ---- */
 
 /* How products are summed. VNNI has one way for all codes. */
-typedef enum dot_mode { DOT_4BIT, DOT_6BIT, DOT_8BIT } dot_mode;
+typedef enum dot_mode { DOT_4BIT, DOT_6BIT, DOT_7BIT, DOT_8BIT } dot_mode;
 /* Must an offset of 2^shift come off through the sums? */
 INLINE bool dot_needs_offset(dot_mode m) { return true; }
 INLINE vi vi_dot_pairs16(vi i, vi a, vi b) { return _mm512_dpwssd_epi32(i, a, b); }

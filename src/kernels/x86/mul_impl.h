@@ -92,11 +92,12 @@ INLINE void tile_bf16(const tile *t, int V, int C) {
 
 /* ---- integer forms ---- */
 
-/* i[v][c] = minus the offset's share: nsum << shift, nsum at `at` of each row. */
-INLINE void start_codes(vi i[V_MAX][C_MAX], const uint8_t *const *row, int64_t at, int shift, int V, int C,
-                        bool offset) {
+/* i[v][c] = minus the offset's share: nsum << shift, nsum at `at` of each row; `two`: the sum of two that follow each other. */
+INLINE void start_codes(vi i[V_MAX][C_MAX], const uint8_t *const *row, int64_t at, int shift, int V, int C, bool two,
+                        dot_mode mode) {
+  const bool offset = shift >= 0 && dot_needs_offset(mode);
   UNROLL for (int c = 0; c < C; c++) {
-    vi start = offset ? vi_sll32(vi_set32(load32(row[c] + at)), shift) : vi_zero();
+    vi start = offset ? minus_offset(row[c] + at, shift, two) : vi_zero();
     UNROLL for (int v = 0; v < V; v++) i[v][c] = start;
   }
 }
@@ -107,7 +108,6 @@ INLINE void tile_q32(const tile *t, int V, int C, int shift, bool min, dot_mode 
   const int n_strip = t->m->n_strip;
   const int64_t ld = t->m->ld_acc, end = t->m->k0 + t->m->n, d_at = (int64_t)t->m->act.d,
                 nsum_at = (int64_t)t->m->act.nsum;
-  const bool offset = shift && dot_needs_offset(mode);
   float *const acc = t->acc;
   const uint8_t *row[C_MAX];
   UNROLL for (int c = 0; c < C; c++) row[c] = t->row[c];
@@ -116,7 +116,7 @@ INLINE void tile_q32(const tile *t, int V, int C, int shift, bool min, dot_mode 
     for (int g = 0; g < groups; g++) {
       vi i[V_MAX][C_MAX];
       const int64_t k = k0 + 32 * g, at = k / 32 * 4; /* of this group's d and nsum */
-      start_codes(i, row, nsum_at + at, shift, V, C, offset);
+      start_codes(i, row, nsum_at + at, shift, V, C, false, mode);
       dot_codes(i, p->code[8 * g][0], sizeof *p, row, k, 8, V, C, mode);
       settle(i, V, C);
       UNROLL for (int c = 0; c < C; c++) {
@@ -127,6 +127,36 @@ INLINE void tile_q32(const tile *t, int V, int C, int shift, bool min, dot_mode 
           s = vf_fma(vi_to_f32(i[v][c]), vf_mul(vf_load(&p[PART(v)].d[g][LANE0(v)]), d), s);
           if (min) s = vf_fnma(nsum, vf_mul(vf_load(&p[PART(v)].m[g][LANE0(v)]), d), s);
           vf_store(acc + c * ld + LANES * v, s);
+        }
+      }
+      BORDER();
+    }
+  }
+}
+
+/* The same with a scale per 16: d of the first 16 of each 32, m of the others. */
+INLINE void tile_q16(const tile *t, int V, int C, int shift, dot_mode mode) {
+  const myna__panel_q32 *p = (const void *)t->panel;
+  const int n_strip = t->m->n_strip;
+  const int64_t ld = t->m->ld_acc, end = t->m->k0 + t->m->n, d_at = (int64_t)t->m->act.d,
+                nsum_at = (int64_t)t->m->act.nsum16;
+  float *const acc = t->acc;
+  const uint8_t *row[C_MAX];
+  UNROLL for (int c = 0; c < C; c++) row[c] = t->row[c];
+  for (int64_t k0 = t->m->k0; k0 < end; k0 += MYNA__KBLOCK, p += n_strip) {
+    int groups = (int)MYNA__MIN(end - k0, MYNA__KBLOCK) / 16;
+    for (int g = 0; g < groups; g++) {
+      vi i[V_MAX][C_MAX];
+      const int64_t k = k0 + 16 * g;
+      start_codes(i, row, nsum_at + k / 16 * 4, shift, V, C, false, mode);
+      dot_codes(i, p->code[4 * g][0], sizeof *p, row, k, 4, V, C, mode);
+      settle(i, V, C);
+      UNROLL for (int c = 0; c < C; c++) {
+        vf d = vf_set(load_float(row[c] + d_at + k / 32 * 4));
+        UNROLL for (int v = 0; v < V; v++) {
+          const float *dw = g % 2 ? &p[PART(v)].m[g / 2][LANE0(v)] : &p[PART(v)].d[g / 2][LANE0(v)];
+          vf s = vf_load(acc + c * ld + LANES * v);
+          vf_store(acc + c * ld + LANES * v, vf_fma(vi_to_f32(i[v][c]), vf_mul(vf_load(dw), d), s));
         }
       }
       BORDER();
@@ -153,13 +183,15 @@ INLINE void mins_q256(vi j[V_MAX][C_MAX], const myna__panel_q256 *p, const uint8
   settle(j, V, C);
 }
 
-/* Per 256 k: integers scaled in int32 (s), then acc += (float)s * (d_w * d_a), acc -= (float)j * (dmin_w * d_a). */
+/* Per 256 k: integers scaled in int32 (s), then acc += (float)s * (d_w * d_a), acc -= (float)j * (dmin_w * d_a). Codes that
+ * hold their scales (groups 1) are taken 32 at a time too: short runs of products keep the loop small. */
 INLINE void tile_q256(const tile *t, int V, int C, int groups, int shift, bool min, dot_mode mode) {
   const myna__panel_q256 *p = (const void *)t->panel;
-  const int n_strip = t->m->n_strip, len = 256 / groups;
+  const bool scaled = groups > 1;
+  const int n_strip = t->m->n_strip, parts = scaled ? groups : 8, len = 256 / parts, n_min = groups == 8 ? 8 : 16;
   const int64_t ld = t->m->ld_acc, end = t->m->k0 + t->m->n, d_at = (int64_t)t->m->act.d,
                 nsum_at = (int64_t)t->m->act.nsum;
-  const int64_t sum_at = (int64_t)(groups == 8 ? t->m->act.sum32 : t->m->act.sum);
+  const int64_t sum_at = (int64_t)(n_min == 8 ? t->m->act.sum32 : t->m->act.sum);
   float *const acc = t->acc;
   const uint8_t *row[C_MAX];
   UNROLL for (int c = 0; c < C; c++) row[c] = t->row[c];
@@ -168,20 +200,21 @@ INLINE void tile_q256(const tile *t, int V, int C, int groups, int shift, bool m
   if (in_memory) __asm__("" : "+r"(s) : : "memory");
   for (int64_t k0 = t->m->k0; k0 < end; k0 += MYNA__KBLOCK, p += n_strip) {
     UNROLL for (int v = 0; v < V; v++) UNROLL for (int c = 0; c < C; c++) s->v[v][c] = vi_zero();
-    for (int g = 0; g < groups; g++) {
+    for (int g = 0; g < parts; g++) {
       vi i[V_MAX][C_MAX];
       const int64_t k = k0 + len * g;
-      start_codes(i, row, nsum_at + k / 16 * 4, shift, V, C, shift > 0); /* only types with 16 groups have an offset */
+      start_codes(i, row, nsum_at + k / 16 * 4, shift, V, C, len == 32, mode);
       dot_codes(i, p->code[len / 4 * g][0], sizeof *p, row, k, len / 4, V, C, mode);
       if (in_memory) settle(i, V, C);
       UNROLL for (int v = 0; v < V; v++) {
-        vi scale = vi_load(&p[PART(v)].scale[g][LANE0(v)]);
-        UNROLL for (int c = 0; c < C; c++) s->v[v][c] = vi_add32(s->v[v][c], vi_mul32(i[v][c], scale));
+        vi scale = scaled ? vi_load(&p[PART(v)].scale[g][LANE0(v)]) : vi_zero();
+        UNROLL for (int c = 0; c < C; c++) s->v[v][c] =
+            vi_add32(s->v[v][c], scaled ? vi_mul32(i[v][c], scale) : i[v][c]);
       }
       if (in_memory) BORDER();
     }
     vi j[V_MAX][C_MAX];
-    if (min) mins_q256(j, p, row, sum_at + k0 / len * 2, groups, V, C);
+    if (min) mins_q256(j, p, row, sum_at + k0 * n_min / 256 * 2, n_min, V, C);
     UNROLL for (int c = 0; c < C; c++) {
       vf d = vf_set(load_float(row[c] + d_at + k0 / 256 * 4));
       UNROLL for (int v = 0; v < V; v++) {
@@ -242,13 +275,22 @@ INLINE void sweep(const myna__mul *m, int top, tile_fn *f) {
 INLINE void tile_q4_0(const tile *t, int V, int C) { tile_q32(t, V, C, 3, false, DOT_4BIT); }
 INLINE void tile_q5_0(const tile *t, int V, int C) { tile_q32(t, V, C, 4, false, DOT_6BIT); }
 INLINE void tile_q8_0(const tile *t, int V, int C) { tile_q32(t, V, C, 7, false, DOT_8BIT); }
-INLINE void tile_q4_1(const tile *t, int V, int C) { tile_q32(t, V, C, 0, true, DOT_4BIT); }
-INLINE void tile_q5_1(const tile *t, int V, int C) { tile_q32(t, V, C, 0, true, DOT_6BIT); }
-INLINE void tile_q2_k(const tile *t, int V, int C) { tile_q256(t, V, C, 16, 0, true, DOT_4BIT); }
+INLINE void tile_q4_1(const tile *t, int V, int C) { tile_q32(t, V, C, -1, true, DOT_4BIT); }
+INLINE void tile_q5_1(const tile *t, int V, int C) { tile_q32(t, V, C, -1, true, DOT_6BIT); }
+INLINE void tile_q2_0(const tile *t, int V, int C) { tile_q32(t, V, C, 0, false, DOT_4BIT); }
+INLINE void tile_nvfp4(const tile *t, int V, int C) { tile_q16(t, V, C, 4, DOT_6BIT); }
+INLINE void tile_q2_k(const tile *t, int V, int C) { tile_q256(t, V, C, 1, -1, true, DOT_6BIT); }
 INLINE void tile_q3_k(const tile *t, int V, int C) { tile_q256(t, V, C, 16, 2, false, DOT_4BIT); }
-INLINE void tile_q4_k(const tile *t, int V, int C) { tile_q256(t, V, C, 8, 0, true, DOT_4BIT); }
-INLINE void tile_q5_k(const tile *t, int V, int C) { tile_q256(t, V, C, 8, 0, true, DOT_6BIT); }
+INLINE void tile_q4_k(const tile *t, int V, int C) { tile_q256(t, V, C, 8, -1, true, DOT_4BIT); }
+INLINE void tile_q5_k(const tile *t, int V, int C) { tile_q256(t, V, C, 8, -1, true, DOT_6BIT); }
 INLINE void tile_q6_k(const tile *t, int V, int C) { tile_q256(t, V, C, 16, 5, false, DOT_6BIT); }
+INLINE void tile_q8_k(const tile *t, int V, int C) { tile_q256(t, V, C, 1, 7, false, DOT_8BIT); }
+INLINE void tile_tq2_0(const tile *t, int V, int C) { tile_q256(t, V, C, 1, 0, false, DOT_4BIT); }
+INLINE void tile_iq1_s(const tile *t, int V, int C) { tile_q256(t, V, C, 8, 4, false, DOT_6BIT); }
+INLINE void tile_iq1_m(const tile *t, int V, int C) { tile_q256(t, V, C, 16, 4, false, DOT_6BIT); }
+INLINE void tile_iq2_xxs(const tile *t, int V, int C) { tile_q256(t, V, C, 8, 6, false, DOT_7BIT); }
+INLINE void tile_iq2_xs(const tile *t, int V, int C) { tile_q256(t, V, C, 16, 6, false, DOT_7BIT); }
+INLINE void tile_iq4_xs(const tile *t, int V, int C) { tile_q256(t, V, C, 8, 7, false, DOT_8BIT); }
 
 static void mul_f32(const myna__mul *m) { sweep(m, C_MAX, tile_f32); }
 static void mul_bf16(const myna__mul *m) { sweep(m, C_PAIR, tile_bf16); }
@@ -257,12 +299,22 @@ static void mul_q5_0(const myna__mul *m) { sweep(m, C_INT, tile_q5_0); }
 static void mul_q8_0(const myna__mul *m) { sweep(m, C_INT, tile_q8_0); }
 static void mul_q4_1(const myna__mul *m) { sweep(m, C_INT, tile_q4_1); }
 static void mul_q5_1(const myna__mul *m) { sweep(m, C_INT, tile_q5_1); }
+static void mul_q2_0(const myna__mul *m) { sweep(m, C_INT, tile_q2_0); }
+static void mul_nvfp4(const myna__mul *m) { sweep(m, C_INT, tile_nvfp4); }
 static void mul_q2_k(const myna__mul *m) { sweep(m, C_INT, tile_q2_k); }
 static void mul_q3_k(const myna__mul *m) { sweep(m, C_INT, tile_q3_k); }
 static void mul_q4_k(const myna__mul *m) { sweep(m, C_INT, tile_q4_k); }
 static void mul_q5_k(const myna__mul *m) { sweep(m, C_INT, tile_q5_k); }
 static void mul_q6_k(const myna__mul *m) { sweep(m, C_INT, tile_q6_k); }
+static void mul_q8_k(const myna__mul *m) { sweep(m, C_INT, tile_q8_k); }
+static void mul_tq2_0(const myna__mul *m) { sweep(m, C_INT, tile_tq2_0); }
+static void mul_iq1_s(const myna__mul *m) { sweep(m, C_INT, tile_iq1_s); }
+static void mul_iq1_m(const myna__mul *m) { sweep(m, C_INT, tile_iq1_m); }
+static void mul_iq2_xxs(const myna__mul *m) { sweep(m, C_INT, tile_iq2_xxs); }
+static void mul_iq2_xs(const myna__mul *m) { sweep(m, C_INT, tile_iq2_xs); }
+static void mul_iq4_xs(const myna__mul *m) { sweep(m, C_INT, tile_iq4_xs); }
 
+/* Types whose codes have the same width, offset and groups share a multiply. */
 INLINE void fill_mul(myna__ktable *t) {
   for (int i = 0; i < MYNA_DTYPE_COUNT; i++) t->mul_f32[i] = mul_f32;
   t->mul[MYNA_BF16] = mul_bf16;
@@ -271,12 +323,29 @@ INLINE void fill_mul(myna__ktable *t) {
   t->mul[MYNA_Q5_0] = mul_q5_0;
   t->mul[MYNA_Q5_1] = mul_q5_1;
   t->mul[MYNA_Q8_0] = mul_q8_0;
+  t->mul[MYNA_Q8_1] = mul_q8_0;
+  t->mul[MYNA_IQ4_NL] = mul_q8_0;
+  t->mul[MYNA_MXFP4] = mul_q5_0;
+  t->mul[MYNA_NVFP4] = mul_nvfp4;
+  t->mul[MYNA_Q1_0] = mul_q2_0;
+  t->mul[MYNA_Q2_0] = mul_q2_0;
   t->mul[MYNA_MLX4] = mul_q4_1;
   t->mul[MYNA_Q2_K] = mul_q2_k;
   t->mul[MYNA_Q3_K] = mul_q3_k;
   t->mul[MYNA_Q4_K] = mul_q4_k;
   t->mul[MYNA_Q5_K] = mul_q5_k;
   t->mul[MYNA_Q6_K] = mul_q6_k;
+  t->mul[MYNA_Q8_K] = mul_q8_k;
+  t->mul[MYNA_TQ1_0] = mul_tq2_0;
+  t->mul[MYNA_TQ2_0] = mul_tq2_0;
+  t->mul[MYNA_IQ1_S] = mul_iq1_s;
+  t->mul[MYNA_IQ1_M] = mul_iq1_m;
+  t->mul[MYNA_IQ2_XXS] = mul_iq2_xxs;
+  t->mul[MYNA_IQ2_XS] = mul_iq2_xs;
+  t->mul[MYNA_IQ2_S] = mul_iq2_xs;
+  t->mul[MYNA_IQ3_XXS] = mul_iq2_xxs;
+  t->mul[MYNA_IQ3_S] = mul_iq1_s;
+  t->mul[MYNA_IQ4_XS] = mul_iq4_xs;
 }
 
 #endif

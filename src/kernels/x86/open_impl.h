@@ -1,0 +1,172 @@
+/* open_impl.h: panels and direct kernels of types that are described once, by how 32 codes of 16 rows come out of their
+ * blocks: `open` hands them on as 8 vectors, to a panel or to a few columns' sums. One source for every x86 level. */
+#ifndef MYNA__OPEN_IMPL_H
+#define MYNA__OPEN_IMPL_H
+
+#include "kernels/x86/direct_impl.h"
+
+/* A part of 16 rows, and what to prefetch while a block of 256 k is read. */
+typedef struct source {
+  const myna__rows *rows;
+  int part;
+  const uint8_t *next;
+} source;
+
+/* Piece i of n of a strip's block, `bytes` per row. */
+INLINE ahead share_of(const source *s, int bytes, int i, int n) { return share(s->next, bytes, s->part, i, n); }
+
+/* ---- Q32 ---- */
+
+/* Group g of 32 k of a block of 256: dword i of every row in w[i], scale d, m as the type's row in panels.inc says. */
+typedef void put32_fn(void *to, int g, const vi w[8], vf d, vf m);
+/* Puts the groups of the type's block at `at`, g being the first. */
+typedef void open32_fn(const source *s, int64_t at, int g, ahead a, put32_fn *put, void *to);
+
+typedef struct to_panel32 {
+  myna__panel_q32 *p;
+  int part;
+} to_panel32;
+
+INLINE void put_panel32(void *to, int g, const vi w[8], vf d, vf m) {
+  const to_panel32 *t = to;
+  UNROLL for (int i = 0; i < 8; i++) vi_store(t->p->code[8 * g + i][LANES * t->part], w[i]);
+  vf_store(t->p->d[g] + LANES * t->part, d);
+  vf_store(t->p->m[g] + LANES * t->part, m);
+}
+
+/* `per` k and `bytes` per block of the type. */
+INLINE void unpack_q32(void *panel, const myna__rows *rows, int64_t k0, int n, const uint8_t *next, int per, int bytes,
+                       open32_fn *open) {
+  for (int k = 0; k < n; k += per) EACH_PART {
+      source s = {rows, part, next};
+      to_panel32 t = {panel, part};
+      open(&s, (k0 + k) / per * bytes, k / 32, share_of(&s, 256 / per * bytes, k / per, 256 / per), put_panel32, &t);
+    }
+}
+
+typedef struct to_sums32 {
+  vf *acc;
+  const columns_in *in;
+  int64_t k;
+  int C, groups, shift;
+  bool min;
+  dot_mode mode;
+} to_sums32;
+
+/* acc += 16 k: codes in w[4], their scale d. */
+INLINE void add_group16(vf *acc, const columns_in *in, const vi w[4], vf d, int64_t k, int C, int shift,
+                        dot_mode mode) {
+  vi i[C_INTS];
+  UNROLL for (int c = 0; c < C; c++) i[c] =
+      dot_needs_offset(mode) ? minus_offset(in->x[c] + in->act.nsum16 + k / 16 * 4, shift, false) : vi_zero();
+  dot_dwords(i, w, 4, in->x, k, C, mode);
+  UNROLL for (int c = 0; c < C; c++) acc[c] =
+      vf_fma(vi_to_f32(i[c]), vf_mul(d, vf_set(load_float(in->x[c] + in->act.d + k / 32 * 4))), acc[c]);
+}
+
+INLINE void put_sums32(void *to, int g, const vi w[8], vf d, vf m) {
+  const to_sums32 *t = to;
+  const int64_t k = t->k + 32 * g;
+  if (t->groups == 16) {
+    add_group16(t->acc, t->in, w, d, k, t->C, t->shift, t->mode);
+    add_group16(t->acc, t->in, w + 4, m, k + 16, t->C, t->shift, t->mode);
+  } else {
+    add_group32(t->acc, t->in, w, d, m, k, t->C, t->shift, t->min, t->mode);
+  }
+}
+
+/* One block of 256 k, or the n of a row's end, times the columns of t. */
+INLINE void sum_q32(to_sums32 *t, int part, int n, const uint8_t *next, int per, int bytes, open32_fn *open) {
+  for (int k = 0; k < n; k += per) {
+    source s = {t->in->rows, part, next};
+    open(&s, (t->k + k) / per * bytes, k / 32, share_of(&s, 256 / per * bytes, k / per, 256 / per), put_sums32, t);
+  }
+}
+
+/* ---- Q256 ---- */
+
+typedef struct head256 {
+  vf d, dmin;
+  vi scale[16], min[8]; /* min: pairs of int16 */
+} head256;
+typedef void head_fn(head256 *h, const source *s, int64_t at);
+
+/* Group g of 32 k: dword i of every row in w[i]. */
+typedef void put256_fn(void *to, int g, const vi w[8]);
+typedef void open256_fn(const source *s, int64_t at, const head256 *h, put256_fn *put, void *to);
+
+typedef struct to_panel256 {
+  myna__panel_q256 *p;
+  int part;
+} to_panel256;
+
+INLINE void put_panel256(void *to, int g, const vi w[8]) {
+  const to_panel256 *t = to;
+  UNROLL for (int i = 0; i < 8; i++) vi_store(t->p->code[8 * g + i][LANES * t->part], w[i]);
+}
+
+INLINE void unpack_q256(void *panel, const myna__rows *rows, int64_t k0, const uint8_t *next, int bytes, int groups,
+                        bool min, head_fn *head, open256_fn *open) {
+  myna__panel_q256 *p = panel;
+  const int64_t at = k0 / 256 * bytes;
+  EACH_PART {
+    head256 h;
+    source s = {rows, part, next};
+    to_panel256 t = {p, part};
+    head(&h, &s, at);
+    vf_store(p->d + LANES * part, h.d);
+    if (min) vf_store(p->dmin + LANES * part, h.dmin);
+    if (groups > 1) UNROLL for (int g = 0; g < groups; g++) vi_store(&p->scale[g][LANES * part], h.scale[g]);
+    if (min) UNROLL for (int i = 0; i < 8; i++) vi_store(p->min[i][LANES * part], h.min[i]);
+    open(&s, at, &h, put_panel256, &t);
+  }
+}
+
+typedef struct to_sums256 {
+  const columns_in *in;
+  const head256 *h;
+  int64_t k;
+  int C, groups, shift;
+  dot_mode mode;
+  vi *sum; /* [C]; not in here: the compiler must see that sums leave the constants above alone */
+} to_sums256;
+
+INLINE void put_sums256(void *to, int g, const vi w[8]) {
+  to_sums256 *t = to;
+  const int64_t k = t->k + 32 * g;
+  if (t->groups == 16) {
+    add_group(t->sum, t->in, w, 4, true, t->h->scale[2 * g], k, t->C, t->shift, t->mode);
+    add_group(t->sum, t->in, w + 4, 4, true, t->h->scale[2 * g + 1], k + 16, t->C, t->shift, t->mode);
+  } else {
+    vi scale = t->groups == 8 ? t->h->scale[g] : vi_zero();
+    add_group(t->sum, t->in, w, 8, t->groups == 8, scale, k, t->C, t->shift, t->mode);
+  }
+}
+
+/* acc[c] -= dmin * the sum of 16 mins times sums of 16 codes. */
+INLINE void add_mins16(vf *acc, const columns_in *in, const head256 *h, int64_t k, int C) {
+  UNROLL for (int c = 0; c < C; c++) {
+    vi j = vi_zero();
+    UNROLL for (int i = 0; i < 8; i++) j =
+        vi_dot_pairs16(j, h->min[i], vi_set32(load32(in->x[c] + in->act.sum + k / 8 + 4 * i)));
+    acc[c] = vf_fnma(vi_to_f32(j), vf_mul(h->dmin, vf_set(load_float(in->x[c] + in->act.d + k / 256 * 4))), acc[c]);
+  }
+}
+
+/* acc += a block. `t`: what the type is; its columns are those of `in`. */
+INLINE void sum_q256(vf *acc, to_sums256 *t, int part, const uint8_t *next, int bytes, bool min, head_fn *head,
+                     open256_fn *open) {
+  const int64_t at = t->k / 256 * bytes;
+  source s = {t->in->rows, part, next};
+  head256 h;
+  vi sum[C_INTS];
+  head(&h, &s, at);
+  t->h = &h;
+  t->sum = sum;
+  UNROLL for (int c = 0; c < t->C; c++) sum[c] = vi_zero();
+  open(&s, at, &h, put_sums256, t);
+  add_block(acc, t->in, sum, h.d, t->k, t->C);
+  if (min) add_mins16(acc, t->in, &h, t->k, t->C);
+}
+
+#endif

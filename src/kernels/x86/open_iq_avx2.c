@@ -1,0 +1,6 @@
+/* open_iq_avx2.c: panels and direct kernels of the codebook types for AVX2, FMA and F16C. */
+#include "kernels/x86/isa_avx2.h"
+/* after the vocabulary */
+#include "kernels/x86/open_iq_impl.h"
+
+void myna__fill_open_iq_avx2(myna__ktable *t) { fill_open_iq(t); }

@@ -1,0 +1,246 @@
+/* open_q32_impl.h: the types of 32 weights with one float scale: how their codes come out of their blocks. Layouts are
+ * drawn in quants/NAME.c; offsets, groups and mins are those of panels.inc. */
+#ifndef MYNA__OPEN_Q32_IMPL_H
+#define MYNA__OPEN_Q32_IMPL_H
+
+#include "kernels/quants/grids.h"
+#include "kernels/x86/open_impl.h"
+
+/* The f16 at `at`, and the one after it where there is one. */
+INLINE vf half_at(const source *s, int64_t at) { return part_floats(s->rows, 0, s->part, at, MYNA_F16); }
+INLINE void two_halves(vf *first, vf *second, const source *s, int64_t at) {
+  vi h[4];
+  piece_small(h, s->rows, 0, s->part, at, 4);
+  *first = low_f16(h[0]);
+  *second = low_f16(vi_srl32(h[0], 16));
+}
+
+/* 16 bytes of nibbles at `at`: w[0..4) the low ones, w[4..8) the high ones. */
+INLINE void open_nibbles(vi w[8], const source *s, int64_t at, ahead a) {
+  vi q[4];
+  piece16(q, s->rows, 0, s->part, at, a);
+  UNROLL for (int i = 0; i < 4; i++) w[i] = low_nibbles(q[i]), w[4 + i] = high_nibbles(q[i]);
+}
+
+/* w + value in byte j where bit 4 i + j of the dword is set. */
+INLINE vi add_at_bits(vi w, vi bits, int i, int value) {
+  vi byte = vi_pick_bytes(bits, 0x01010101u * (uint32_t)(i / 2));
+  return vi_add8_where(w, byte, vi_set32(i % 2 ? (int)0x80402010 : 0x08040201), value);
+}
+
+INLINE void open_q4_1(const source *s, int64_t at, int g, ahead a, put32_fn *put, void *to) {
+  vi w[8];
+  vf d, m;
+  two_halves(&d, &m, s, at);
+  open_nibbles(w, s, at + 4, a);
+  put(to, g, w, d, m);
+}
+
+/* Fifth bits in the dword at `bits_at`, nibbles after it. */
+INLINE void open_fives(vi w[8], const source *s, int64_t bits_at, ahead a) {
+  vi h[4];
+  piece_small(h, s->rows, 0, s->part, bits_at, 4);
+  open_nibbles(w, s, bits_at + 4, a);
+  UNROLL for (int i = 0; i < 8; i++) w[i] = add_at_bits(w[i], h[0], i, 16);
+}
+INLINE void open_q5_0(const source *s, int64_t at, int g, ahead a, put32_fn *put, void *to) {
+  vi w[8];
+  open_fives(w, s, at + 2, a);
+  put(to, g, w, half_at(s, at), vf_zero());
+}
+INLINE void open_q5_1(const source *s, int64_t at, int g, ahead a, put32_fn *put, void *to) {
+  vi w[8];
+  vf d, m;
+  two_halves(&d, &m, s, at);
+  open_fives(w, s, at + 4, a);
+  put(to, g, w, d, m);
+}
+
+INLINE void open_q8_1(const source *s, int64_t at, int g, ahead a, put32_fn *put, void *to) {
+  vi w[8];
+  piece32(w, s->rows, 0, s->part, at + 4, a);
+  UNROLL for (int i = 0; i < 8; i++) w[i] = vi_xor(w[i], vi_set8(-128));
+  put(to, g, w, half_at(s, at), vf_zero());
+}
+
+/* Levels of a table, offset to be unsigned. */
+INLINE void look_up(vi w[8], const int8_t levels[16], int offset) {
+  vi table = vi_add8(vi_table(levels), vi_set8(offset));
+  UNROLL for (int i = 0; i < 8; i++) w[i] = vi_look_up(table, w[i]);
+}
+
+INLINE void open_iq4_nl(const source *s, int64_t at, int g, ahead a, put32_fn *put, void *to) {
+  vi w[8];
+  open_nibbles(w, s, at + 2, a);
+  look_up(w, myna__levels_iq4, -128);
+  put(to, g, w, half_at(s, at), vf_zero());
+}
+
+/* The scale 2^(e - 128), whose exponent field is e - 1; below 1 it is subnormal, which counts as zero. */
+INLINE void open_mxfp4(const source *s, int64_t at, int g, ahead a, put32_fn *put, void *to) {
+  vi w[8], e[4];
+  piece_small(e, s->rows, 0, s->part, at, 4);
+  vi exponent = vi_max32u(vi_and(e[0], vi_set32(255)), vi_set32(1));
+  vf d = vi_as_f32(vi_sll32(vi_add32(exponent, vi_set32(-1)), 23));
+  open_nibbles(w, s, at + 1, a);
+  look_up(w, myna__levels_e2m1, 16);
+  put(to, g, w, d, vf_zero());
+}
+
+/* Half the E4M3 in byte i of each dword: as an f16 of the same bits it is 2^-7 of that. The sign is not read, NaN is 0. */
+INLINE vf half_e4m3(vi v, int i) {
+  vi bits = vi_zero_where32(byte_of(v, i), 0x7f);
+  return vf_mul(low_f16(vi_sll32(vi_and(bits, vi_set32(0x7f)), 7)), vf_set(128.0f));
+}
+INLINE void open_nvfp4(const source *s, int64_t at, int g, ahead a, put32_fn *put, void *to) {
+  vi q[8], d[4];
+  piece_small(d, s->rows, 0, s->part, at, 4);
+  piece32(q, s->rows, 0, s->part, at + 4, a);
+  UNROLL for (int i = 0; i < 2; i++) { /* each 8 bytes: 8 low nibbles, then 8 high ones */
+    vi w[8];
+    UNROLL for (int j = 0; j < 2; j++) {
+      w[j] = low_nibbles(q[4 * i + j]), w[2 + j] = high_nibbles(q[4 * i + j]);
+      w[4 + j] = low_nibbles(q[4 * i + 2 + j]), w[6 + j] = high_nibbles(q[4 * i + 2 + j]);
+    }
+    look_up(w, myna__levels_e2m1, 16);
+    put(to, g + i, w, half_e4m3(d[0], 2 * i), half_e4m3(d[0], 2 * i + 1));
+  }
+}
+
+/* A bit per weight: codes 0 and 2. */
+INLINE void open_q1_0(const source *s, int64_t at, int g, ahead a, put32_fn *put, void *to) {
+  vi q[4], w[8];
+  vf d = half_at(s, at);
+  piece16(q, s->rows, 0, s->part, at + 2, a);
+  UNROLL for (int i = 0; i < 4; i++) {
+    UNROLL for (int j = 0; j < 8; j++) w[j] = add_at_bits(vi_zero(), q[i], j, 2);
+    put(to, g + i, w, d, vf_zero());
+  }
+}
+
+/* The four 2-bit fields of byte i of each dword, one per byte: two stay where they are and two come down by four, then a
+ * table takes 0..3 and 0, 4, 8, 12 to 0..3. */
+INLINE vi spread_crumbs(vi v, int i, vi table) {
+  vi b = vi_pick_bytes(v, 0x01010101u * (uint32_t)i);
+  b = vi_select(vi_set32(0xffff), b, vi_srl32(b, 4));
+  return vi_look_up(table, vi_and(b, vi_set32(0x0c030c03)));
+}
+INLINE void open_q2_0(const source *s, int64_t at, int g, ahead a, put32_fn *put, void *to) {
+  static const int8_t down[16] = {[1] = 1, [2] = 2, [3] = 3, [4] = 1, [8] = 2, [12] = 3};
+  vi q[4], w[8], table = vi_table(down);
+  vf d = half_at(s, at);
+  piece16(q, s->rows, 0, s->part, at + 2, a);
+  UNROLL for (int i = 0; i < 2; i++) {
+    UNROLL for (int j = 0; j < 8; j++) w[j] = spread_crumbs(q[2 * i + j / 4], j % 4, table);
+    put(to, g + i, w, d, vf_zero());
+  }
+}
+
+/* ---- by type ---- */
+
+static void unpack_q4_1(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+  unpack_q32(p, rows, k0, n, next, 32, MYNA__BYTES_Q4_1, open_q4_1);
+}
+INLINE void block_q4_1(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
+  to_sums32 t = {acc, in, k, C, 8, -1, true, DOT_4BIT};
+  sum_q32(&t, part, n, next, 32, MYNA__BYTES_Q4_1, open_q4_1);
+}
+static int64_t direct_q4_1(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q4_1, 32, block_q4_1); }
+
+static void unpack_q5_0(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+  unpack_q32(p, rows, k0, n, next, 32, MYNA__BYTES_Q5_0, open_q5_0);
+}
+INLINE void block_q5_0(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
+  to_sums32 t = {acc, in, k, C, 8, 4, false, DOT_6BIT};
+  sum_q32(&t, part, n, next, 32, MYNA__BYTES_Q5_0, open_q5_0);
+}
+static int64_t direct_q5_0(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q5_0, 32, block_q5_0); }
+
+static void unpack_q5_1(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+  unpack_q32(p, rows, k0, n, next, 32, MYNA__BYTES_Q5_1, open_q5_1);
+}
+INLINE void block_q5_1(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
+  to_sums32 t = {acc, in, k, C, 8, -1, true, DOT_6BIT};
+  sum_q32(&t, part, n, next, 32, MYNA__BYTES_Q5_1, open_q5_1);
+}
+static int64_t direct_q5_1(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q5_1, 32, block_q5_1); }
+
+static void unpack_q8_1(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+  unpack_q32(p, rows, k0, n, next, 32, MYNA__BYTES_Q8_1, open_q8_1);
+}
+INLINE void block_q8_1(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
+  to_sums32 t = {acc, in, k, C, 8, 7, false, DOT_8BIT};
+  sum_q32(&t, part, n, next, 32, MYNA__BYTES_Q8_1, open_q8_1);
+}
+static int64_t direct_q8_1(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q8_1, 32, block_q8_1); }
+
+static void unpack_iq4_nl(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
+                          const uint8_t *next) {
+  unpack_q32(p, rows, k0, n, next, 32, MYNA__BYTES_IQ4_NL, open_iq4_nl);
+}
+INLINE void block_iq4_nl(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
+  to_sums32 t = {acc, in, k, C, 8, 7, false, DOT_8BIT};
+  sum_q32(&t, part, n, next, 32, MYNA__BYTES_IQ4_NL, open_iq4_nl);
+}
+static int64_t direct_iq4_nl(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_IQ4_NL, 32, block_iq4_nl); }
+
+static void unpack_mxfp4(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
+                         const uint8_t *next) {
+  unpack_q32(p, rows, k0, n, next, 32, MYNA__BYTES_MXFP4, open_mxfp4);
+}
+INLINE void block_mxfp4(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
+  to_sums32 t = {acc, in, k, C, 8, 4, false, DOT_6BIT};
+  sum_q32(&t, part, n, next, 32, MYNA__BYTES_MXFP4, open_mxfp4);
+}
+static int64_t direct_mxfp4(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_MXFP4, 32, block_mxfp4); }
+
+static void unpack_nvfp4(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
+                         const uint8_t *next) {
+  unpack_q32(p, rows, k0, n, next, 64, MYNA__BYTES_NVFP4, open_nvfp4);
+}
+INLINE void block_nvfp4(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
+  to_sums32 t = {acc, in, k, C, 16, 4, false, DOT_6BIT};
+  sum_q32(&t, part, n, next, 64, MYNA__BYTES_NVFP4, open_nvfp4);
+}
+static int64_t direct_nvfp4(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_NVFP4, 64, block_nvfp4); }
+
+static void unpack_q1_0(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+  unpack_q32(p, rows, k0, n, next, 128, MYNA__BYTES_Q1_0, open_q1_0);
+}
+INLINE void block_q1_0(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
+  to_sums32 t = {acc, in, k, C, 8, 0, false, DOT_4BIT};
+  sum_q32(&t, part, n, next, 128, MYNA__BYTES_Q1_0, open_q1_0);
+}
+static int64_t direct_q1_0(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q1_0, 128, block_q1_0); }
+
+static void unpack_q2_0(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
+  unpack_q32(p, rows, k0, n, next, 64, MYNA__BYTES_Q2_0, open_q2_0);
+}
+INLINE void block_q2_0(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
+  to_sums32 t = {acc, in, k, C, 8, 0, false, DOT_4BIT};
+  sum_q32(&t, part, n, next, 64, MYNA__BYTES_Q2_0, open_q2_0);
+}
+static int64_t direct_q2_0(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q2_0, 64, block_q2_0); }
+
+INLINE void fill_open_q32(myna__ktable *t) {
+  t->unpack[MYNA_Q4_1] = unpack_q4_1;
+  t->unpack[MYNA_Q5_0] = unpack_q5_0;
+  t->unpack[MYNA_Q5_1] = unpack_q5_1;
+  t->unpack[MYNA_Q8_1] = unpack_q8_1;
+  t->unpack[MYNA_IQ4_NL] = unpack_iq4_nl;
+  t->unpack[MYNA_MXFP4] = unpack_mxfp4;
+  t->unpack[MYNA_NVFP4] = unpack_nvfp4;
+  t->unpack[MYNA_Q1_0] = unpack_q1_0;
+  t->unpack[MYNA_Q2_0] = unpack_q2_0;
+  t->direct[MYNA_Q4_1] = direct_q4_1;
+  t->direct[MYNA_Q5_0] = direct_q5_0;
+  t->direct[MYNA_Q5_1] = direct_q5_1;
+  t->direct[MYNA_Q8_1] = direct_q8_1;
+  t->direct[MYNA_IQ4_NL] = direct_iq4_nl;
+  t->direct[MYNA_MXFP4] = direct_mxfp4;
+  t->direct[MYNA_NVFP4] = direct_nvfp4;
+  t->direct[MYNA_Q1_0] = direct_q1_0;
+  t->direct[MYNA_Q2_0] = direct_q2_0;
+}
+
+#endif
