@@ -80,6 +80,10 @@ INLINE vi vi_look_up(vi table, vi v) { return _mm256_shuffle_epi8(table, v); }
 INLINE vi vi_add8_where(vi v, vi bits, vi mask, int value) {
   return vi_add8(v, vi_and(_mm256_cmpeq_epi8(vi_and(bits, mask), mask), vi_set8(value)));
 }
+INLINE vi vi_negate8_where(vi v, vi bits, vi mask) {
+  vi where = _mm256_cmpeq_epi8(vi_and(bits, mask), mask);
+  return _mm256_sub_epi8(vi_xor(v, where), where);
+}
 INLINE vi vi_zero_where32(vi v, int x) { return _mm256_andnot_si256(_mm256_cmpeq_epi32(v, vi_set32(x)), v); }
 
 INLINE vf vf_load(const float *p) { return _mm256_load_ps(p); }

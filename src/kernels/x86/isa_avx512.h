@@ -81,6 +81,10 @@ INLINE vi vi_look_up(vi table, vi v) { return _mm512_shuffle_epi8(table, v); }
 INLINE vi vi_add8_where(vi v, vi bits, vi mask, int value) {
   return _mm512_mask_add_epi8(v, _mm512_test_epi8_mask(bits, mask), v, vi_set8(value));
 }
+/* Per byte, -v there. */
+INLINE vi vi_negate8_where(vi v, vi bits, vi mask) {
+  return _mm512_mask_sub_epi8(v, _mm512_test_epi8_mask(bits, mask), vi_zero(), v);
+}
 /* Per dword, 0 where it equals x. */
 INLINE vi vi_zero_where32(vi v, int x) { return _mm512_maskz_mov_epi32(_mm512_cmpneq_epi32_mask(v, vi_set32(x)), v); }
 

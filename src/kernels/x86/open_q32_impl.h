@@ -22,10 +22,12 @@ INLINE void open_nibbles(vi w[8], const source *s, int64_t at, ahead a) {
   UNROLL for (int i = 0; i < 4; i++) w[i] = low_nibbles(q[i]), w[4 + i] = high_nibbles(q[i]);
 }
 
+/* Bits 4 i to 4 i + 3 of each dword, for its four bytes: the byte they are in, and which of its bits each wants. */
+INLINE vi byte_of_bits(vi bits, int i) { return vi_pick_bytes(bits, 0x01010101u * (uint32_t)(i / 2)); }
+INLINE vi mask_of_bits(int i) { return vi_set32(i % 2 ? (int)0x80402010 : 0x08040201); }
 /* w + value in byte j where bit 4 i + j of the dword is set. */
 INLINE vi add_at_bits(vi w, vi bits, int i, int value) {
-  vi byte = vi_pick_bytes(bits, 0x01010101u * (uint32_t)(i / 2));
-  return vi_add8_where(w, byte, vi_set32(i % 2 ? (int)0x80402010 : 0x08040201), value);
+  return vi_add8_where(w, byte_of_bits(bits, i), mask_of_bits(i), value);
 }
 
 INLINE void open_q4_1(const source *s, int64_t at, int g, ahead a, put32_fn *put, void *to) {
