@@ -114,7 +114,8 @@ typedef struct myna_sampling {
   const char *const *
       dry_breakers; /* [NULL] strings that end repetitions, the first 40 bytes of each count; NULL: "\n", ":", "\"", "*" */
   int n_dry_breakers; /* 0 with dry_breakers not NULL: none. A file without tokenizer has none */
-  int mirostat; /* [0] 1 or 2: mirostat of that version, after bias and temperature and instead of everything in `order` */
+  int32_t
+      mirostat; /* [0] 1 or 2: mirostat of that version, after bias and temperature and instead of everything in `order` */
   float mirostat_tau, mirostat_eta; /* [5, 0.1] target surprise in bits, learning rate; >= 0 */
   const myna_logit_bias *bias;      /* [n_bias] or NULL */
   int n_bias;
@@ -125,6 +126,10 @@ typedef struct myna_sampling {
 } myna_sampling;
 /* Fills every field with its default and `set` with true. */
 MYNA_API void myna_sampling_default(myna_sampling *s);
+/* The same, with what the model file recommends (GGUF keys general.sampling.*: temp, top_k, top_p, min_p, xtc_probability, xtc_threshold,
+ * penalty_last_n, penalty_repeat, mirostat, mirostat_tau, mirostat_eta) in place of the defaults. This is what a request without `set` gets.
+ * Values out of range are refused when a request uses them. */
+MYNA_API void myna_model_sampling(const myna_model *m, myna_sampling *s);
 
 /* ---- engine ---- */
 

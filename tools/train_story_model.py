@@ -511,6 +511,7 @@ def write_gguf(path, model, a):
     w.add_add_bos_token(True)
     w.add_add_eos_token(False)
     w.add_add_space_prefix(True)
+    w.add_float32("general.sampling.penalty_repeat", a.penalty_repeat)
     for name, p in model.state_dict().items():
         x = p.detach().float().cpu().numpy()
         if x.ndim == 2:
@@ -570,6 +571,7 @@ def arguments():
     add("--start", help="checkpoint of another run: begin with its best weights and its tokenizer")
     add("--stop-after", type=int, default=0, help="stop at this step, as if interrupted")
     add("--name", default="myna stories")
+    add("--penalty-repeat", type=float, default=1.1, help="recommended in the file: keeps small models from going in circles")
     add("--licence", default="cdla-sharing-1.0")
     add("--steps", type=int, default=5000)
     add("--minutes", type=float, default=0, help="train for this long instead of --steps, whatever the machine manages")

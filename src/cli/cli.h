@@ -123,7 +123,7 @@ int64_t context_that_fits(const myna_memory *mem, int64_t n_ctx, int64_t memory,
 void print_timings(const options *o, double load_s, const myna_timings *t, const char *end);
 /* "load_s":...,"memory_bytes":... without braces. */
 void json_timings(double load_s, const myna_timings *t);
-int sampling_options(const options *o, myna_sampling *s);
+int sampling_options(const options *o, const myna_model *m, myna_sampling *s);
 
 int cmd_run(options *o);
 int cmd_bench(options *o);

@@ -130,7 +130,7 @@ static int generate(const options *o, myna_model *m, const char *prompt, size_t 
                     .stop = o->stop.items,
                     .n_stop = o->stop.n,
                     .context_shift = o->context_shift};
-  if (sampling_options(o, &r.sampling)) return EXIT_USAGE;
+  if (sampling_options(o, m, &r.sampling)) return EXIT_USAGE;
   int32_t *ids = prompt_ids(o, m, prompt, len, &r.n_tokens);
   if (!ids) return EXIT_FAIL;
   r.tokens = ids;

@@ -43,24 +43,30 @@ static int logit_bias(const options *o, myna_sampling *s) {
   return 0;
 }
 
-int sampling_options(const options *o, myna_sampling *s) {
+static void set_f(float *to, double given) {
+  if (!isnan(given)) *to = (float)given;
+}
+static void set_i(int32_t *to, int64_t given) {
+  if (given != INT64_MIN) *to = (int32_t)given;
+}
+
+int sampling_options(const options *o, const myna_model *m, myna_sampling *s) {
   static char order[32];
-  myna_sampling_default(s);
-  s->set = true;
+  myna_model_sampling(m, s);
   s->seed = o->seed < 0 ? (uint64_t)time(NULL) * 1000003u + (uint64_t)getpid() : (uint64_t)o->seed;
-  s->temperature = (float)o->temp;
-  s->top_k = (int32_t)o->top_k;
-  s->top_p = (float)o->top_p;
-  s->min_p = (float)o->min_p;
+  set_f(&s->temperature, o->temp);
+  set_i(&s->top_k, o->top_k);
+  set_f(&s->top_p, o->top_p);
+  set_f(&s->min_p, o->min_p);
   s->typical_p = (float)o->typical;
   s->top_n_sigma = (float)o->top_n_sigma;
-  s->xtc_probability = (float)o->xtc_probability;
-  s->xtc_threshold = (float)o->xtc_threshold;
+  set_f(&s->xtc_probability, o->xtc_probability);
+  set_f(&s->xtc_threshold, o->xtc_threshold);
   s->dynatemp_range = (float)o->dynatemp_range;
   s->dynatemp_exponent = (float)o->dynatemp_exp;
   s->min_keep = (int32_t)o->min_keep;
-  s->repeat_last_n = (int32_t)o->repeat_last_n;
-  s->repeat_penalty = (float)o->repeat_penalty;
+  set_i(&s->repeat_last_n, o->repeat_last_n);
+  set_f(&s->repeat_penalty, o->repeat_penalty);
   s->frequency_penalty = (float)o->frequency_penalty;
   s->presence_penalty = (float)o->presence_penalty;
   s->dry_multiplier = (float)o->dry_multiplier;
@@ -71,9 +77,9 @@ int sampling_options(const options *o, myna_sampling *s) {
     s->dry_breakers = o->dry_breakers.items;
     s->n_dry_breakers = o->dry_breakers.n;
   }
-  s->mirostat = (int)o->mirostat;
-  s->mirostat_eta = (float)o->mirostat_lr;
-  s->mirostat_tau = (float)o->mirostat_ent;
+  set_i(&s->mirostat, o->mirostat);
+  set_f(&s->mirostat_eta, o->mirostat_lr);
+  set_f(&s->mirostat_tau, o->mirostat_ent);
   s->ignore_eos = o->ignore_eos;
   if (o->sampling_seq)
     s->order = o->sampling_seq;

@@ -54,6 +54,34 @@ void myna_sampling_default(myna_sampling *s) {
                        .mirostat_eta = 0.1f};
 }
 
+void myna_model_sampling(const myna_model *m, myna_sampling *s) {
+  myna_sampling_default(s);
+  const struct {
+    const char *key;
+    float *f;
+    int32_t *i;
+  } rows[] = {{"temp", &s->temperature, NULL},
+              {"top_k", NULL, &s->top_k},
+              {"top_p", &s->top_p, NULL},
+              {"min_p", &s->min_p, NULL},
+              {"xtc_probability", &s->xtc_probability, NULL},
+              {"xtc_threshold", &s->xtc_threshold, NULL},
+              {"penalty_last_n", NULL, &s->repeat_last_n},
+              {"penalty_repeat", &s->repeat_penalty, NULL},
+              {"mirostat", NULL, &s->mirostat},
+              {"mirostat_tau", &s->mirostat_tau, NULL},
+              {"mirostat_eta", &s->mirostat_eta, NULL}};
+  for (size_t k = 0; k < MYNA__COUNT(rows) && m; k++) {
+    char key[64];
+    double f;
+    int64_t i;
+    snprintf(key, sizeof key, "general.sampling.%s", rows[k].key);
+    if (rows[k].f && myna__gguf_f64(&m->gguf, key, &f, NULL) > 0) *rows[k].f = (float)f;
+    if (rows[k].i && myna__gguf_i64(&m->gguf, key, &i, NULL) > 0)
+      *rows[k].i = (int32_t)MYNA__MAX(INT32_MIN, MYNA__MIN(i, INT32_MAX));
+  }
+}
+
 /* NaN fails every range. */
 static int range(const char *field, double x, double low, double high, myna_err *err) {
   if (x >= low && x <= high) return 0;
@@ -178,7 +206,7 @@ static int init(myna__sampler *p, const myna_sampling *s, myna_model *m, myna_er
   myna_sampling defaults;
   const myna__tokenizer *tk = NULL;
   if (!s || !s->set) {
-    myna_sampling_default(&defaults);
+    myna_model_sampling(m, &defaults);
     s = &defaults;
   }
   if (p->n_vocab < 1 || p->n_vocab > INT32_MAX)

@@ -3,12 +3,14 @@ import fcntl
 import os
 import pty
 import random
+import shutil
 import struct
 import subprocess
+import tempfile
 import termios
 
 import cli_help
-from cli_help import Case, fixture, flags_of, rows_of
+from cli_help import Case, change_gguf, fixture, flags_of, rows_of
 
 COMMANDS = ["run", "bench", "perplexity", "tokenize", "inspect", "logits"]
 LLAMA = fixture("llama.gguf")
@@ -323,6 +325,32 @@ class Sampling(Case):
                  ("--mirostat", 2, "--mirostat-ent", 5), ("--dynatemp-range", 0.5, "--dynatemp-exp", 1))
         for args in pairs:
             self.assertEqual(tokens(*args), tokens(*args[:2]), args)
+
+    def test_file_recommends(self):
+        """Keys general.sampling.* are defaults that flags replace."""
+        folder = tempfile.mkdtemp(prefix="myna-cli-")
+        self.addCleanup(shutil.rmtree, folder)
+        model = os.path.join(folder, "recommends.gguf")
+        def tokens(path, *args):
+            return self.ok("run", path, "-p", "Hello", "-n", 30, "--json", "--ignore-eos", "--seed", 3, *args).json()["tokens"]
+        flags = {"temp": ("--temp", 1.7, "f32"), "top_k": ("--top-k", 3, "i32"), "top_p": ("--top-p", 0.3, "f32"), "min_p": ("--min-p", 0.4, "f32"),
+                 "penalty_repeat": ("--repeat-penalty", 1.8, "f32"), "mirostat": ("--mirostat", 2, "i32")}
+        pairs = {"xtc_threshold": ("--xtc-threshold", 0.02, "f32", "xtc_probability", "--xtc-probability", 1.0, "f32"),
+                 "penalty_last_n": ("--repeat-last-n", 3, "i32", "penalty_repeat", "--repeat-penalty", 4.0, "f32"),
+                 "mirostat_tau": ("--mirostat-ent", 1.0, "f32", "mirostat", "--mirostat", 2, "i32"), "mirostat_eta": ("--mirostat-lr", 3.0, "f32", "mirostat", "--mirostat", 2, "i32")}
+        plain = tokens(LLAMA)
+        for key, (flag, value, kind) in flags.items():
+            change_gguf(LLAMA, model, {"general.sampling." + key: (kind, value)})
+            self.assertEqual(tokens(model), tokens(LLAMA, flag, value), key)
+            self.assertNotEqual(tokens(model), plain, key)
+        for key, (flag, value, kind, key2, flag2, value2, kind2) in pairs.items():
+            change_gguf(LLAMA, model, {"general.sampling." + key: (kind, value), "general.sampling." + key2: (kind2, value2)})
+            self.assertEqual(tokens(model), tokens(LLAMA, flag, value, flag2, value2), key)
+            self.assertNotEqual(tokens(model), tokens(LLAMA, flag2, value2), key)
+        change_gguf(LLAMA, model, {"general.sampling.temp": ("f32", 0.0)})
+        self.assertEqual(tokens(model, "--temp", 0.8), plain)
+        change_gguf(LLAMA, model, {"general.sampling.min_p": ("f32", -1.0)})
+        self.fails(1, "min_p is -1", "run", model, "-n", 1, "-q")
 
     def test_bias(self):
         for text in ("x", "5", "+1", "5*2", "5+", "5+x", "5+nan", "5+1x", "-1+5", "3000000000+1", "5 +1"):
