@@ -37,7 +37,7 @@ def main():
     with tempfile.TemporaryDirectory() as tmp:
         tree = pathlib.Path(tmp) / "myna"
         tree.mkdir()
-        for name in ("src", "include", "tests"):
+        for name in ("src", "include", "tests", "bench"):
             shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("fixtures"))
         shutil.copy(ROOT / "CMakeLists.txt", tree)
         for page in pages:
