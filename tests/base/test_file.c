@@ -209,8 +209,15 @@ static void test_map_fails(void **state) {
   setrlimit(RLIMIT_AS, &limit);
   myna__file f;
   myna_err err = {0};
+  bool limited = mmap(NULL, 5000, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED;
   int rc = myna__file_open(&f, path, false, &err);
   setrlimit(RLIMIT_AS, &old);
+  if (!limited) { /* emulators ignore the limit */
+    ASSERT_OK_ERR(rc, &err);
+    myna__file_close(&f);
+    unlink(path);
+    skip();
+  }
   assert_int_equal(rc, MYNA_E_IO);
   assert_non_null(strstr(err.msg, "cannot map 5000 bytes"));
   assert_string_equal(err.file, path);
