@@ -127,7 +127,7 @@ class Bench:
         self.dir = tempfile.mkdtemp(prefix="myna-mutants-", dir=os.environ.get("TMPDIR", "/tmp"))
         self.jobs = str(jobs)
         self.seen = {}
-        for name in ("include", "src", "tests", "tools", "models", "CMakeLists.txt", "docs", "shared"):
+        for name in ("include", "src", "tests", "tools", "bench", "models", "CMakeLists.txt", "docs", "shared"):
             path = os.path.join(source, name)
             if os.path.islink(path) or name in ("models", "docs", "shared"):  # read only: no need to copy
                 if os.path.exists(path):

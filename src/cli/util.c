@@ -3,6 +3,7 @@
 #include "cli.h"
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -30,8 +31,10 @@ static void put(const char *s) {
   (void)r;
 }
 
-/* A mapped file that was truncated under us: say which and where, then die as the system wants. */
+/* A mapped file that was truncated under us: say which and where, then die as the system wants. Several threads may meet it. */
 static void on_bus(int sig, siginfo_t *info, void *context) {
+  static atomic_flag told = ATOMIC_FLAG_INIT;
+  while (atomic_flag_test_and_set(&told)) pause(); /* the first one ends the process */
   const char *path;
   size_t offset;
   (void)context;
