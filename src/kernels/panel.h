@@ -36,7 +36,7 @@ typedef struct myna__panel_bf16 {
 } myna__panel_bf16;
 typedef struct myna__panel_q32 {
   _Alignas(64) uint8_t code[64][16][4];
-  float d[8][16], m[8][16];
+  float d[8][16], m[8][16]; /* m: read of types with min or with 16 groups */
 } myna__panel_q32;
 typedef struct myna__panel_q256 {
   _Alignas(64) uint8_t code[64][16][4];
@@ -60,6 +60,17 @@ typedef struct myna__ptype {
                * them (code times scale where that fits a byte) */
   bool min; /* Q32: m per group is added; Q256: dmin * mins is subtracted (one min per scale; groups 1: 16) */
 } myna__ptype;
+
+/* The same as constants, for kernels that are made for one type. */
+#define PANEL(type, form, shift, groups, min) \
+  enum {                                      \
+    MYNA__FORM_OF_##type = MYNA__FORM_##form, \
+    MYNA__SHIFT_##type = shift,               \
+    MYNA__GROUPS_##type = groups,             \
+    MYNA__MIN_##type = min                    \
+  };
+#include "kernels/panels.inc"
+#undef PANEL
 
 /* The panel row for the inference plan or, when exact, the F32 form of the same type. NULL: no panel form, the
  * reference dot is used (types whose activation format is integer but that have no row). */

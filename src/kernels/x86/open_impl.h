@@ -5,6 +5,11 @@
 
 #include "kernels/x86/direct_impl.h"
 
+/* Elements per block, by the rows of myna_dtypes.inc. */
+#define DTYPE(name, str, ggml_id, block, bytes, kind) enum { PER_##name = block };
+#include "myna_dtypes.inc"
+#undef DTYPE
+
 /* A part of 16 rows, and what to prefetch while a block of 256 k is read. */
 typedef struct source {
   const myna__rows *rows;
@@ -24,6 +29,7 @@ typedef void open32_fn(const source *s, int64_t at, int g, ahead a, put32_fn *pu
 
 typedef struct to_panel32 {
   myna__panel_q32 *p;
+  bool m; /* somebody reads it */
   int part;
 } to_panel32;
 
@@ -31,16 +37,16 @@ INLINE void put_panel32(void *to, int g, const vi w[8], vf d, vf m) {
   const to_panel32 *t = to;
   UNROLL for (int i = 0; i < 8; i++) vi_store(t->p->code[8 * g + i][LANES * t->part], w[i]);
   vf_store(t->p->d[g] + LANES * t->part, d);
-  vf_store(t->p->m[g] + LANES * t->part, m);
+  if (t->m) vf_store(t->p->m[g] + LANES * t->part, m);
 }
 
 /* `per` k and `bytes` per block of the type. */
-INLINE void unpack_q32(void *panel, const myna__rows *rows, int64_t k0, int n, const uint8_t *next, int per, int bytes,
-                       open32_fn *open) {
+INLINE void unpack_q32(to_panel32 *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next, int per,
+                       int bytes, open32_fn *open) {
   for (int k = 0; k < n; k += per) EACH_PART {
       source s = {rows, part, next};
-      to_panel32 t = {panel, part};
-      open(&s, (k0 + k) / per * bytes, k / 32, share_of(&s, 256 / per * bytes, k / per, 256 / per), put_panel32, &t);
+      t->part = part;
+      open(&s, (k0 + k) / per * bytes, k / 32, share_of(&s, 256 / per * bytes, k / per, 256 / per), put_panel32, t);
     }
 }
 
@@ -125,10 +131,10 @@ INLINE void unpack_q256(void *panel, const myna__rows *rows, int64_t k0, const u
 
 typedef struct to_sums256 {
   const columns_in *in;
-  const head256 *h;
   int64_t k;
   int C, groups, shift;
   dot_mode mode;
+  const head256 *h;
   vi *sum; /* [C]; not in here: the compiler must see that sums leave the constants above alone */
 } to_sums256;
 
@@ -169,5 +175,43 @@ INLINE void sum_q256(vf *acc, to_sums256 *t, int part, const uint8_t *next, int 
   add_block(acc, t->in, sum, h.d, t->k, t->C);
   if (min) add_mins16(acc, t->in, &h, t->k, t->C);
 }
+
+/* ---- by type ---- */
+
+/* The kernels of a type, from (NAME, name, width of codes) and its rows in panels.inc and myna_dtypes.inc. Generated functions,
+ * because the table wants one per type and differences must be constant arguments; each is one call of what stands above. */
+#define KERNELS32(NAME, name, codes)                                                                                \
+  static_assert((int)MYNA__FORM_OF_##NAME == MYNA__FORM_Q32, #NAME);                                                \
+  static void unpack_##name(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,           \
+                            const uint8_t *next) {                                                                  \
+    unpack_q32(&(to_panel32){panel, MYNA__MIN_##NAME || MYNA__GROUPS_##NAME == 16}, rows, k0, n, next, PER_##NAME,  \
+               MYNA__BYTES_##NAME, open_##name);                                                                    \
+  }                                                                                                                 \
+  INLINE void block_##name(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) { \
+    sum_q32(&(to_sums32){acc, in, k, C, MYNA__GROUPS_##NAME, MYNA__SHIFT_##NAME, MYNA__MIN_##NAME, codes}, part, n, \
+            next, PER_##NAME, MYNA__BYTES_##NAME, open_##name);                                                     \
+  }                                                                                                                 \
+  static int64_t direct_##name(const myna__direct *d) {                                                             \
+    return direct_ints(d, MYNA__BYTES_##NAME, PER_##NAME, block_##name);                                            \
+  }
+
+#define KERNELS256(NAME, name, codes)                                                                               \
+  static_assert((int)MYNA__FORM_OF_##NAME == MYNA__FORM_Q256 && PER_##NAME == 256, #NAME);                          \
+  static void unpack_##name(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,           \
+                            const uint8_t *next) {                                                                  \
+    unpack_q256(panel, rows, k0, next, MYNA__BYTES_##NAME, MYNA__GROUPS_##NAME, MYNA__MIN_##NAME, head_##name,      \
+                open_##name);                                                                                       \
+  }                                                                                                                 \
+  INLINE void block_##name(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) { \
+    sum_q256(acc, &(to_sums256){in, k, C, MYNA__GROUPS_##NAME, MYNA__SHIFT_##NAME, codes}, part, next,              \
+             MYNA__BYTES_##NAME, MYNA__MIN_##NAME, head_##name, open_##name);                                       \
+  }                                                                                                                 \
+  static int64_t direct_##name(const myna__direct *d) {                                                             \
+    return direct_ints(d, MYNA__BYTES_##NAME, PER_##NAME, block_##name);                                            \
+  }
+
+/* All of one kind, then all of the other: clang's registers in direct kernels depend on what it meets first. */
+#define SET_UNPACK(NAME, name, ...) t->unpack[MYNA_##NAME] = unpack_##name;
+#define SET_DIRECT(NAME, name, ...) t->direct[MYNA_##NAME] = direct_##name;
 
 #endif

@@ -82,27 +82,6 @@ INLINE void open_rows(const source *s, int64_t at, int bytes, const head256 *h, 
     put(to, g, w);
   }
 }
-INLINE void open_iq2_xxs(const source *s, int64_t at, const head256 *h, put256_fn *put, void *to) {
-  open_rows(s, at, MYNA__BYTES_IQ2_XXS, h, put, to, row_iq2_xxs, finish_iq2);
-}
-INLINE void open_iq2_xs(const source *s, int64_t at, const head256 *h, put256_fn *put, void *to) {
-  open_rows(s, at, MYNA__BYTES_IQ2_XS, h, put, to, row_iq2_xs, finish_iq2);
-}
-INLINE void open_iq2_s(const source *s, int64_t at, const head256 *h, put256_fn *put, void *to) {
-  open_rows(s, at, MYNA__BYTES_IQ2_S, h, put, to, row_iq2_s, finish_iq2);
-}
-INLINE void open_iq3_xxs(const source *s, int64_t at, const head256 *h, put256_fn *put, void *to) {
-  open_rows(s, at, MYNA__BYTES_IQ3_XXS, h, put, to, row_iq3_xxs, finish_iq2);
-}
-INLINE void open_iq3_s(const source *s, int64_t at, const head256 *h, put256_fn *put, void *to) {
-  open_rows(s, at, MYNA__BYTES_IQ3_S, h, put, to, row_iq3_s, finish_iq3_s);
-}
-INLINE void open_iq1_s(const source *s, int64_t at, const head256 *h, put256_fn *put, void *to) {
-  open_rows(s, at, MYNA__BYTES_IQ1_S, h, put, to, row_iq1_s, finish_iq1);
-}
-INLINE void open_iq1_m(const source *s, int64_t at, const head256 *h, put256_fn *put, void *to) {
-  open_rows(s, at, MYNA__BYTES_IQ1_M, h, put, to, row_iq1_m, finish_iq1);
-}
 
 /* ---- scales and signs ---- */
 
@@ -198,91 +177,27 @@ INLINE void head_iq1_m(head256 *h, const source *s, int64_t at) {
 
 /* ---- by type ---- */
 
-static void unpack_iq1_s(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                         const uint8_t *next) {
-  unpack_q256(p, rows, k0, next, MYNA__BYTES_IQ1_S, 8, false, head_iq1_s, open_iq1_s);
-}
-INLINE void block_iq1_s(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums256 t = {.in = in, .k = k, .C = C, .groups = 8, .shift = 4, .mode = DOT_6BIT};
-  sum_q256(acc, &t, part, next, MYNA__BYTES_IQ1_S, false, head_iq1_s, open_iq1_s);
-}
-static int64_t direct_iq1_s(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_IQ1_S, 256, block_iq1_s); }
+/* clang-format off */
+/* see KERNELS256; then how entries become codes */
+#define IQ_ROWS(X)                          \
+  X(IQ1_S, iq1_s, DOT_6BIT, finish_iq1)     \
+  X(IQ1_M, iq1_m, DOT_6BIT, finish_iq1)     \
+  X(IQ2_XXS, iq2_xxs, DOT_7BIT, finish_iq2) \
+  X(IQ2_XS, iq2_xs, DOT_7BIT, finish_iq2)   \
+  X(IQ2_S, iq2_s, DOT_7BIT, finish_iq2)     \
+  X(IQ3_XXS, iq3_xxs, DOT_7BIT, finish_iq2) \
+  X(IQ3_S, iq3_s, DOT_6BIT, finish_iq3_s)
+/* clang-format on */
 
-static void unpack_iq1_m(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                         const uint8_t *next) {
-  unpack_q256(p, rows, k0, next, MYNA__BYTES_IQ1_M, 16, false, head_iq1_m, open_iq1_m);
-}
-INLINE void block_iq1_m(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums256 t = {.in = in, .k = k, .C = C, .groups = 16, .shift = 4, .mode = DOT_6BIT};
-  sum_q256(acc, &t, part, next, MYNA__BYTES_IQ1_M, false, head_iq1_m, open_iq1_m);
-}
-static int64_t direct_iq1_m(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_IQ1_M, 256, block_iq1_m); }
-
-static void unpack_iq2_xxs(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                           const uint8_t *next) {
-  unpack_q256(p, rows, k0, next, MYNA__BYTES_IQ2_XXS, 8, false, head_iq2_xxs, open_iq2_xxs);
-}
-INLINE void block_iq2_xxs(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums256 t = {.in = in, .k = k, .C = C, .groups = 8, .shift = 6, .mode = DOT_7BIT};
-  sum_q256(acc, &t, part, next, MYNA__BYTES_IQ2_XXS, false, head_iq2_xxs, open_iq2_xxs);
-}
-static int64_t direct_iq2_xxs(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_IQ2_XXS, 256, block_iq2_xxs); }
-
-static void unpack_iq2_xs(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                          const uint8_t *next) {
-  unpack_q256(p, rows, k0, next, MYNA__BYTES_IQ2_XS, 16, false, head_iq2_xs, open_iq2_xs);
-}
-INLINE void block_iq2_xs(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums256 t = {.in = in, .k = k, .C = C, .groups = 16, .shift = 6, .mode = DOT_7BIT};
-  sum_q256(acc, &t, part, next, MYNA__BYTES_IQ2_XS, false, head_iq2_xs, open_iq2_xs);
-}
-static int64_t direct_iq2_xs(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_IQ2_XS, 256, block_iq2_xs); }
-
-static void unpack_iq2_s(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                         const uint8_t *next) {
-  unpack_q256(p, rows, k0, next, MYNA__BYTES_IQ2_S, 16, false, head_iq2_s, open_iq2_s);
-}
-INLINE void block_iq2_s(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums256 t = {.in = in, .k = k, .C = C, .groups = 16, .shift = 6, .mode = DOT_7BIT};
-  sum_q256(acc, &t, part, next, MYNA__BYTES_IQ2_S, false, head_iq2_s, open_iq2_s);
-}
-static int64_t direct_iq2_s(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_IQ2_S, 256, block_iq2_s); }
-
-static void unpack_iq3_xxs(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                           const uint8_t *next) {
-  unpack_q256(p, rows, k0, next, MYNA__BYTES_IQ3_XXS, 8, false, head_iq3_xxs, open_iq3_xxs);
-}
-INLINE void block_iq3_xxs(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums256 t = {.in = in, .k = k, .C = C, .groups = 8, .shift = 6, .mode = DOT_7BIT};
-  sum_q256(acc, &t, part, next, MYNA__BYTES_IQ3_XXS, false, head_iq3_xxs, open_iq3_xxs);
-}
-static int64_t direct_iq3_xxs(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_IQ3_XXS, 256, block_iq3_xxs); }
-
-static void unpack_iq3_s(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                         const uint8_t *next) {
-  unpack_q256(p, rows, k0, next, MYNA__BYTES_IQ3_S, 8, false, head_iq3_s, open_iq3_s);
-}
-INLINE void block_iq3_s(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums256 t = {.in = in, .k = k, .C = C, .groups = 8, .shift = 4, .mode = DOT_6BIT};
-  sum_q256(acc, &t, part, next, MYNA__BYTES_IQ3_S, false, head_iq3_s, open_iq3_s);
-}
-static int64_t direct_iq3_s(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_IQ3_S, 256, block_iq3_s); }
-
+#define IQ_KERNELS(NAME, name, codes, finish)                                                        \
+  INLINE void open_##name(const source *s, int64_t at, const head256 *h, put256_fn *put, void *to) { \
+    open_rows(s, at, MYNA__BYTES_##NAME, h, put, to, row_##name, finish);                            \
+  }                                                                                                  \
+  KERNELS256(NAME, name, codes)
+IQ_ROWS(IQ_KERNELS)
 INLINE void fill_open_iq(myna__ktable *t) {
-  t->unpack[MYNA_IQ1_S] = unpack_iq1_s;
-  t->unpack[MYNA_IQ1_M] = unpack_iq1_m;
-  t->unpack[MYNA_IQ2_XXS] = unpack_iq2_xxs;
-  t->unpack[MYNA_IQ2_XS] = unpack_iq2_xs;
-  t->unpack[MYNA_IQ2_S] = unpack_iq2_s;
-  t->unpack[MYNA_IQ3_XXS] = unpack_iq3_xxs;
-  t->unpack[MYNA_IQ3_S] = unpack_iq3_s;
-  t->direct[MYNA_IQ1_S] = direct_iq1_s;
-  t->direct[MYNA_IQ1_M] = direct_iq1_m;
-  t->direct[MYNA_IQ2_XXS] = direct_iq2_xxs;
-  t->direct[MYNA_IQ2_XS] = direct_iq2_xs;
-  t->direct[MYNA_IQ2_S] = direct_iq2_s;
-  t->direct[MYNA_IQ3_XXS] = direct_iq3_xxs;
-  t->direct[MYNA_IQ3_S] = direct_iq3_s;
+  IQ_ROWS(SET_UNPACK)
+  IQ_ROWS(SET_DIRECT)
 }
 
 #endif

@@ -125,76 +125,21 @@ INLINE void open_iq4_xs(const source *s, int64_t at, const head256 *h, put256_fn
 
 /* ---- by type ---- */
 
-static void unpack_q2_k(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
-  unpack_q256(p, rows, k0, next, MYNA__BYTES_Q2_K, 1, true, head_q2_k, open_q2_k);
-}
-INLINE void block_q2_k(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums256 t = {.in = in, .k = k, .C = C, .groups = 1, .shift = -1, .mode = DOT_6BIT};
-  sum_q256(acc, &t, part, next, MYNA__BYTES_Q2_K, true, head_q2_k, open_q2_k);
-}
-static int64_t direct_q2_k(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q2_K, 256, block_q2_k); }
+/* clang-format off */
+/* see KERNELS256 */
+#define Q256_ROWS(X)          \
+  X(Q2_K, q2_k, DOT_6BIT)     \
+  X(Q3_K, q3_k, DOT_4BIT)     \
+  X(Q8_K, q8_k, DOT_8BIT)     \
+  X(TQ1_0, tq1_0, DOT_4BIT)   \
+  X(TQ2_0, tq2_0, DOT_4BIT)   \
+  X(IQ4_XS, iq4_xs, DOT_8BIT)
+/* clang-format on */
 
-static void unpack_q3_k(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
-  unpack_q256(p, rows, k0, next, MYNA__BYTES_Q3_K, 16, false, head_q3_k, open_q3_k);
-}
-INLINE void block_q3_k(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums256 t = {.in = in, .k = k, .C = C, .groups = 16, .shift = 2, .mode = DOT_4BIT};
-  sum_q256(acc, &t, part, next, MYNA__BYTES_Q3_K, false, head_q3_k, open_q3_k);
-}
-static int64_t direct_q3_k(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q3_K, 256, block_q3_k); }
-
-static void unpack_q8_k(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
-  unpack_q256(p, rows, k0, next, MYNA__BYTES_Q8_K, 1, false, head_q8_k, open_q8_k);
-}
-INLINE void block_q8_k(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums256 t = {.in = in, .k = k, .C = C, .groups = 1, .shift = 7, .mode = DOT_8BIT};
-  sum_q256(acc, &t, part, next, MYNA__BYTES_Q8_K, false, head_q8_k, open_q8_k);
-}
-static int64_t direct_q8_k(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q8_K, 256, block_q8_k); }
-
-static void unpack_tq1_0(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                         const uint8_t *next) {
-  unpack_q256(p, rows, k0, next, MYNA__BYTES_TQ1_0, 1, false, head_tq1_0, open_tq1_0);
-}
-INLINE void block_tq1_0(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums256 t = {.in = in, .k = k, .C = C, .groups = 1, .shift = 0, .mode = DOT_4BIT};
-  sum_q256(acc, &t, part, next, MYNA__BYTES_TQ1_0, false, head_tq1_0, open_tq1_0);
-}
-static int64_t direct_tq1_0(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_TQ1_0, 256, block_tq1_0); }
-
-static void unpack_tq2_0(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                         const uint8_t *next) {
-  unpack_q256(p, rows, k0, next, MYNA__BYTES_TQ2_0, 1, false, head_tq2_0, open_tq2_0);
-}
-INLINE void block_tq2_0(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums256 t = {.in = in, .k = k, .C = C, .groups = 1, .shift = 0, .mode = DOT_4BIT};
-  sum_q256(acc, &t, part, next, MYNA__BYTES_TQ2_0, false, head_tq2_0, open_tq2_0);
-}
-static int64_t direct_tq2_0(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_TQ2_0, 256, block_tq2_0); }
-
-static void unpack_iq4_xs(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                          const uint8_t *next) {
-  unpack_q256(p, rows, k0, next, MYNA__BYTES_IQ4_XS, 8, false, head_iq4_xs, open_iq4_xs);
-}
-INLINE void block_iq4_xs(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums256 t = {.in = in, .k = k, .C = C, .groups = 8, .shift = 7, .mode = DOT_8BIT};
-  sum_q256(acc, &t, part, next, MYNA__BYTES_IQ4_XS, false, head_iq4_xs, open_iq4_xs);
-}
-static int64_t direct_iq4_xs(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_IQ4_XS, 256, block_iq4_xs); }
-
+Q256_ROWS(KERNELS256)
 INLINE void fill_open_q256(myna__ktable *t) {
-  t->unpack[MYNA_Q2_K] = unpack_q2_k;
-  t->unpack[MYNA_Q3_K] = unpack_q3_k;
-  t->unpack[MYNA_Q8_K] = unpack_q8_k;
-  t->unpack[MYNA_TQ1_0] = unpack_tq1_0;
-  t->unpack[MYNA_TQ2_0] = unpack_tq2_0;
-  t->unpack[MYNA_IQ4_XS] = unpack_iq4_xs;
-  t->direct[MYNA_Q2_K] = direct_q2_k;
-  t->direct[MYNA_Q3_K] = direct_q3_k;
-  t->direct[MYNA_Q8_K] = direct_q8_k;
-  t->direct[MYNA_TQ1_0] = direct_tq1_0;
-  t->direct[MYNA_TQ2_0] = direct_tq2_0;
-  t->direct[MYNA_IQ4_XS] = direct_iq4_xs;
+  Q256_ROWS(SET_UNPACK)
+  Q256_ROWS(SET_DIRECT)
 }
 
 #endif

@@ -140,109 +140,24 @@ INLINE void open_q2_0(const source *s, int64_t at, int g, ahead a, put32_fn *put
 
 /* ---- by type ---- */
 
-static void unpack_q4_1(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
-  unpack_q32(p, rows, k0, n, next, 32, MYNA__BYTES_Q4_1, open_q4_1);
-}
-INLINE void block_q4_1(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums32 t = {acc, in, k, C, 8, -1, true, DOT_4BIT};
-  sum_q32(&t, part, n, next, 32, MYNA__BYTES_Q4_1, open_q4_1);
-}
-static int64_t direct_q4_1(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q4_1, 32, block_q4_1); }
+/* clang-format off */
+/* see KERNELS32 */
+#define Q32_ROWS(X)           \
+  X(Q4_1, q4_1, DOT_4BIT)     \
+  X(Q5_0, q5_0, DOT_6BIT)     \
+  X(Q5_1, q5_1, DOT_6BIT)     \
+  X(Q8_1, q8_1, DOT_8BIT)     \
+  X(IQ4_NL, iq4_nl, DOT_8BIT) \
+  X(MXFP4, mxfp4, DOT_6BIT)   \
+  X(NVFP4, nvfp4, DOT_6BIT)   \
+  X(Q1_0, q1_0, DOT_4BIT)     \
+  X(Q2_0, q2_0, DOT_4BIT)
+/* clang-format on */
 
-static void unpack_q5_0(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
-  unpack_q32(p, rows, k0, n, next, 32, MYNA__BYTES_Q5_0, open_q5_0);
-}
-INLINE void block_q5_0(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums32 t = {acc, in, k, C, 8, 4, false, DOT_6BIT};
-  sum_q32(&t, part, n, next, 32, MYNA__BYTES_Q5_0, open_q5_0);
-}
-static int64_t direct_q5_0(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q5_0, 32, block_q5_0); }
-
-static void unpack_q5_1(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
-  unpack_q32(p, rows, k0, n, next, 32, MYNA__BYTES_Q5_1, open_q5_1);
-}
-INLINE void block_q5_1(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums32 t = {acc, in, k, C, 8, -1, true, DOT_6BIT};
-  sum_q32(&t, part, n, next, 32, MYNA__BYTES_Q5_1, open_q5_1);
-}
-static int64_t direct_q5_1(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q5_1, 32, block_q5_1); }
-
-static void unpack_q8_1(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
-  unpack_q32(p, rows, k0, n, next, 32, MYNA__BYTES_Q8_1, open_q8_1);
-}
-INLINE void block_q8_1(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums32 t = {acc, in, k, C, 8, 7, false, DOT_8BIT};
-  sum_q32(&t, part, n, next, 32, MYNA__BYTES_Q8_1, open_q8_1);
-}
-static int64_t direct_q8_1(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q8_1, 32, block_q8_1); }
-
-static void unpack_iq4_nl(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                          const uint8_t *next) {
-  unpack_q32(p, rows, k0, n, next, 32, MYNA__BYTES_IQ4_NL, open_iq4_nl);
-}
-INLINE void block_iq4_nl(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums32 t = {acc, in, k, C, 8, 7, false, DOT_8BIT};
-  sum_q32(&t, part, n, next, 32, MYNA__BYTES_IQ4_NL, open_iq4_nl);
-}
-static int64_t direct_iq4_nl(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_IQ4_NL, 32, block_iq4_nl); }
-
-static void unpack_mxfp4(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                         const uint8_t *next) {
-  unpack_q32(p, rows, k0, n, next, 32, MYNA__BYTES_MXFP4, open_mxfp4);
-}
-INLINE void block_mxfp4(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums32 t = {acc, in, k, C, 8, 4, false, DOT_6BIT};
-  sum_q32(&t, part, n, next, 32, MYNA__BYTES_MXFP4, open_mxfp4);
-}
-static int64_t direct_mxfp4(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_MXFP4, 32, block_mxfp4); }
-
-static void unpack_nvfp4(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                         const uint8_t *next) {
-  unpack_q32(p, rows, k0, n, next, 64, MYNA__BYTES_NVFP4, open_nvfp4);
-}
-INLINE void block_nvfp4(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums32 t = {acc, in, k, C, 16, 4, false, DOT_6BIT};
-  sum_q32(&t, part, n, next, 64, MYNA__BYTES_NVFP4, open_nvfp4);
-}
-static int64_t direct_nvfp4(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_NVFP4, 64, block_nvfp4); }
-
-static void unpack_q1_0(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
-  unpack_q32(p, rows, k0, n, next, 128, MYNA__BYTES_Q1_0, open_q1_0);
-}
-INLINE void block_q1_0(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums32 t = {acc, in, k, C, 8, 0, false, DOT_4BIT};
-  sum_q32(&t, part, n, next, 128, MYNA__BYTES_Q1_0, open_q1_0);
-}
-static int64_t direct_q1_0(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q1_0, 128, block_q1_0); }
-
-static void unpack_q2_0(void *p, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next) {
-  unpack_q32(p, rows, k0, n, next, 64, MYNA__BYTES_Q2_0, open_q2_0);
-}
-INLINE void block_q2_0(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {
-  to_sums32 t = {acc, in, k, C, 8, 0, false, DOT_4BIT};
-  sum_q32(&t, part, n, next, 64, MYNA__BYTES_Q2_0, open_q2_0);
-}
-static int64_t direct_q2_0(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q2_0, 64, block_q2_0); }
-
+Q32_ROWS(KERNELS32)
 INLINE void fill_open_q32(myna__ktable *t) {
-  t->unpack[MYNA_Q4_1] = unpack_q4_1;
-  t->unpack[MYNA_Q5_0] = unpack_q5_0;
-  t->unpack[MYNA_Q5_1] = unpack_q5_1;
-  t->unpack[MYNA_Q8_1] = unpack_q8_1;
-  t->unpack[MYNA_IQ4_NL] = unpack_iq4_nl;
-  t->unpack[MYNA_MXFP4] = unpack_mxfp4;
-  t->unpack[MYNA_NVFP4] = unpack_nvfp4;
-  t->unpack[MYNA_Q1_0] = unpack_q1_0;
-  t->unpack[MYNA_Q2_0] = unpack_q2_0;
-  t->direct[MYNA_Q4_1] = direct_q4_1;
-  t->direct[MYNA_Q5_0] = direct_q5_0;
-  t->direct[MYNA_Q5_1] = direct_q5_1;
-  t->direct[MYNA_Q8_1] = direct_q8_1;
-  t->direct[MYNA_IQ4_NL] = direct_iq4_nl;
-  t->direct[MYNA_MXFP4] = direct_mxfp4;
-  t->direct[MYNA_NVFP4] = direct_nvfp4;
-  t->direct[MYNA_Q1_0] = direct_q1_0;
-  t->direct[MYNA_Q2_0] = direct_q2_0;
+  Q32_ROWS(SET_UNPACK)
+  Q32_ROWS(SET_DIRECT)
 }
 
 #endif
