@@ -79,21 +79,24 @@ MYNA_API bool myna_token_is_eog(const myna_model *m, int32_t id);
 
 /* ---- sampling ---- */
 
-/* How the next token is chosen: llama.cpp's samplers under their names. Without `set` everything else is ignored and the defaults of
- * myna_sampling_default hold (a zero struct is right for most callers). With `set` every field means what its comment says for the value it
- * has, zero included: start from myna_sampling_default and change what you want. Defaults stand in brackets. */
 typedef struct myna_logit_bias {
   int32_t id; /* in the vocabulary */
   float bias; /* added to the logit before everything else; -INFINITY bans; entries of one id add up */
 } myna_logit_bias;
+
+/* How the next token is chosen: llama.cpp's samplers under their names. A zero struct is right for most callers: without
+ * `set` everything else is ignored, and what myna_model_sampling fills holds. With `set` every field means what its
+ * comment says for the value it has, zero included: start from myna_sampling_default or myna_model_sampling and change
+ * what you want. Defaults stand in brackets. */
 typedef struct myna_sampling {
   bool set;
-  uint64_t
-      seed; /* [0] counter-based: token i of the answer depends on the logits and (seed, i) only; 0 is a seed like any other */
-  float
-      temperature; /* [0.8] <= 0: greedy, the best of the candidates that the order leaves, the lower id among equals */
-  float
-      dynatemp_range; /* [0] > 0: the temperature goes from temperature - range (at least 0) to temperature + range with the entropy; 0: off */
+  /* [0] Counter-based: token i of the answer depends on the logits and (seed, i) only; 0 is a seed like any other. */
+  uint64_t seed;
+  /* [0.8] <= 0: greedy, the best of the candidates that the order leaves, the lower id among equals. */
+  float temperature;
+  /* [0] > 0: the temperature goes from temperature - range (at least 0) to temperature + range with the entropy of the
+   * candidates, to the power of the exponent; 0: off. */
+  float dynatemp_range;
   float dynatemp_exponent; /* [1] */
   int32_t top_k;           /* [40] <= 0: off */
   float top_p;             /* [0.95] 0 to 1; 1: off; 0: only the best (or min_keep) */
@@ -103,32 +106,33 @@ typedef struct myna_sampling {
   float xtc_probability;   /* [0] 0 to 1; 0: off */
   float xtc_threshold;     /* [0.1] >= 0; above 0.5: off */
   int32_t min_keep;        /* [0] top_p, min_p, typical_p and xtc leave at least so many candidates */
-  int32_t
-      repeat_last_n; /* [64] tokens that the three penalties look back, prompt included; -1: the whole context; 0: off */
+  /* [64] Tokens that the three penalties look back, prompt included; -1: the whole context; 0: off. */
+  int32_t repeat_last_n;
   float repeat_penalty;                      /* [1] > 0 (0 is an error); 1: off */
   float frequency_penalty, presence_penalty; /* [0] any finite number; 0: off */
   float dry_multiplier;                      /* [0] >= 0; 0: off */
   float dry_base;                            /* [1.75] below 1: off */
   int32_t dry_allowed_length;                /* [2] repetitions shorter than this are free */
   int32_t dry_penalty_last_n;                /* [64] -1: the whole context; 0: off */
-  const char *const *
-      dry_breakers; /* [NULL] strings that end repetitions, the first 40 bytes of each count; NULL: "\n", ":", "\"", "*" */
-  int n_dry_breakers; /* 0 with dry_breakers not NULL: none. A file without tokenizer has none */
-  int32_t
-      mirostat; /* [0] 1 or 2: mirostat of that version, after bias and temperature and instead of everything in `order` */
+  /* [NULL] Strings that end repetitions, [n_dry_breakers], the first 40 bytes of each count. NULL: "\n", ":", "\"", "*";
+   * none where n_dry_breakers is 0 and this is not NULL, and for a file without tokenizer. */
+  const char *const *dry_breakers;
+  int n_dry_breakers;
+  /* [0] 1 or 2: mirostat of that version, after bias and temperature and instead of everything in `order`. */
+  int32_t mirostat;
   float mirostat_tau, mirostat_eta; /* [5, 0.1] target surprise in bits, learning rate; >= 0 */
   const myna_logit_bias *bias;      /* [n_bias] or NULL */
   int n_bias;
   bool ignore_eos; /* every end token is banned */
-  const char *
-      order; /* [NULL: "edskypmxt"] what is applied, in this order: e penalties, d DRY, s top_n_sigma, k top_k, y typical_p, p top_p,
-                               m min_p, x xtc, t temperature; letters may be left out or repeat; at most 31 */
+  /* [NULL: "edskypmxt"] What is applied, in this order: e penalties, d DRY, s top_n_sigma, k top_k, y typical_p, p top_p,
+   * m min_p, x xtc, t temperature; letters may be left out or repeat; at most 31. */
+  const char *order;
 } myna_sampling;
 /* Fills every field with its default and `set` with true. */
 MYNA_API void myna_sampling_default(myna_sampling *s);
-/* The same, with what the model file recommends (GGUF keys general.sampling.*: temp, top_k, top_p, min_p, xtc_probability, xtc_threshold,
- * penalty_last_n, penalty_repeat, mirostat, mirostat_tau, mirostat_eta) in place of the defaults. This is what a request without `set` gets.
- * Values out of range are refused when a request uses them. */
+/* The same, with what the model file recommends (GGUF keys general.sampling.*: temp, top_k, top_p, min_p,
+ * xtc_probability, xtc_threshold, penalty_last_n, penalty_repeat, mirostat, mirostat_tau, mirostat_eta) in place of the
+ * defaults; m may be NULL: only defaults. Values out of range are refused when a request uses them. */
 MYNA_API void myna_model_sampling(const myna_model *m, myna_sampling *s);
 
 /* ---- engine ---- */
@@ -158,8 +162,8 @@ MYNA_API int myna_memory_plan(myna_model *m, const myna_engine_options *o, myna_
 
 typedef enum myna_finish {
   MYNA_FINISH_NONE,
-  MYNA_FINISH_STOP /* end token */,
-  MYNA_FINISH_STRING /* stop string */,
+  MYNA_FINISH_STOP,   /* end token */
+  MYNA_FINISH_STRING, /* stop string */
   MYNA_FINISH_LENGTH,
   MYNA_FINISH_CONTEXT,
   MYNA_FINISH_CANCELLED,
@@ -173,8 +177,9 @@ typedef struct myna_request {
   myna_sampling sampling;
   const char *const *stop; /* stop strings, matched on text across token borders, never emitted; copied */
   int n_stop;
-  bool
-      context_shift; /* when the context is full: drop the oldest half after n_keep and recompute; else FINISH_CONTEXT */
+  /* When the context is full: drop the oldest half after the first n_keep tokens and compute the rest again; without it
+   * the request ends with FINISH_CONTEXT. */
+  bool context_shift;
   int64_t n_keep;
   bool want_logits;      /* prompt evaluation only: every prompt row's logits come as events of kind LOGITS */
   bool no_text;          /* do not detokenize: events carry ids only (files without tokenizer) */
@@ -201,8 +206,8 @@ typedef struct myna_event {
   myna_event_kind kind;
   void *user;
   int32_t token;
-  const char
-      *text; /* whole characters that became certain with this token (may be empty); borrowed until the next call */
+  /* Whole characters that became certain with this token (may be empty): [text_len], borrowed until the next call. */
+  const char *text;
   int64_t text_len;
   const float *logits; /* LOGITS: [n_rows, n_vocab] of prompt rows first_row..; borrowed until the next call */
   int64_t first_row, n_rows, n_vocab;

@@ -265,8 +265,8 @@ static void unpack_short(myna__unpack_fn *unpack, void *panel, const myna__ptype
   unpack(panel, t, &rows, 0, n, s->rows.p[0]);
 }
 
-/* acc[n_col][48] += n strips of weight i times activation rows from row0 on, from k on. While they are read in blocks,
- * the bytes of the n strips that follow in the file are prefetched in their order. */
+/* acc[n_col][48] += n strips of weight i times activation rows from row0 on, from k on. While a block of a strip is read
+ * the strip's next block is prefetched, at the end the first one of the strips that follow. */
 static void multiply_strips(const linear *l, int i, const strip *s, int n, int64_t k, int64_t row0, int64_t n_col,
                             float *acc, uint8_t *panel) {
   const myna__weight *w = l->a->w[i];
@@ -283,15 +283,16 @@ static void multiply_strips(const linear *l, int i, const strip *s, int n, int64
                  .acc = acc,
                  .ld_acc = GRAIN_ROWS};
   m.act.row += (size_t)row0 * m.act.stride;
-  const uint8_t *next = s[n - 1].rows.p[0] + MYNA__STRIP * w->row_stride[0];
-  int64_t strip_block = MYNA__STRIP * MYNA__KBLOCK / myna_dtype_block(t->type) * myna_dtype_bytes(t->type);
+  const int64_t block_bytes = MYNA__KBLOCK / myna_dtype_block(t->type) * myna_dtype_bytes(t->type);
   for (; k < w->n_in; k += MYNA__KBLOCK) {
     m.k0 = k;
     m.n = MYNA__MIN(w->n_in - k, MYNA__KBLOCK);
-    for (int j = 0; j < n; j++, next += strip_block) {
+    const int64_t next =
+        k + MYNA__KBLOCK < w->n_in ? (k / MYNA__KBLOCK + 1) * block_bytes : n * MYNA__STRIP * w->row_stride[0];
+    for (int j = 0; j < n; j++) {
       uint8_t *to = panel + (size_t)j * bytes;
       if (s[j].n == MYNA__STRIP)
-        unpack(to, t, &s[j].rows, k, (int)m.n, next);
+        unpack(to, t, &s[j].rows, k, (int)m.n, s[j].rows.p[0] + next);
       else
         unpack_short(unpack, to, t, &s[j], k, (int)m.n);
     }
@@ -327,8 +328,8 @@ static void dot_strip(const linear *l, int i, const strip *s, int64_t row0, int6
     }
 }
 
-/* A grain's strips go together when there are many columns. One after the other when there are few: the weights are read in
- * file order then, which is what counts. */
+/* A grain's strips go together when there are many columns. One after the other when there are few: 16 rows are
+ * streams enough. */
 static void panel_or_direct(const linear *l, int i, const strip *s, int n, int64_t row0, int64_t n_col, float *acc,
                             uint8_t *panel) {
   const myna__ptype *t = l->type[i];

@@ -94,8 +94,8 @@ static inline myna__wrow myna__rows_get(const myna__rows *s, int r) {
 }
 
 /* Unpacks the strip at k in [k0, k0 + n), n <= 256, k0 a multiple of 256, into one panel. Spreads over its work the
- * prefetch of what will be needed later, as many bytes from `next` on as it unpacks: in file order, because memory gives
- * its bandwidth to sequential reads only (16 interleaved rows get 2/3 of it). */
+ * prefetch of what will be needed later: as many bytes of each row as it unpacks, from `next` on in row 0 and with the
+ * rows' stride in the others. */
 typedef void myna__unpack_fn(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
                              const uint8_t *next);
 

@@ -11,6 +11,12 @@
 /* acc[0..C) += the 32 bytes in q (from k on) times C activation rows. */
 typedef void step_fn(vf *acc, const vi q[8], const uint8_t *const *x, int64_t k, int C);
 
+/* What a row reads AHEAD bytes after `at`, the beginning of `bytes`: of its own, or at its end of the next strip's row. */
+INLINE const uint8_t *row_ahead(const myna__rows *rows, int64_t at, int bytes, int64_t row_bytes) {
+  const int64_t to = at + MYNA__MIN((AHEAD + bytes - 1) / bytes * bytes, row_bytes);
+  return rows->p[0] + to + (to < row_bytes ? 0 : MYNA__STRIP * rows->stride[0] - row_bytes);
+}
+
 INLINE int64_t direct_columns(const myna__direct *d, int size, int C, step_fn *step) {
   const int per = 32 / size;
   const uint8_t *x[MYNA__DIRECT_COLS];
@@ -18,15 +24,23 @@ INLINE int64_t direct_columns(const myna__direct *d, int size, int C, step_fn *s
   UNROLL for (int c = 0; c < C; c++) x[c] = d->act.row + (size_t)c * d->act.stride;
   for (int s = 0; s < d->n_strip; s++) {
     const myna__rows rows = myna__rows_skip(&d->rows, s);
-    const uint8_t *next = rows.p[0] + MYNA__STRIP * rows.stride[0];
     vf acc[PARTS][MYNA__DIRECT_COLS];
     EACH_PART UNROLL for (int c = 0; c < C; c++) acc[part][c] = vf_zero();
-    for (k = 0; k + per <= d->n; k += per, next += 32 * MYNA__STRIP) {
+    for (k = 0; k + 2 * per <= d->n; k += 2 * per) { /* lines of 64 bytes: each is asked for and read once */
+      const uint8_t *next = row_ahead(&rows, size * k, 64, size * d->n);
+      UNROLL for (int h = 0; h < 2; h++) UNROLL EACH_PART {
+        vi q[8];
+        piece32(q, &rows, 0, part, size * k + 32 * h, share(next, 64, part, h, 2));
+        step(acc[part], q, x, k + h * per, C);
+      }
+    }
+    if (k + per <= d->n) {
       UNROLL EACH_PART {
         vi q[8];
-        piece32(q, &rows, 0, part, size * k, share(next, 32, part, 0, 1));
+        piece32(q, &rows, 0, part, size * k, nothing);
         step(acc[part], q, x, k, C);
       }
+      k += per;
     }
     EACH_PART UNROLL for (int c = 0; c < C; c++)
         vf_store(d->acc + c * d->ld_acc + s * MYNA__STRIP + LANES * part, acc[part][c]);
@@ -105,16 +119,19 @@ typedef struct columns_in {
 /* acc += a block of 256 k (n: fewer in the last of Q32 types) of one part. */
 typedef void block_q_fn(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C);
 
-INLINE int64_t direct_blocks(const myna__direct *d, int C, int64_t strip_block, block_q_fn *block) {
+/* bytes: of one row's 256 k. */
+INLINE int64_t direct_blocks(const myna__direct *d, int C, int bytes, block_q_fn *block) {
+  const int64_t row_bytes = (d->n + MYNA__KBLOCK - 1) / MYNA__KBLOCK * bytes;
   for (int s = 0; s < d->n_strip; s++) {
     const myna__rows rows = myna__rows_skip(&d->rows, s);
-    const uint8_t *next = rows.p[0] + MYNA__STRIP * rows.stride[0];
     vf acc[PARTS][C_INTS];
     columns_in in = {.rows = &rows, .act = d->act};
     UNROLL for (int c = 0; c < C; c++) in.x[c] = d->act.row + (size_t)c * d->act.stride;
     EACH_PART UNROLL for (int c = 0; c < C; c++) acc[part][c] = vf_zero();
-    for (int64_t k = 0; k < d->n; k += MYNA__KBLOCK, next += strip_block)
+    for (int64_t k = 0; k < d->n; k += MYNA__KBLOCK) {
+      const uint8_t *next = row_ahead(&rows, k / MYNA__KBLOCK * bytes, bytes, row_bytes);
       UNROLL EACH_PART block(acc[part], &in, part, k, (int)MYNA__MIN(d->n - k, MYNA__KBLOCK), next, C);
+    }
     EACH_PART UNROLL for (int c = 0; c < C; c++)
         vf_store(d->acc + c * d->ld_acc + s * MYNA__STRIP + LANES * part, acc[part][c]);
   }
@@ -122,13 +139,13 @@ INLINE int64_t direct_blocks(const myna__direct *d, int C, int64_t strip_block, 
 }
 
 INLINE int64_t direct_ints(const myna__direct *d, int block_bytes, int per, block_q_fn *block) {
-  const int64_t strip_block = MYNA__STRIP * MYNA__KBLOCK / per * block_bytes;
+  const int bytes = MYNA__KBLOCK / per * block_bytes;
   int64_t k = 0;
   switch (d->n_col) {
-  case 1: SEPARATE(k = direct_blocks(d, 1, strip_block, block)); break;
-  case 2: SEPARATE(k = direct_blocks(d, 2, strip_block, block)); break;
-  case 3: SEPARATE(k = direct_blocks(d, 3, strip_block, block)); break;
-  case 4: SEPARATE(k = direct_blocks(d, 4, strip_block, block)); break;
+  case 1: SEPARATE(k = direct_blocks(d, 1, bytes, block)); break;
+  case 2: SEPARATE(k = direct_blocks(d, 2, bytes, block)); break;
+  case 3: SEPARATE(k = direct_blocks(d, 3, bytes, block)); break;
+  case 4: SEPARATE(k = direct_blocks(d, 4, bytes, block)); break;
   default: break; /* more columns want a panel */
   }
   return k;

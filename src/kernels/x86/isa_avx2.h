@@ -36,6 +36,8 @@ enum {
   C_HALF = 6
 }; /* see isa_avx512.h */
 
+#include "kernels/x86/ahead.h"
+
 INLINE int32_t load32(const uint8_t *p) {
   int32_t v;
   memcpy(&v, p, 4);
@@ -172,10 +174,6 @@ INLINE void dot_codes(vi i[V_MAX][C_MAX], const uint8_t *code, size_t panel_byte
   }
 }
 
-INLINE const uint8_t *row_at(const myna__rows *rows, int plane, int r, int64_t at) {
-  return rows->p[plane] + r * rows->stride[plane] + at;
-}
-
 /* v[j]: rows j and 4 + j in 128-bit lanes. */
 INLINE void transpose4(vi out[4], const vi v[4]) {
   vi ab0 = _mm256_unpacklo_epi32(v[0], v[1]), ab1 = _mm256_unpackhi_epi32(v[0], v[1]);
@@ -186,25 +184,11 @@ INLINE void transpose4(vi out[4], const vi v[4]) {
   out[3] = _mm256_unpackhi_epi64(ab1, cd1);
 }
 
-/* What a piece prefetches beside its loads, a few lines after each: in one burst they would fill the miss queue and stall
- * the loads behind them. */
-typedef struct ahead {
-  const uint8_t *next;
-  int bytes; /* constant */
-} ahead;
-
-/* Step j of 4: that quarter of the lines. */
-INLINE void prefetch_quarter(ahead a, int j) {
-  const int lines = (a.bytes + 63) / 64;
-  UNROLL for (int i = lines * j / 4; i < lines * (j + 1) / 4; i++)
-      _mm_prefetch((const char *)a.next + 64 * i, _MM_HINT_T0);
-}
-
 /* out[i] lane r = dword i of the 16 bytes at `at` of row 8 * part + r. */
 INLINE void piece16(vi out[4], const myna__rows *rows, int plane, int part, int64_t at, ahead a) {
   vi v[4];
   UNROLL for (int j = 0; j < 4; j++) {
-    prefetch_quarter(a, j);
+    prefetch_quarter(rows, a, j);
     v[j] = _mm256_castsi128_si256(_mm_loadu_si128((const void *)row_at(rows, plane, 8 * part + j, at)));
     v[j] = _mm256_inserti128_si256(v[j], _mm_loadu_si128((const void *)row_at(rows, plane, 8 * part + 4 + j, at)), 1);
   }
@@ -223,7 +207,7 @@ INLINE void piece_small(vi out[4], const myna__rows *rows, int plane, int part, 
 }
 INLINE void piece32(vi out[8], const myna__rows *rows, int plane, int part, int64_t at, ahead a) {
   piece16(out, rows, plane, part, at, a);
-  piece16(out + 4, rows, plane, part, at + 16, (ahead){a.next, 0});
+  piece16(out + 4, rows, plane, part, at + 16, nothing);
 }
 
 #endif

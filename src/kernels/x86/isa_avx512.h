@@ -34,6 +34,8 @@ enum {
   C_HALF = 4,                  /* more columns than this take the wide tile only when it is full */
 };
 
+#include "kernels/x86/ahead.h"
+
 INLINE int32_t load32(const uint8_t *p) {
   int32_t v;
   memcpy(&v, p, 4);
@@ -171,10 +173,6 @@ INLINE void dot_codes(vi i[V_MAX][C_MAX], const uint8_t *code, size_t panel_byte
 
 /* ---- 16 rows as lanes ---- */
 
-INLINE const uint8_t *row_at(const myna__rows *rows, int plane, int r, int64_t at) {
-  return rows->p[plane] + r * rows->stride[plane] + at;
-}
-
 /* Rows in 128-bit lanes (row 4 * lane + j in v[j]) to dwords: out[i] lane r = dword i of row r. */
 INLINE void transpose4(vi out[4], const vi v[4]) {
   vi ab0 = _mm512_unpacklo_epi32(v[0], v[1]), ab1 = _mm512_unpackhi_epi32(v[0], v[1]);
@@ -185,25 +183,11 @@ INLINE void transpose4(vi out[4], const vi v[4]) {
   out[3] = _mm512_unpackhi_epi64(ab1, cd1);
 }
 
-/* What a piece prefetches beside its loads, a few lines after each: in one burst they would fill the miss queue and stall
- * the loads behind them. */
-typedef struct ahead {
-  const uint8_t *next;
-  int bytes; /* constant */
-} ahead;
-
-/* Step j of 4: that quarter of the lines. */
-INLINE void prefetch_quarter(ahead a, int j) {
-  const int lines = (a.bytes + 63) / 64;
-  UNROLL for (int i = lines * j / 4; i < lines * (j + 1) / 4; i++)
-      _mm_prefetch((const char *)a.next + 64 * i, _MM_HINT_T0);
-}
-
 /* out[i] lane r = dword i of the 16 bytes at `at` of row r (of part `part` of the strip). */
 INLINE void piece16(vi out[4], const myna__rows *rows, int plane, int part, int64_t at, ahead a) {
   vi v[4];
   UNROLL for (int j = 0; j < 4; j++) {
-    prefetch_quarter(a, j);
+    prefetch_quarter(rows, a, j);
     v[j] = _mm512_castsi128_si512(_mm_loadu_si128((const void *)row_at(rows, plane, j, at)));
     v[j] = _mm512_inserti32x4(v[j], _mm_loadu_si128((const void *)row_at(rows, plane, 4 + j, at)), 1);
     v[j] = _mm512_inserti32x4(v[j], _mm_loadu_si128((const void *)row_at(rows, plane, 8 + j, at)), 2);
@@ -236,7 +220,7 @@ INLINE vi load_halves(const myna__rows *rows, int plane, int r, int s, int64_t a
 INLINE void piece32(vi out[8], const myna__rows *rows, int plane, int part, int64_t at, ahead next) {
   vi lo[4], hi[4];
   UNROLL for (int j = 0; j < 4; j++) {
-    prefetch_quarter(next, j);
+    prefetch_quarter(rows, next, j);
     vi a = load_halves(rows, plane, j, 8 + j, at), b = load_halves(rows, plane, 4 + j, 12 + j, at);
     lo[j] = _mm512_permutex2var_epi64(a, _mm512_set_epi64(13, 12, 5, 4, 9, 8, 1, 0), b); /* lanes a0 b0 a2 b2 */
     hi[j] = _mm512_permutex2var_epi64(a, _mm512_set_epi64(15, 14, 7, 6, 11, 10, 3, 2), b);

@@ -10,13 +10,6 @@
 
 #define EACH_PART for (int part = 0; part < PARTS; part++)
 
-/* Piece i of n that share the prefetch for one block of a strip, `bytes` per row, from `next` on; per part. */
-INLINE ahead share(const uint8_t *next, int bytes, int part, int i, int n) {
-  const int size = MYNA__STRIP * bytes / (n * PARTS);
-  return (ahead){next + (part * n + i) * size, size};
-}
-static const ahead nothing = {NULL, 0};
-
 INLINE vi low_nibbles(vi v) { return vi_and(v, vi_set8(15)); }
 INLINE vi high_nibbles(vi v) { return low_nibbles(vi_srl32(v, 4)); }
 /* Low 4 bits of each byte from a, the bits of `keep` above them from b. */
@@ -252,12 +245,20 @@ INLINE void unpack_floats(void *panel, const myna__rows *rows, int64_t k0, int n
                           put_piece_fn *put, put_one_fn *one) {
   int64_t at = size * k0;
   int k = 0;
-  for (; k + 32 / size <= n; k += 32 / size) {
+  for (; k + 64 / size <= n; k += 64 / size) {
+    EACH_PART UNROLL for (int h = 0; h < 2; h++) {
+      vi q[8];
+      piece32(q, rows, 0, part, at + size * k + 32 * h, share(next + size * k, 64, part, h, 2));
+      put(panel, part, q, k + h * 32 / size);
+    }
+  }
+  if (k + 32 / size <= n) {
     EACH_PART {
       vi q[8];
-      piece32(q, rows, 0, part, at + size * k, share(next + k * size * MYNA__STRIP, 32, part, 0, 1));
+      piece32(q, rows, 0, part, at + size * k, nothing);
       put(panel, part, q, k);
     }
+    k += 32 / size;
   }
   for (; k < n; k++) one(panel, rows, at + size * k, k);
 }

@@ -1,0 +1,38 @@
+/* ahead.h: where a row's bytes are, and the prefetch of what its strip reads next. Part of isa_*.h, which know LANES.
+ *
+ * Memory gives most when all 16 rows of a strip are streams: every row asks for its own bytes some way ahead, a line at a
+ * time, among the loads. In one burst the lines would fill the miss queue and stall the loads behind them; one stream in
+ * file order, a strip ahead, gets a quarter less (docs/SPEED.md). */
+#ifndef MYNA__AHEAD_H
+#define MYNA__AHEAD_H
+
+enum { AHEAD = 512 /* bytes of a row: 8 KB of a strip */ };
+
+INLINE const uint8_t *row_at(const myna__rows *rows, int plane, int r, int64_t at) {
+  return rows->p[plane] + r * rows->stride[plane] + at;
+}
+
+/* Piece i of n that share the prefetch of `bytes` per row, from `next` of row 0 on: each takes some of the rows of its
+ * part. All but next are constants, and i too where n does not divide LANES. */
+typedef struct ahead {
+  const uint8_t *next;
+  int bytes, part, i, n;
+} ahead;
+static const ahead nothing = {NULL, 0, 0, 0, 1};
+
+INLINE ahead share(const uint8_t *next, int bytes, int part, int i, int n) { return (ahead){next, bytes, part, i, n}; }
+
+/* Step j of 4 of a piece: that quarter of its lines. */
+INLINE void prefetch_quarter(const myna__rows *rows, ahead a, int j) {
+  const int lines = (a.bytes + 63) / 64, first = LANES * a.i / a.n;
+  const int all = lines * (LANES % a.n == 0 ? LANES / a.n : LANES * (a.i + 1) / a.n - first);
+  UNROLL for (int l = all * j / 4; l < all * (j + 1) / 4; l++) _mm_prefetch(
+      (const char *)a.next + (LANES * a.part + first + l / lines) * rows->stride[0] + l % lines * 64, _MM_HINT_T0);
+}
+
+/* All lines of row r. */
+INLINE void prefetch_row(const myna__rows *rows, const uint8_t *next, int r, int bytes) {
+  UNROLL for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char *)next + r * rows->stride[0] + i, _MM_HINT_T0);
+}
+
+#endif
