@@ -113,7 +113,7 @@ typedef struct myna_sampling {
   float dry_multiplier;                      /* [0] >= 0; 0: off */
   float dry_base;                            /* [1.75] below 1: off */
   int32_t dry_allowed_length;                /* [2] repetitions shorter than this are free */
-  int32_t dry_penalty_last_n;                /* [64] -1: the whole context; 0: off */
+  int32_t dry_penalty_last_n;                /* [-1] -1: the whole context; 0: off */
   /* [NULL] Strings that end repetitions, [n_dry_breakers], the first 40 bytes of each count. NULL: "\n", ":", "\"", "*";
    * none where n_dry_breakers is 0 and this is not NULL, and for a file without tokenizer. */
   const char *const *dry_breakers;

@@ -49,7 +49,7 @@ void myna_sampling_default(myna_sampling *s) {
                        .repeat_penalty = 1,
                        .dry_base = 1.75f,
                        .dry_allowed_length = 2,
-                       .dry_penalty_last_n = 64,
+                       .dry_penalty_last_n = -1,
                        .mirostat_tau = 5,
                        .mirostat_eta = 0.1f};
 }

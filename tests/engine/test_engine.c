@@ -281,6 +281,33 @@ static void test_context(void **state) {
   myna_model_close(m);
 }
 
+/* Who decodes goes on while an older request computes its shifted context again, a few tokens a step. */
+static void test_decode_first(void **state) {
+  prompt p = prompt_of("llama", 0);
+  myna_model *m = fx_open("llama");
+  myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 128, .n_seq = 2, .n_batch = 4});
+  int32_t old[100];
+  for (int i = 0; i < 100; i++) old[i] = p.t[i % p.n];
+  myna_request r = fx_greedy(old, 100, 60), young = fx_greedy(p.t, 4, 100);
+  r.context_shift = true;
+  int64_t a, b;
+  ASSERT_OK(myna_submit(e, &r, &a, NULL));
+  ASSERT_OK(myna_submit(e, &young, &b, NULL));
+  int since = 0, most = 0;
+  myna_event ev;
+  for (int done = 0; done < 2;) {
+    assert_int_equal(myna_next_event(e, 60000, &ev), 1);
+    done += ev.kind == MYNA_EVENT_DONE;
+    if (ev.kind != MYNA_EVENT_TOKEN) continue;
+    since = ev.id == a ? 0 : since + 1;
+    if (ev.id == b && done == 0) most = MYNA__MAX(most, since);
+  }
+  assert_in_range(most, 65 / 3, 65 / 3 + 2); /* 129 / 2 tokens stay, three a step beside the young one's */
+  myna_engine_free(e);
+  free(p.t);
+  myna_model_close(m);
+}
+
 static void test_text_and_stops(void **state) {
   myna_model *m = fx_open("llama");
   myna_err err = {0};
@@ -756,12 +783,13 @@ static void test_stories(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_greedy),       cmocka_unit_test(test_crowd),          cmocka_unit_test(test_preemption),
-      cmocka_unit_test(test_prefix_reuse), cmocka_unit_test(test_groups),         cmocka_unit_test(test_seed),
-      cmocka_unit_test(test_context),      cmocka_unit_test(test_text_and_stops), cmocka_unit_test(test_probs),
-      cmocka_unit_test(test_logits),       cmocka_unit_test(test_progress),       cmocka_unit_test(test_threads),
-      cmocka_unit_test(test_cancel),       cmocka_unit_test(test_errors),         cmocka_unit_test(test_out_of_memory),
-      cmocka_unit_test(test_memory),       cmocka_unit_test(test_session),        cmocka_unit_test(test_stories),
+      cmocka_unit_test(test_greedy),        cmocka_unit_test(test_crowd),        cmocka_unit_test(test_preemption),
+      cmocka_unit_test(test_prefix_reuse),  cmocka_unit_test(test_groups),       cmocka_unit_test(test_seed),
+      cmocka_unit_test(test_context),       cmocka_unit_test(test_decode_first), cmocka_unit_test(test_text_and_stops),
+      cmocka_unit_test(test_probs),         cmocka_unit_test(test_logits),       cmocka_unit_test(test_progress),
+      cmocka_unit_test(test_threads),       cmocka_unit_test(test_cancel),       cmocka_unit_test(test_errors),
+      cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_memory),       cmocka_unit_test(test_session),
+      cmocka_unit_test(test_stories),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
