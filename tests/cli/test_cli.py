@@ -4,7 +4,6 @@ usage: test_cli.py BINARY [unittest arguments]. What needs files that are absent
 import json
 import math
 import os
-import pty
 import select
 import signal
 import stat
@@ -503,7 +502,7 @@ class Streams(Case):
 
     def test_progress_on_a_terminal(self):
         """On a terminal long work shows a bar and clears it; the result in the pipe stays clean."""
-        master, slave = pty.openpty()
+        master, slave = self.terminal()
         p = self.start("bench", LLAMA, "-p", 0, "-n", 2000, "-r", 40, "-o", "csv", stderr=slave)
         os.close(slave)
         shown = b""

@@ -1,7 +1,6 @@
 """Flags, numbers, names, help and text as such: what every command shares, against rules written again in Python."""
 import fcntl
 import os
-import pty
 import random
 import shutil
 import struct
@@ -66,7 +65,7 @@ class Help(Case):
             cases += [(command, w, w) for w in (n - 1, n, n + 1) if w >= 60]
         for command, columns, width in cases:
             args, about = self.about(command)
-            master, slave = pty.openpty()
+            master, slave = self.terminal()
             fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
             p = subprocess.Popen([cli_help.MYNA, command, "--help"], env=cli_help.clean_env(), stdout=slave, stderr=slave)
             os.close(slave)
