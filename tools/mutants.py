@@ -25,7 +25,7 @@ NEEDS = {
     "avx2": ["avx2", "fma", "f16c"],
     "avx2vnni": ["avx2", "avx_vnni"],
     "avx512": ["avx512f", "avx512_vnni"],
-    "avx512bf16": ["avx512_bf16"],
+    "avx512bf16": ["avx512_bf16", "avx512vbmi", "avx512_bitalg"],
     "neon": ["asimddp"],
     "i8mm": ["i8mm"],
     "armbf16": ["bf16"],

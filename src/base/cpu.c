@@ -33,7 +33,8 @@ unsigned myna__cpu_levels_x86(const myna__cpuid *r) {
   bool saved512 = bit(r->xcr0, 5) && bit(r->xcr0, 6) && bit(r->xcr0, 7);                      /* opmask, ZMM state */
   if (!avx512 || !bit(r->ecx7, 11) || !saved512) return levels;                               /* VNNI */
   levels |= 1u << MYNA__CPU_AVX512;
-  if (bit(r->eax71, 5)) levels |= 1u << MYNA__CPU_AVX512BF16;
+  bool bytes = bit(r->ecx7, 1) && bit(r->ecx7, 12); /* VBMI, BITALG */
+  if (bit(r->eax71, 5) && bytes) levels |= 1u << MYNA__CPU_AVX512BF16;
   return levels;
 }
 

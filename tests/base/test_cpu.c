@@ -43,7 +43,8 @@ static void test_supported(void **state) {
   assert_int_equal(myna__cpu_supported(MYNA__CPU_AVX2), avx2);
   assert_int_equal(myna__cpu_supported(MYNA__CPU_AVX2VNNI), avx2 && cpuinfo_has("avx_vnni"));
   assert_int_equal(myna__cpu_supported(MYNA__CPU_AVX512), avx512);
-  assert_int_equal(myna__cpu_supported(MYNA__CPU_AVX512BF16), avx512 && cpuinfo_has("avx512_bf16"));
+  assert_int_equal(myna__cpu_supported(MYNA__CPU_AVX512BF16),
+                   avx512 && cpuinfo_has("avx512_bf16") && cpuinfo_has("avx512vbmi") && cpuinfo_has("avx512_bitalg"));
   for (int l = MYNA__CPU_NEON; l < MYNA__CPU_COUNT; l++) assert_false(myna__cpu_supported((myna__cpu_level)l));
 #else
   (void)cpuinfo_has; /* under qemu /proc/cpuinfo is the host's */
@@ -67,9 +68,9 @@ static unsigned gone(int reg, int n) {
     int reg, n;
     unsigned levels;
   } needs[] = {
-      {0, 28, all}, {0, 12, all},  {0, 29, all},  {1, 5, all},   {1, 8, all},   {4, 1, all},
-      {4, 2, all},  {1, 16, wide}, {1, 17, wide}, {1, 30, wide}, {1, 31, wide}, {2, 11, wide},
-      {4, 5, wide}, {4, 6, wide},  {4, 7, wide},  {3, 4, VNNI},  {3, 5, BF16},
+      {0, 28, all},  {0, 12, all},  {0, 29, all},  {1, 5, all},   {1, 8, all},   {4, 1, all},  {4, 2, all},
+      {1, 16, wide}, {1, 17, wide}, {1, 30, wide}, {1, 31, wide}, {2, 11, wide}, {4, 5, wide}, {4, 6, wide},
+      {4, 7, wide},  {3, 4, VNNI},  {3, 5, BF16},  {2, 1, BF16},  {2, 12, BF16},
   };
   for (size_t i = 0; i < MYNA__COUNT(needs); i++)
     if (needs[i].reg == reg && needs[i].n == n) return needs[i].levels;

@@ -39,6 +39,13 @@ static void unpack(void *out, size_t size, const uint64_t *bits, size_t words, c
 static myna__grids grids;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+/* planes[j][i] = byte j of entry i plus offset, n entries of `size` bytes. */
+static void split(uint8_t *planes, const void *entries, int n, int size, int offset) {
+  const uint8_t *from = entries;
+  for (int i = 0; i < n; i++)
+    for (int j = 0; j < size; j++) planes[j * n + i] = (uint8_t)(from[i * size + j] + offset);
+}
+
 static void init(void) {
   unpack(grids.iq2_xxs, sizeof grids.iq2_xxs, bits_iq2_xxs, MYNA__COUNT(bits_iq2_xxs), value_iq2, 3, 8);
   unpack(grids.iq2_xs, sizeof grids.iq2_xs, bits_iq2_xs, MYNA__COUNT(bits_iq2_xs), value_iq2, 3, 8);
@@ -46,6 +53,10 @@ static void init(void) {
   unpack(grids.iq1, sizeof grids.iq1, bits_iq1, MYNA__COUNT(bits_iq1), value_iq1, 3, 8);
   unpack(grids.iq3_xxs, sizeof grids.iq3_xxs, bits_iq3_xxs, MYNA__COUNT(bits_iq3_xxs), value_iq3_xxs, 8, 4);
   unpack(grids.iq3_s, sizeof grids.iq3_s, bits_iq3_s, MYNA__COUNT(bits_iq3_s), value_iq3_s, 8, 4);
+  split(grids.iq2_xxs_planes[0], grids.iq2_xxs, 256, 8, 64);
+  split(grids.iq2_xs_planes[0], grids.iq2_xs, 512, 8, 64);
+  split(grids.iq3_xxs_planes[0], grids.iq3_xxs, 256, 4, 64);
+  split(grids.iq3_s_planes[0], grids.iq3_s, 512, 4, 16);
 }
 
 const myna__grids *myna__grids_get(void) {

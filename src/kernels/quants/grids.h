@@ -12,6 +12,11 @@ typedef struct myna__grids {
   int8_t iq1[2048][8];
   uint8_t iq3_xxs[256][4];
   uint8_t iq3_s[512][4];
+  /* Those that fit into registers byte by byte, [j][entry], with the offset of panels.inc. */
+  _Alignas(64) uint8_t iq2_xxs_planes[8][256];
+  uint8_t iq2_xs_planes[8][512];
+  uint8_t iq3_xxs_planes[4][256];
+  uint8_t iq3_s_planes[4][512];
 } myna__grids;
 
 /* Unpacked on the first call; thread-safe; lives as long as the process. */

@@ -93,8 +93,9 @@ INLINE void sum_q32(to_sums32 *t, int part, int n, const uint8_t *next, int per,
 
 typedef struct head256 {
   vf d, dmin;
-  vi scale[16], min[8]; /* min: pairs of int16 */
-  vi signs[8];          /* codebook types: bit k of dword g: weight k of group g is negative */
+  vi scale[16], min[8];  /* min: pairs of int16 */
+  vi signs[8];           /* codebook types: bit k of dword g: weight k of group g is negative */
+  vi index[16], high[8]; /* low bytes of 4 indices each; bit i of dword g: that of index i of group g */
 } head256;
 typedef void head_fn(head256 *h, const source *s, int64_t at);
 

@@ -1,5 +1,6 @@
 /* open_iq_impl.h: the codebook types. Entries are copied row by row into bytes in L1 and transposed from there (gathers in
- * transposed order would cost a cycle or more per dword on every CPU); signs are taken off 16 rows at a time after that.
+ * transposed order would cost a cycle or more per dword on every CPU), or where there is VBMI the smaller codebooks are
+ * looked up in registers (open_iq_entries.h); signs are taken off 16 rows at a time after that.
  * Layouts are drawn in quants/NAME.c; every index is masked to its codebook's size by how it is put together. */
 #ifndef MYNA__OPEN_IQ_IMPL_H
 #define MYNA__OPEN_IQ_IMPL_H
@@ -65,6 +66,10 @@ INLINE vi finish_iq1(vi v, vi signs, int i) {
   return add_at_bits(vi_add8(eightfold, vi_set8(17)), signs, i, -2);
 }
 
+#ifdef __AVX512VBMI__
+#include "kernels/x86/open_iq_entries.h"
+#endif
+
 INLINE void open_rows(const source *s, int64_t at, int bytes, const head256 *h, put256_fn *put, void *to, row_fn *row,
                       finish_fn *finish) {
   _Alignas(64) uint8_t entry[LANES][256];
@@ -115,6 +120,7 @@ INLINE void head_iq2_xxs(head256 *h, const source *s, int64_t at) {
     UNROLL for (int i = 0; i < 4; i++) {
       h->scale[4 * half + i] = odd_scale(v[2 * i + 1], 28, 4);
       h->signs[4 * half + i] = signs28(v[2 * i + 1]);
+      h->index[4 * half + i] = v[2 * i];
     }
   }
   h->d = scaled_half(s, at, 0.125f);
@@ -127,6 +133,12 @@ INLINE void head_iq2_xs(head256 *h, const source *s, int64_t at) {
       vi low = vi_or(field(v[2 * i], -9, 0x7f), field(v[2 * i], -17, 0x7f00));
       vi high = vi_or(field(v[2 * i + 1], 7, 0x7f0000), field(v[2 * i + 1], -1, 0x7f000000));
       h->signs[4 * half + i] = even_signs(vi_or(low, high));
+      low = vi_or(field(v[2 * i], 0, 0xff), field(v[2 * i], -8, 0xff00));
+      high = vi_or(field(v[2 * i + 1], 16, 0xff0000), field(v[2 * i + 1], 8, (int)0xff000000));
+      h->index[4 * half + i] = vi_or(low, high);
+      low = vi_or(field(v[2 * i], -8, 1), field(v[2 * i], -23, 2));
+      high = vi_or(field(v[2 * i + 1], -6, 4), field(v[2 * i + 1], -21, 8));
+      h->high[4 * half + i] = vi_or(low, high);
     }
   }
   nibble_scales(h, s, at + 66, 16);
@@ -141,11 +153,18 @@ INLINE void head_iq3_xxs(head256 *h, const source *s, int64_t at) {
   vi v[8];
   piece32(v, s->rows, 0, s->part, at + 66, nothing);
   UNROLL for (int g = 0; g < 8; g++) h->scale[g] = odd_scale(v[g], 28, 4), h->signs[g] = signs28(v[g]);
+  UNROLL for (int half = 0; half < 2; half++)
+      piece32(h->index + 8 * half, s->rows, 0, s->part, at + 2 + 32 * half, nothing);
   h->d = scaled_half(s, at, 0.25f);
 }
 INLINE void head_iq3_s(head256 *h, const source *s, int64_t at) {
   piece32(h->signs, s->rows, 0, s->part, at + 74, nothing);
   nibble_scales(h, s, at + 106, 8);
+  vi v[4];
+  piece_small(v, s->rows, 0, s->part, at + 66, 8);
+  UNROLL for (int g = 0; g < 8; g++) h->high[g] = shift32(v[g / 4], -(g % 4 * 8));
+  UNROLL for (int half = 0; half < 2; half++)
+      piece32(h->index + 8 * half, s->rows, 0, s->part, at + 2 + 32 * half, nothing);
   h->d = half_at(s, at);
 }
 /* IQ1: a sign is that of delta, per 32 in IQ1_S and per 8 in IQ1_M. */
@@ -176,21 +195,30 @@ INLINE void head_iq1_m(head256 *h, const source *s, int64_t at) {
 
 /* ---- by type ---- */
 
+/* The bodies of open_NAME: from codebooks in memory, and of small ones in registers where there is VBMI. */
+#define MEMORY(NAME, name, finish) open_rows(s, at, MYNA__BYTES_##NAME, h, put, to, row_##name, finish)
+#ifdef __AVX512VBMI__
+#define SMALL(NAME, name, finish) \
+  open_entries(s, MYNA__BYTES_##NAME, h, put, to, entries_##name, 1 << MYNA__SHIFT_##NAME)
+#else
+#define SMALL(NAME, name, finish) MEMORY(NAME, name, finish)
+#endif
+
 /* clang-format off */
-/* see KERNELS256; then how entries become codes */
-#define IQ_ROWS(X)                          \
-  X(IQ1_S, iq1_s, DOT_6BIT, finish_iq1)     \
-  X(IQ1_M, iq1_m, DOT_6BIT, finish_iq1)     \
-  X(IQ2_XXS, iq2_xxs, DOT_7BIT, finish_iq2) \
-  X(IQ2_XS, iq2_xs, DOT_7BIT, finish_iq2)   \
-  X(IQ2_S, iq2_s, DOT_7BIT, finish_iq2)     \
-  X(IQ3_XXS, iq3_xxs, DOT_7BIT, finish_iq2) \
-  X(IQ3_S, iq3_s, DOT_6BIT, finish_iq3_s)
+/* see KERNELS256; then the size of the codebook and how entries become codes */
+#define IQ_ROWS(X)                                 \
+  X(IQ1_S, iq1_s, DOT_6BIT, MEMORY, finish_iq1)    \
+  X(IQ1_M, iq1_m, DOT_6BIT, MEMORY, finish_iq1)    \
+  X(IQ2_XXS, iq2_xxs, DOT_7BIT, SMALL, finish_iq2) \
+  X(IQ2_XS, iq2_xs, DOT_7BIT, SMALL, finish_iq2)   \
+  X(IQ2_S, iq2_s, DOT_7BIT, MEMORY, finish_iq2)    \
+  X(IQ3_XXS, iq3_xxs, DOT_7BIT, SMALL, finish_iq2) \
+  X(IQ3_S, iq3_s, DOT_6BIT, SMALL, finish_iq3_s)
 /* clang-format on */
 
-#define IQ_KERNELS(NAME, name, codes, finish)                                                        \
+#define IQ_KERNELS(NAME, name, codes, codebook, finish)                                              \
   INLINE void open_##name(const source *s, int64_t at, const head256 *h, put256_fn *put, void *to) { \
-    open_rows(s, at, MYNA__BYTES_##NAME, h, put, to, row_##name, finish);                            \
+    codebook(NAME, name, finish);                                                                    \
   }                                                                                                  \
   KERNELS256(NAME, name, codes)
 IQ_ROWS(IQ_KERNELS)
