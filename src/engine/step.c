@@ -407,7 +407,6 @@ static void answer(myna_engine *e, myna__job *j, const float *logits) {
     if (why != MYNA_FINISH_NONE || right == n_draft || id != j->draft[right] || atomic_load(&j->cancelled)) break;
     j->n_accepted++;
     j->n_done++;
-    commit(e, j, false);
   }
   if (n_draft > 0) {
     pthread_mutex_lock(&e->lock);
@@ -417,6 +416,7 @@ static void answer(myna_engine *e, myna__job *j, const float *logits) {
     pthread_mutex_unlock(&e->lock);
     myna__spec_told(j->spec, n_draft, right);
     trim(e, j, j->n_done);
+    commit(e, j, false);
   }
   if (why != MYNA_FINISH_NONE) finish(e, j, why, why == MYNA_FINISH_ERROR ? &err : NULL);
 }
