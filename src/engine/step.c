@@ -274,6 +274,7 @@ static void fill_drafts(myna_engine *e, batch *b) {
     step.rows = b->n;
     int64_t n = myna__spec_draft(j->spec, j->tokens, room, &step, j->draft);
     j->n_draft = n > 0 ? (int)reserve_draft(e, j, n) : 0;
+    if (j->n_draft < j->req.speculation.n_min) j->n_draft = 0;
     j->n_out += j->n_draft;
     b->n += j->n_draft;
     b->n_out += j->n_draft;

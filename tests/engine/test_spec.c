@@ -276,7 +276,7 @@ static void test_same_alone(void **state) {
       fx_run(e, &r, &plain[0]);
       myna_engine_free(e);
       for (size_t b = 0; b < MYNA__COUNT(batches); b++) {
-        r.speculation = *kinds[b == 0 ? k % 3 : b - 1];
+        r.speculation = *kinds[b == 0 ? (size_t)k % 3 : b - 1];
         e = fx_engine(m,
                       &(myna_engine_options){.n_threads = 1 + k % 2, .n_ctx = 256, .n_seq = 1, .n_batch = batches[b]});
         fx_run(e, &r, &guessed[0]);
