@@ -170,6 +170,21 @@ typedef enum myna_finish {
   MYNA_FINISH_ERROR
 } myna_finish;
 
+/* Tokens are guessed and computed together with the last one; those that are what would have been sampled are kept. The answer is the same as
+ * without, token for token; only its speed changes, where it repeats the prompt or itself. A zero struct is off. */
+typedef enum myna_speculation_kind {
+  MYNA_SPECULATION_NONE,
+  MYNA_SPECULATION_NGRAM /* prompt lookup: what followed the latest earlier occurrence of the last tokens */
+} myna_speculation_kind;
+typedef struct myna_speculation {
+  myna_speculation_kind kind;
+  int32_t n_max; /* tokens drafted per step, up to 31; 0: 8. Fewer are when more would not pay, as far as is known */
+  int32_t n_min; /* shorter drafts are not worth a try; 0: all are */
+  /* How many of the last tokens must have occurred before: from ngram_max (0: 3, up to 8) down to ngram_min (0: 2). */
+  int32_t ngram_max, ngram_min;
+  bool always; /* draft n_max tokens wherever there is an occurrence, whether it pays or not (measurements, tests) */
+} myna_speculation;
+
 typedef struct myna_request {
   const int32_t *tokens; /* the whole prompt, [n_tokens] >= 1; copied */
   int64_t n_tokens;
@@ -186,7 +201,8 @@ typedef struct myna_request {
   const int32_t *forced; /* NULL, or [n_forced]: token i of the answer is forced[i] instead of sampled (bench, tests) */
   int64_t n_forced;
   int n_probs; /* top log-probabilities per token in the event, <= 20 */
-  void *user;  /* comes back in events */
+  myna_speculation speculation;
+  void *user; /* comes back in events */
 } myna_request;
 
 typedef enum myna_event_kind {
@@ -199,6 +215,8 @@ typedef enum myna_event_kind {
 typedef struct myna_timings {
   double queue_s, prompt_s, gen_s, first_token_s; /* seconds; first_token_s since submit */
   int64_t n_prompt, n_cached, n_gen;              /* tokens: prompt, of them found computed, generated */
+  int64_t n_drafted,
+      n_accepted; /* speculation: tokens guessed; of them right, so that they took no step of their own */
 } myna_timings;
 
 typedef struct myna_event {
@@ -233,6 +251,7 @@ MYNA_API int myna_next_event(myna_engine *e, int timeout_ms, myna_event *out);
 typedef struct myna_engine_stats {
   int64_t n_steps, n_prompt_tokens, n_gen_tokens, n_running, n_queued, pages_total, pages_used, pages_shared,
       tokens_reused;
+  int64_t n_drafted, n_accepted; /* by speculation */
   int64_t n_threads, n_ctx, n_batch, n_seq;
   const char *kv_type, *cpu_level;
   myna_memory memory;

@@ -1,7 +1,7 @@
-/* bench.c: speed of prompts and generation through the engine, as users meet it: random tokens, forced answers, means and samples.
+/* bench.c: speed of prompts and generation through the engine, as users meet it: random tokens or a given text, forced answers, means and samples.
  *
  * Rows: pp512 (prompt of 512), tg128 (128 single-token steps), pp512@d4096 and tg128@d4096 (the same behind 4096 positions already
- * computed), tg128x8 (8 sequences together, total rate), pp512+tg128 (one after the other, all tokens over the whole time). gbps: weights that a step reads, times steps per second; gops: two operations
+ * computed), tg128x8 (8 sequences together, total rate), tg128@replay (the tokens of a text, so that speculation has something to guess), pp512+tg128 (one after the other, all tokens over the whole time). gbps: weights that a step reads, times steps per second; gops: two operations
  * per weight that a token is multiplied with. Attention and cache are in neither. */
 #include "cli.h"
 #include <math.h>
@@ -14,6 +14,7 @@ typedef struct row {
   char name[64];
   double samples[MAX_REPEATS], avg, stddev, gbps, gops;
   int n;
+  int64_t n_drafted, n_accepted; /* over all samples */
 } row;
 
 typedef struct bench {
@@ -24,6 +25,9 @@ typedef struct bench {
   myna_engine_stats stats;
   double step_bytes, token_weights; /* read by a step, multiplied per token */
   uint64_t random;
+  myna_speculation speculation;
+  int32_t *text; /* [n_text], of --replay; NULL without */
+  int64_t n_text;
   row *rows;
   int n_rows;
 } bench;
@@ -83,16 +87,22 @@ static bool submit(bench *b, const int32_t *ids, int64_t n, const int32_t *force
                     .forced = forced,
                     .n_forced = n_forced,
                     .no_text = true,
+                    .speculation = b->speculation,
                     .user = seen};
   if (myna_submit(b->e, &r, &id, &err) == 0) return true;
   return fail(&err), false;
 }
 
-/* One prompt and one answer; the timings of it. */
-static bool one(bench *b, const int32_t *ids, int64_t n, int64_t n_gen, myna_timings *t) {
+/* One prompt and this answer; the timings of it. */
+static bool one_forced(bench *b, const int32_t *ids, int64_t n, const int32_t *forced, int64_t n_gen, myna_timings *t) {
   window w = {0};
+  return forced && submit(b, ids, n, forced, n_gen, &w.seen[0]) && wait_all(b, 1, &w, t);
+}
+
+/* The same with an answer of random tokens. */
+static bool one(bench *b, const int32_t *ids, int64_t n, int64_t n_gen, myna_timings *t) {
   int32_t *forced = random_tokens(b, n_gen);
-  bool ok = forced && submit(b, ids, n, forced, n_gen, &w.seen[0]) && wait_all(b, 1, &w, t);
+  bool ok = one_forced(b, ids, n, forced, n_gen, t);
   free(forced);
   return ok;
 }
@@ -112,6 +122,18 @@ static double time_gen(bench *b, int64_t n, int64_t depth) {
   int32_t *ids = random_tokens(b, depth + 1);
   bool ok = ids && one(b, ids, depth + 1, n + 1, &t);
   free(ids);
+  return ok && t.gen_s > 0 ? (double)n / t.gen_s : -1;
+}
+
+/* Tokens of the text that are the prompt. */
+static int64_t replay_prompt(const bench *b, int64_t depth) {
+  return depth ? depth : b->n_text / 2 < 512 ? b->n_text / 2 : 512;
+}
+
+static double time_replay(bench *b, int64_t n, int64_t depth) {
+  myna_timings t = {0};
+  int64_t prompt = replay_prompt(b, depth);
+  bool ok = one_forced(b, b->text, prompt, b->text + prompt, n + 1, &t);
   return ok && t.gen_s > 0 ? (double)n / t.gen_s : -1;
 }
 
@@ -155,13 +177,14 @@ static void summarise(const bench *b, row *r, double steps_per_token) {
   r->gops = 2e-9 * b->token_weights * r->avg;
 }
 
-static void name_row(row *r, int64_t n_prompt, int64_t n_gen, int64_t depth, int together) {
+static void name_row(row *r, int64_t n_prompt, int64_t n_gen, int64_t depth, int together, bool replay) {
   char pp[24] = "", tg[24] = "", times[16] = "", at[24] = "";
   if (n_prompt) snprintf(pp, sizeof pp, "pp%lld", (long long)n_prompt);
   if (n_gen) snprintf(tg, sizeof tg, "tg%lld", (long long)n_gen);
   if (together > 1) snprintf(times, sizeof times, "x%d", together);
   if (depth) snprintf(at, sizeof at, "@d%lld", (long long)depth);
-  snprintf(r->name, sizeof r->name, "%s%s%s%s%s", pp, n_prompt && n_gen ? "+" : "", tg, times, at);
+  snprintf(r->name, sizeof r->name, "%s%s%s%s%s%s", pp, n_prompt && n_gen ? "+" : "", tg, times, at,
+           replay ? "@replay" : "");
 }
 
 static void print_row(const bench *b, int i);
@@ -173,26 +196,38 @@ static bool measure(bench *b, int64_t n_prompt, int64_t n_gen, int64_t depth, in
   b->rows = r;
   r += b->n_rows;
   *r = (row){0};
-  name_row(r, n_prompt, n_gen, depth, together);
+  bool replay = b->text && n_prompt == 0;
+  name_row(r, n_prompt, n_gen, depth, together, replay);
   progress p = progress_start(b->o, r->name);
   int warm = b->o->no_warmup ? 0 : 1;
   for (int i = -warm; i < b->o->repeats; i++) {
     progress_show(&p, i + warm, (double)b->o->repeats + warm, "");
     int64_t n = i < 0 && n_gen > 2 ? 2 : n_gen;
+    myna_engine_stats before, after;
+    myna_engine_get_stats(b->e, &before);
     double x = n_gen == 0      ? time_prompt(b, n_prompt, depth)
                : n_prompt      ? time_both(b, n_prompt, n, depth)
+               : replay        ? time_replay(b, n, depth)
                : together == 1 ? time_gen(b, n, depth)
                                : time_together(b, n, depth, together);
     if (x < 0) break;
-    if (i >= 0) r->samples[r->n++] = x;
+    if (i < 0) continue;
+    myna_engine_get_stats(b->e, &after);
+    r->n_drafted += after.n_drafted - before.n_drafted;
+    r->n_accepted += after.n_accepted - before.n_accepted;
+    r->samples[r->n++] = x;
   }
   progress_end(&p);
   bool ok = r->n == b->o->repeats;
   if (!ok && !interrupted) failed("%s could not be measured", r->name);
   if (!ok) return false;
-  int64_t steps = (n_prompt + b->stats.n_batch - 1) / b->stats.n_batch + n_gen;
-  summarise(b, r, (double)steps / (double)(n_prompt + n_gen * together));
+  double steps = (double)((n_prompt + b->stats.n_batch - 1) / b->stats.n_batch + n_gen);
+  steps -= (double)r->n_accepted / (double)(r->n * together); /* tokens that needed none of their own */
+  summarise(b, r, steps / (double)(n_prompt + n_gen * together));
   print_row(b, b->n_rows++);
+  if (b->speculation.kind != MYNA_SPECULATION_NONE)
+    note(b->o, "%s: %lld tokens guessed, %lld of them right", r->name, (long long)r->n_drafted,
+         (long long)r->n_accepted);
   return true;
 }
 
@@ -248,7 +283,8 @@ static void print_json(const bench *b, int i) {
          (long long)b->stats.n_threads, b->stats.cpu_level, b->stats.kv_type);
   printf("\"avg_ts\":%.6f,\"stddev_ts\":%.6f,\"samples_ts\":[", r->avg, r->stddev);
   for (int k = 0; k < r->n; k++) printf("%s%.6f", k ? "," : "", r->samples[k]);
-  printf("],\"gbps\":%.3f,\"gops\":%.3f}", r->gbps, r->gops);
+  printf("],\"gbps\":%.3f,\"gops\":%.3f,\"n_drafted\":%lld,\"n_accepted\":%lld}", r->gbps, r->gops,
+         (long long)r->n_drafted, (long long)r->n_accepted);
 }
 
 static void print_row(const bench *b, int i) {
@@ -311,7 +347,7 @@ static int64_t largest(const int64_t *x, int n) {
 
 /* 0, or the exit status after telling what is wrong. */
 static int read_sizes(const options *o, sizes *s) {
-  s->n_pp = numbers(&o->bench_prompt, 512, 0, MAX_LENGTH, "--n-prompt", s->pp);
+  s->n_pp = numbers(&o->bench_prompt, o->replay ? 0 : 512, 0, MAX_LENGTH, "--n-prompt", s->pp);
   s->n_tg = numbers(&o->bench_gen, 128, 0, MAX_LENGTH, "--n-gen", s->tg);
   s->n_depth = numbers(&o->bench_depth, 0, 0, MAX_LENGTH, "--n-depth", s->depth);
   s->n_together = numbers(&o->bench_batch, 1, 1, MAX_TOGETHER, "--n-batch-decode", s->together);
@@ -321,6 +357,7 @@ static int read_sizes(const options *o, sizes *s) {
     return usage("--n-prompt-gen: pairs of a prompt and a length of generation, not %d numbers", s->n_both);
   if (largest(s->pp, s->n_pp) + largest(s->tg, s->n_tg) + s->n_both == 0)
     return usage("nothing to measure: --n-prompt and --n-gen are 0");
+  if (o->replay && largest(s->together, s->n_together) > 1) return usage("--replay: one sequence, no -B");
   return 0;
 }
 
@@ -332,6 +369,24 @@ static int64_t positions_of(const sizes *s) {
   for (int i = 0; i < s->n_both; i += 2)
     if (s->both[i] + s->both[i + 1] + 1 > need) need = s->both[i] + s->both[i + 1] + 1;
   return largest(s->depth, s->n_depth) + need;
+}
+
+/* The text to replay: 0, or the exit status after telling what is wrong. */
+static int read_replay(bench *b, const myna_model *m, const sizes *s) {
+  size_t n;
+  char *text = b->o->replay ? read_text(b->o->replay, &n) : NULL;
+  if (!b->o->replay) return 0;
+  if (!text) return EXIT_FAIL;
+  b->text = tokenize_all(m, text, n, NULL, &b->n_text);
+  free(text);
+  if (!b->text) return EXIT_FAIL;
+  for (int d = 0; d < s->n_depth; d++) {
+    int64_t need = replay_prompt(b, s->depth[d]) + largest(s->tg, s->n_tg) + 1;
+    if (need > b->n_text || b->n_text < 2)
+      return failed("%s has %lld tokens, %lld are needed: a prompt and the longest --n-gen", b->o->replay,
+                    (long long)b->n_text, (long long)(need > 2 ? need : 2));
+  }
+  return 0;
 }
 
 int cmd_bench(options *o) {
@@ -347,9 +402,15 @@ int cmd_bench(options *o) {
   if (strcmp(b.format, "md") != 0 && strcmp(b.format, "csv") != 0 && strcmp(b.format, "json") != 0)
     return usage("--output %s: md, csv or json", b.format);
   rc = engine_options(o, &eo);
+  if (rc == 0) rc = speculation_options(o, &b.speculation);
   if (rc == 0) rc = open_model(o, false, &m);
-  if (rc) return rc;
-  eo.n_ctx = positions_of(&s);
+  if (rc == 0) rc = read_replay(&b, m, &s);
+  if (rc) {
+    free(b.text);
+    myna_model_close(m);
+    return rc;
+  }
+  eo.n_ctx = positions_of(&s) + (b.text ? replay_prompt(&b, 0) : 0);
   eo.n_seq = largest(s.together, s.n_together) + 1;
   myna_model_get_info(m, &b.info);
   count_weights(&b, m);
@@ -364,5 +425,6 @@ int cmd_bench(options *o) {
   myna_engine_free(b.e);
   myna_model_close(m);
   free(b.rows);
+  free(b.text);
   return rc;
 }

@@ -35,10 +35,14 @@ typedef struct options {
   int64_t dry_allowed_length, dry_penalty_last_n;
   list dry_breakers, logit_bias;
   const char *samplers, *sampling_seq;
+  /* speculation */
+  const char *spec_type;
+  int64_t draft_max, draft_min, spec_ngram_max, spec_ngram_min; /* 0: default */
+  bool spec_always;
   /* bench */
   list bench_prompt, bench_gen, bench_depth, bench_batch, bench_both;
   int64_t repeats;
-  const char *output;
+  const char *output, *replay;
   bool no_warmup;
   /* perplexity, logits, inspect */
   int64_t chunks;
@@ -124,6 +128,7 @@ void print_timings(const options *o, double load_s, const myna_timings *t, const
 /* "load_s":...,"memory_bytes":... without braces. */
 void json_timings(double load_s, const myna_timings *t);
 int sampling_options(const options *o, const myna_model *m, myna_sampling *s);
+int speculation_options(const options *o, myna_speculation *s);
 
 int cmd_run(options *o);
 int cmd_bench(options *o);

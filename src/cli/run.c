@@ -71,7 +71,8 @@ static void print_json(const options *o, const char *prompt, size_t len, const a
   for (int64_t i = 0; i < a->n_ids; i++) printf("%s%d", i ? "," : "", a->ids[i]);
   printf("],\"finish\":\"%s\",\"seed\":%llu,\"timings\":{", finish_names[a->finish], (unsigned long long)seed);
   json_timings(load_s, &a->timings);
-  printf("}}\n");
+  printf(",\"drafted_n\":%lld,\"accepted_n\":%lld}}\n", (long long)a->timings.n_drafted,
+         (long long)a->timings.n_accepted);
 }
 
 static void show_prompt(const myna_model *m, const int32_t *ids, int64_t n) {
@@ -130,7 +131,7 @@ static int generate(const options *o, myna_model *m, const char *prompt, size_t 
                     .stop = o->stop.items,
                     .n_stop = o->stop.n,
                     .context_shift = o->context_shift};
-  if (sampling_options(o, m, &r.sampling)) return EXIT_USAGE;
+  if (sampling_options(o, m, &r.sampling) || speculation_options(o, &r.speculation)) return EXIT_USAGE;
   int32_t *ids = prompt_ids(o, m, prompt, len, &r.n_tokens);
   if (!ids) return EXIT_FAIL;
   r.tokens = ids;

@@ -1,4 +1,4 @@
-/* sampling.c: from flags to the engine's sampling options. */
+/* sampling.c: from flags to the engine's sampling and speculation options. */
 #include "cli.h"
 #include <math.h>
 #include <stdlib.h>
@@ -88,4 +88,28 @@ int sampling_options(const options *o, const myna_model *m, myna_sampling *s) {
     s->order = order;
   }
   return logit_bias(o, s);
+}
+
+/* 0: not given. */
+static int draft_number(const char *name, int64_t given_n, int most, int32_t *out) {
+  if (given_n < 0 || given_n > most) return usage("%s %lld: 1 to %d", name, (long long)given_n, most);
+  *out = (int32_t)given_n;
+  return 0;
+}
+
+int speculation_options(const options *o, myna_speculation *s) {
+  const char *type = o->spec_type ? o->spec_type : "none";
+  *s = (myna_speculation){.always = o->spec_always};
+  if (strcmp(type, "ngram") == 0 || strncmp(type, "ngram-", 6) == 0)
+    s->kind = MYNA_SPECULATION_NGRAM;
+  else if (strcmp(type, "none") != 0)
+    return usage("--spec-type %s: none or ngram", type);
+  if (draft_number("--draft-max", o->draft_max, 31, &s->n_max) ||
+      draft_number("--draft-min", o->draft_min, s->n_max ? s->n_max : 31, &s->n_min) ||
+      draft_number("--spec-ngram-size-n", o->spec_ngram_max, 8, &s->ngram_max) ||
+      draft_number("--spec-ngram-size-min", o->spec_ngram_min, s->ngram_max ? s->ngram_max : 8, &s->ngram_min))
+    return EXIT_USAGE;
+  bool set = s->n_max || s->n_min || s->ngram_max || s->ngram_min || s->always;
+  if (set && s->kind == MYNA_SPECULATION_NONE) note(o, "nothing is guessed without --spec-type ngram");
+  return 0;
 }

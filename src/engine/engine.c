@@ -91,6 +91,7 @@ int myna_next_event(myna_engine *e, int timeout_ms, myna_event *out) {
 void myna__job_free(myna__job *j) {
   if (!j) return;
   myna__sampler_free(j->sampler);
+  myna__spec_free(j->spec);
   myna__stops_free(&j->stops);
   myna__free(j->reserved, sizeof *j->reserved);
   myna__free(j->tokens, (size_t)j->cap * sizeof *j->tokens);
@@ -120,6 +121,7 @@ static int check_request(const myna_engine *e, const myna_request *r, myna_err *
                        (long long)vocab);
   if (r->n_probs < 0 || r->n_probs > 20)
     return myna__err(err, MYNA_E_ARG, "n_probs is %d, 0 to 20 are possible", r->n_probs);
+  TRY(myna__spec_check(&r->speculation, err));
   if (r->n_keep < 0 || r->n_keep >= ctx)
     return myna__err(err, MYNA_E_ARG, "n_keep is %lld, the context holds %lld", (long long)r->n_keep, (long long)ctx);
   if (!r->no_text && !e->tok)
@@ -160,6 +162,8 @@ static int job_new(myna_engine *e, const myna_request *r, myna__job **out, myna_
   if (!r->want_logits)
     TRY(myna__sampler_new(&j->sampler, &r->sampling, e->model, e->model->cfg.n_vocab, e->opt.n_ctx, err));
   for (int64_t i = 0; i < r->n_tokens && j->sampler; i++) TRY(myna__sampler_accept(j->sampler, r->tokens[i], false));
+  if (!r->want_logits) j->spec = myna__spec_new(&r->speculation, j->cap); /* without memory for it: without drafts */
+  myna__spec_add(j->spec, j->tokens, j->n, false);
   return 0;
 }
 

@@ -5,6 +5,7 @@
 #include "engine/kv.h"
 #include "engine/lm.h"
 #include "engine/sampler.h"
+#include "engine/spec.h"
 
 /* Stop strings on text: what may still become one is held back. */
 typedef struct myna__stops {
@@ -41,13 +42,17 @@ typedef struct myna__job {
   myna__job_state state;
   int seq;                         /* slot, -1 while queued */
   int64_t chunk, first_out, n_out; /* this step: tokens, first logits row, rows */
+  int32_t draft[MYNA__SPEC_MAX];   /* [n_draft] this step: computed behind the chunk, each with a row */
+  int n_draft;
+  myna__spec *spec; /* NULL: no speculation, or no memory for it */
   myna__sampler *sampler;
   myna__detok detok;
   myna__stops stops;
   atomic_bool cancelled;
   double t_submit, t_start, t_prompt, t_first, t_end;
-  int64_t n_cached;           /* found computed at the first start */
-  int64_t n_told;             /* rows of logits posted */
+  int64_t n_cached; /* found computed at the first start */
+  int64_t n_told;   /* rows of logits posted */
+  int64_t n_drafted, n_accepted;
   myna__event_node *reserved; /* so that its end can be told without memory */
 } myna__job;
 

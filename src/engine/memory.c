@@ -44,8 +44,8 @@ int myna__engine_plan(myna_model *m, myna_engine_options *o, myna__lm_options *l
   myna__pool_free(pool);
   if (rc < 0) return rc;
   out->tokenizer = m->cfg.n_vocab * 96;
-  out->other =
-      o->n_seq * (o->n_ctx * 16 + m->cfg.n_vocab * 16) + (2 << 20); /* tokens and samplers of running requests */
+  out->other = o->n_seq * (o->n_ctx * 16 + m->cfg.n_vocab * 16 + myna__spec_bytes(o->n_ctx + 1)) +
+               (2 << 20); /* tokens, samplers and indexes of running requests */
   int64_t pages = (o->kv_tokens > 0 ? pages_of(o->kv_tokens) : per_seq * o->n_seq) + SPARE;
   int64_t fixed = (o->mem_weights_cached ? 0 : out->weights) + out->compute + out->tokenizer + out->other;
   if (o->mem_limit > 0 && o->kv_tokens <= 0) pages = MYNA__MIN(pages, MYNA__MAX((o->mem_limit - fixed) / stride, 0));

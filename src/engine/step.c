@@ -2,7 +2,11 @@
  *
  * A step holds one token of every sequence that decodes and as many prompt tokens of the others, in order of arrival, as fit the batch. Results do not
  * depend on how tokens are grouped (decision 7), so the choice is free. When the page pool is full the youngest request gives its pages back and
- * waits; what it computed stays in the prefix index until the space is needed. */
+ * waits; what it computed stays in the prefix index until the space is needed.
+ *
+ * Speculation: drafts take rows and pages that are left over then, and never anybody's place. Each draft's logits are looked at only when the
+ * sampler chose that very token, in the order and with the state of steps of one token; what is wrong is as if it had not been computed: n_done
+ * stays before it, so its K and V are written over and never indexed, and its pages go back. */
 #include "engine/job.h"
 
 /* ---- the end of a job ---- */
@@ -47,7 +51,11 @@ static void post_done(myna_engine *e, myna__job *j, myna_finish finish, const my
   ev.text_len = (int64_t)e->text.len;
   if (err) ev.err = *err;
   double now = myna__now();
-  ev.timings = (myna_timings){.n_prompt = j->n_prompt, .n_cached = j->n_cached, .n_gen = j->n_gen};
+  ev.timings = (myna_timings){.n_prompt = j->n_prompt,
+                              .n_cached = j->n_cached,
+                              .n_gen = j->n_gen,
+                              .n_drafted = j->n_drafted,
+                              .n_accepted = j->n_accepted};
   if (j->t_start > 0) ev.timings.queue_s = j->t_start - j->t_submit;
   if (j->t_prompt > 0) {
     ev.timings.prompt_s = j->t_prompt - j->t_start;
@@ -204,18 +212,14 @@ typedef struct batch {
   int64_t n, n_out;
 } batch;
 
-static void add_tokens(myna_engine *e, batch *b, myna__job *j, int64_t n) {
-  bool last = j->n_done + n == j->n;
+/* Rows with logits of the next n tokens of j. */
+static int64_t rows_of(const myna__job *j, int64_t n) { return j->req.want_logits ? n : j->n_done + n == j->n; }
+
+static void choose(batch *b, myna__job *j, int64_t n) {
   j->chunk = n;
-  j->first_out = b->n_out;
-  for (int64_t i = 0; i < n; i++) {
-    e->step_tokens[b->n] = j->tokens[j->n_done + i];
-    e->step_pos[b->n] = (int32_t)(j->n_done + i);
-    e->step_seq[b->n] = j->seq;
-    if (j->req.want_logits || (last && i == n - 1)) e->step_rows[b->n_out++] = (int32_t)b->n;
-    b->n++;
-  }
-  j->n_out = b->n_out - j->first_out;
+  j->n_out = rows_of(j, n);
+  b->n += n;
+  b->n_out += j->n_out;
 }
 
 /* Adds jobs of one kind: those that decode (one token left) or those with a prompt to compute. */
@@ -230,9 +234,66 @@ static void fill(myna_engine *e, batch *b, bool decode) {
     int rc = make_room(e, j, n, &err);
     next = j->next; /* a younger job may have gone */
     if (rc == 0)
-      add_tokens(e, b, j, n);
+      choose(b, j, n);
     else if (e->running == j && !j->next)
       finish(e, j, MYNA_FINISH_ERROR, &err); /* alone and still too large */
+  }
+}
+
+/* ---- drafts ---- */
+
+/* How many tokens may be drafted for j: as many as the step, the context and the answer have room for behind the next one. */
+static int64_t draft_room(const myna_engine *e, const batch *b, const myna__job *j) {
+  if (j->chunk != 1 || j->n_done + 1 != j->n || j->n_gen == 0) return 0;
+  int64_t room = MYNA__MIN(e->opt.n_batch - b->n, e->n_out_max - b->n_out);
+  room = MYNA__MIN(room, e->opt.n_ctx - j->n);
+  return j->req.max_tokens > 0 ? MYNA__MIN(room, j->req.max_tokens - j->n_gen - 1) : room;
+}
+
+/* Gives back what was reserved behind position n. */
+static void trim(myna_engine *e, const myna__job *j, int64_t n) {
+  for (int g = 0; g < e->lm->n_groups; g++) myna__kv_trim(e->kv[g], j->seq, n);
+}
+
+/* Pages for n tokens behind the chosen one, without taking any from others: fewer when they are not to be had. */
+static int64_t reserve_draft(myna_engine *e, const myna__job *j, int64_t n) {
+  myna_err full = {0};
+  if (reserve(e, j, 1 + n, &full) == 0) return n;
+  trim(e, j, j->n);
+  return MYNA__MIN(n, (MYNA__PAGE - j->n % MYNA__PAGE) % MYNA__PAGE); /* the page of the chosen token has room */
+}
+
+/* After everything else was chosen. */
+static void fill_drafts(myna_engine *e, batch *b) {
+  const myna__config *c = &e->model->cfg;
+  myna__spec_step step = {.rows = b->n, .useful = (double)b->n};
+  if (c->n_expert > 0) step.fresh = 1 - (double)c->n_expert_used / (double)c->n_expert;
+  for (myna__job *j = e->running; j; j = j->next) {
+    int64_t room = j->spec ? draft_room(e, b, j) : 0;
+    if (room <= 0) continue;
+    step.rows = b->n;
+    int64_t n = myna__spec_draft(j->spec, j->tokens, room, &step, j->draft);
+    j->n_draft = n > 0 ? (int)reserve_draft(e, j, n) : 0;
+    if (j->n_draft < j->req.speculation.n_min) j->n_draft = 0;
+    j->n_out += j->n_draft;
+    b->n += j->n_draft;
+    b->n_out += j->n_draft;
+  }
+}
+
+/* Writes what was chosen into the step's arrays: the tokens of a sequence side by side. */
+static void lay_out(myna_engine *e) {
+  int64_t at = 0, row = 0;
+  for (myna__job *j = e->running; j; j = j->next) {
+    if (j->chunk == 0) continue;
+    int64_t n = j->chunk + j->n_draft;
+    j->first_out = row;
+    for (int64_t i = 0; i < n; i++, at++) {
+      e->step_tokens[at] = i < j->chunk ? j->tokens[j->n_done + i] : j->draft[i - j->chunk];
+      e->step_pos[at] = (int32_t)(j->n_done + i);
+      e->step_seq[at] = j->seq;
+      if (i >= n - j->n_out) e->step_rows[row++] = (int32_t)at;
+    }
   }
 }
 
@@ -264,6 +325,7 @@ static void shift_context(myna_engine *e, myna__job *j) {
   memmove(j->tokens + keep, j->tokens + keep + drop, (size_t)(j->n - keep - drop) * sizeof *j->tokens);
   j->n -= drop;
   j->n_done = j->n_commit = 0;
+  myna__spec_reset(j->spec);
   reuse_prefix(e, j);
 }
 
@@ -291,9 +353,10 @@ static myna_finish accept(myna_engine *e, myna__job *j, int32_t id, const float 
   if (stopped) return MYNA_FINISH_STRING;
   if (j->req.max_tokens > 0 && j->n_gen >= j->req.max_tokens) return MYNA_FINISH_LENGTH;
   j->tokens[j->n++] = id;
-  if (j->n <= e->opt.n_ctx) return MYNA_FINISH_NONE;
-  if (!j->req.context_shift) return MYNA_FINISH_CONTEXT;
-  shift_context(e, j);
+  bool full = j->n > e->opt.n_ctx;
+  if (full && !j->req.context_shift) return MYNA_FINISH_CONTEXT;
+  if (full) shift_context(e, j);
+  myna__spec_add(j->spec, j->tokens, j->n, !full);
   return MYNA_FINISH_NONE;
 }
 
@@ -326,6 +389,39 @@ static void progress(myna_engine *e, const myna__job *j) {
   myna__engine_post(e, &ev); /* nobody waits for this one */
 }
 
+static myna_finish next_token(myna_engine *e, myna__job *j, const float *row, int32_t *id, myna_err *err) {
+  *id = j->n_gen < j->req.n_forced ? j->forced[j->n_gen] : myna__sampler_sample(j->sampler, row, err);
+  return *id < 0 ? MYNA_FINISH_ERROR : accept(e, j, *id, row, err);
+}
+
+/* The next token, and as long as the drafts are what was chosen, those after it. */
+static void answer(myna_engine *e, myna__job *j, const float *logits) {
+  myna_err err = {0};
+  myna_finish why;
+  int n_draft = j->n_draft, right = 0;
+  j->n_draft = 0;
+  j->n_drafted += n_draft;
+  for (;; right++) {
+    int32_t id;
+    const float *row = logits + (j->first_out + right) * e->model->cfg.n_vocab;
+    why = next_token(e, j, row, &id, &err);
+    if (why != MYNA_FINISH_NONE || right == n_draft || id != j->draft[right] || atomic_load(&j->cancelled)) break;
+    j->n_accepted++;
+    j->n_done++;
+  }
+  if (n_draft > 0) {
+    pthread_mutex_lock(&e->lock);
+    e->stats.n_gen_tokens += right;
+    e->stats.n_drafted += n_draft;
+    e->stats.n_accepted += right;
+    pthread_mutex_unlock(&e->lock);
+    myna__spec_told(j->spec, n_draft, right);
+    trim(e, j, j->n_done);
+    commit(e, j, false);
+  }
+  if (why != MYNA_FINISH_NONE) finish(e, j, why, why == MYNA_FINISH_ERROR ? &err : NULL);
+}
+
 static void after(myna_engine *e, myna__job *j, const float *logits) {
   myna_err err = {0};
   if (j->req.want_logits && post_logits(e, j, logits) < 0) {
@@ -341,18 +437,10 @@ static void after(myna_engine *e, myna__job *j, const float *logits) {
   commit(e, j, false);
   if (j->n_done < j->n) return;
   if (j->t_prompt == 0) j->t_prompt = myna__now();
-  if (j->req.want_logits) {
+  if (j->req.want_logits)
     finish(e, j, MYNA_FINISH_LENGTH, NULL);
-    return;
-  }
-  const float *row = logits + j->first_out * e->model->cfg.n_vocab;
-  int32_t id = j->n_gen < j->req.n_forced ? j->forced[j->n_gen] : myna__sampler_sample(j->sampler, row, &err);
-  if (id < 0) {
-    finish(e, j, MYNA_FINISH_ERROR, &err);
-    return;
-  }
-  myna_finish why = accept(e, j, id, row, &err);
-  if (why != MYNA_FINISH_NONE) finish(e, j, why, why == MYNA_FINISH_ERROR ? &err : NULL);
+  else
+    answer(e, j, logits);
 }
 
 static void fail_all(myna_engine *e, const myna_err *err) {
@@ -369,6 +457,8 @@ bool myna__engine_step(myna_engine *e) {
   fill(e, &b, true);
   fill(e, &b, false);
   if (b.n == 0) return false;
+  fill_drafts(e, &b);
+  lay_out(e);
   const float *logits = NULL;
   myna_err err = {0};
   myna__lm_step s = {.n_tok = b.n,

@@ -208,6 +208,31 @@ class Run(Case):
         self.assertNotEqual(tokens(-1), tokens(-1))
         self.assertEqual(tokens(5), tokens(5, "-b", 2))
 
+    def test_speculation(self):
+        """The same answer; what was guessed is told, and only when asked for."""
+        args = ("run", LLAMA, "-p", "Hello hello hello", "-n", 60, "--json", "--ignore-eos", "--seed", 3, "-l", "100+60", "-l", "101+60")
+        plain = self.ok(*args)
+        t = plain.json()["timings"]
+        self.assertEqual((t["drafted_n"], t["accepted_n"]), (0, 0))
+        self.assertNotIn("guesses", plain.err)
+        for more in ((), ("--draft-max", 31, "--spec-always"), ("--draft-n", 2, "--draft-min", 2, "--spec-ngram-size-n", 5, "--spec-ngram-size-min", 1)):
+            for kind in ("ngram", "ngram-simple"):
+                r = self.ok(*args, "--spec-type", kind, *more)
+                self.assertEqual(r.json()["tokens"], plain.json()["tokens"])
+                self.assertEqual(r.json()["text"], plain.json()["text"])
+                t = r.json()["timings"]
+                self.assertGreater(t["accepted_n"], 0)
+                self.assertGreaterEqual(t["drafted_n"], t["accepted_n"])
+                self.assertIn(" | guesses %d, right %d | memory" % (t["drafted_n"], t["accepted_n"]), r.err)
+        env = self.ok(*args, env={"MYNA_SPEC_TYPE": "ngram", "MYNA_DRAFT_MAX": "3"}).json()
+        self.assertGreater(env["timings"]["drafted_n"], 0)
+        self.assertEqual(self.ok(*args, "--spec-type", "none").json()["timings"]["drafted_n"], 0)
+        self.assertIn("nothing is guessed without --spec-type", self.ok(*args, "--draft-max", 4).err)
+        for more, part in ((("--spec-type", "x"), "--spec-type x: none or ngram"), (("--draft-max", 32), "--draft-max 32: 1 to 31"), (("--draft-max", 3, "--draft-min", 4), "--draft-min 4: 1 to 3"),
+                           (("--draft-min", -1), "--draft-min -1: 1 to 31"), (("--spec-ngram-size-n", 9), "--spec-ngram-size-n 9: 1 to 8"),
+                           (("--spec-ngram-size-n", 2, "--spec-ngram-size-min", 3), "--spec-ngram-size-min 3: 1 to 2"), (("-md", "x.gguf"), "draft models are not supported yet")):
+            self.fails(2, part, "run", LLAMA, "-p", "x", *more)
+
     def test_bias_and_ignore_eos(self):
         forced = self.ok("run", LLAMA, "-p", "a", "-n", 4, "--json", "--temp", 0, "-l", "100+1000").json()["tokens"]
         self.assertEqual(forced, [100] * 4)
@@ -415,6 +440,33 @@ class Bench(Case):
         self.assertEqual(self.rows("-p", 0, "-n", "4,5", "--no-warmup")[0], ["tg4", "tg5"])
         self.assertEqual(self.rows("-p", 0, "-n", 1, "-B", 3)[0], ["tg1x3"])
         self.assertEqual(self.rows("-p", 0, "-n", 0, "-pg", "16,4,8,2", "-d", "0,32")[0], ["pp16+tg4", "pp8+tg2", "pp16+tg4@d32", "pp8+tg2@d32"])
+
+    def test_replay(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as f:
+            f.write("the same words again and again, " * 30)
+            f.flush()
+            args = ("-n", "100,20", "-d", "0,50", "--replay", f.name)
+            names, rows = self.rows(*args)
+            self.assertEqual(names, ["tg100@replay", "tg20@replay", "tg100@d50@replay", "tg20@d50@replay"])
+            self.assertTrue(all(r["n_drafted"] == 0 == r["n_accepted"] for r in rows))
+            names, rows = self.rows(*args, "--spec-type", "ngram", "-p", 8)
+            self.assertEqual(names[:2], ["pp8", "tg100@replay"])
+            self.assertEqual((rows[0]["n_drafted"], rows[0]["n_accepted"]), (0, 0))
+            self.assertGreater(rows[1]["n_accepted"], 150)  # of two repetitions
+            self.assertGreaterEqual(rows[1]["n_drafted"], rows[1]["n_accepted"])
+            size = rows[1]["gbps"] / rows[1]["avg_ts"] / (1 - rows[1]["n_accepted"] / 200)  # fewer steps read the weights
+            self.assertAlmostEqual(rows[2]["gbps"] / rows[2]["avg_ts"] / (1 - rows[2]["n_accepted"] / 40) / size, 1, 1)
+            r = self.ok("bench", LLAMA, "-r", 1, "-n", 100, "--replay", f.name, "--spec-type", "ngram")
+            self.assertRegex(r.err, r"myna: tg100@replay: \d+ tokens guessed, \d+ of them right")
+            self.fails(1, "tokens, ", "bench", LLAMA, "-n", 5000, "--replay", f.name)
+            self.fails(1, "tokens, ", "bench", LLAMA, "-n", 1, "-d", 5000, "--replay", f.name)
+            self.fails(2, "--replay: one sequence", "bench", LLAMA, "-B", 2, "--replay", f.name)
+        self.fails(1, "No such file", "bench", LLAMA, "--replay", "/nowhere/x")
+        self.fails(1, "no tokenizer", "bench", NO_TOKENIZER, "--replay", __file__)
+        # several sequences guess too
+        names, rows = self.rows("-p", 0, "-n", 8, "-B", 3, "--spec-type", "ngram", "--spec-always", "--spec-ngram-size-min", 1)
+        self.assertEqual(names, ["tg8x3"])
+        self.assertTrue(all(x > 0 for r in rows for x in r["samples_ts"]))
 
     def test_formats(self):
         md = self.ok("bench", LLAMA, "-p", 8, "-n", 4, "-r", 1).out.splitlines()

@@ -1,4 +1,4 @@
-/* test_kv.c: pages: allocation, copy-on-write, forks, prefixes, windows, eviction; and a random run against a model that stores in every page what
+/* test_kv.c: pages: allocation, copy-on-write, forks, prefixes, windows, eviction, drafts; and a random run against a model that stores in every page what
  * was really written there. */
 #include "engine/kv.h"
 #include "test.h"
@@ -282,6 +282,17 @@ static void check_all(const pool *p, const seq *s, int64_t n_pages, int64_t wind
   assert_int_equal(st.cached + st.free, n_pages - used); /* every page is held, cached or free: none is lost */
 }
 
+/* A draft that was wrong: written behind the end, perhaps into the same page, and given back as if it had never been. */
+static void put_and_trim(pool *p, int i, const seq *q, int64_t n_draft) {
+  static int32_t t[LEN * PAGE];
+  int64_t n = MYNA__MIN(q->n + n_draft, LEN * PAGE);
+  memcpy(t, q->tokens, (size_t)q->n * sizeof *t);
+  for (int64_t k = q->n; k < n; k++) t[k] = 7777;
+  put(p, i, t, q->n, n);
+  myna__kv_trim(p->kv, i, q->n);
+  for (int64_t k = (q->n + PAGE - 1) / PAGE; k < LEN; k++) assert_int_equal(p->table[i * LEN + k], -1);
+}
+
 static void random_run(int64_t n_pages, int64_t window, uint64_t seed) {
   test_rng r = {seed};
   pool *p = pool_new(n_pages, window);
@@ -314,6 +325,7 @@ static void random_run(int64_t n_pages, int64_t window, uint64_t seed) {
       for (int64_t k = q->n; k < n; k++) q->tokens[k] = t + (int32_t)(k % 5);
       if (put(p, i, q->tokens, q->n, n) == 0) q->n = n;
     }
+    if (q->used && test_int(&r, 3) == 0) put_and_trim(p, i, q, 1 + test_int(&r, 100));
     if (q->used && test_int(&r, 2)) myna__kv_commit(p->kv, i, q->tokens, q->n);
     check_all(p, s, n_pages, window);
   }
