@@ -215,8 +215,7 @@ typedef enum myna_event_kind {
 typedef struct myna_timings {
   double queue_s, prompt_s, gen_s, first_token_s; /* seconds; first_token_s since submit */
   int64_t n_prompt, n_cached, n_gen;              /* tokens: prompt, of them found computed, generated */
-  int64_t n_drafted,
-      n_accepted; /* speculation: tokens guessed; of them right, so that they took no step of their own */
+  int64_t n_drafted, n_accepted; /* speculation: tokens guessed; of them right: they took no step of their own */
 } myna_timings;
 
 typedef struct myna_event {
