@@ -100,8 +100,6 @@ INLINE void step_bf16(vf *acc, const vi q[8], const uint8_t *const *x, int64_t k
 
 /* ---- integers: C columns, C <= C_INTS ---- */
 
-enum { C_INTS = 4 };
-
 /* i[c] += w[0..n) x activations, 4 k per dword, from byte `at` of each row on. */
 INLINE void dot_dwords(vi *i, const vi *w, int n, const uint8_t *const *x, int64_t at, int C, dot_mode mode) {
   vi pairs[C_INTS];
@@ -146,6 +144,18 @@ INLINE int64_t direct_ints(const myna__direct *d, int block_bytes, int per, bloc
   case 2: SEPARATE(k = direct_blocks(d, 2, bytes, block)); break;
   case 3: SEPARATE(k = direct_blocks(d, 3, bytes, block)); break;
   case 4: SEPARATE(k = direct_blocks(d, 4, bytes, block)); break;
+  case 5:
+    if (C_INTS >= 8) SEPARATE(k = direct_blocks(d, 5, bytes, block));
+    break;
+  case 6:
+    if (C_INTS >= 8) SEPARATE(k = direct_blocks(d, 6, bytes, block));
+    break;
+  case 7:
+    if (C_INTS >= 8) SEPARATE(k = direct_blocks(d, 7, bytes, block));
+    break;
+  case 8:
+    if (C_INTS >= 8) SEPARATE(k = direct_blocks(d, 8, bytes, block));
+    break;
   default: break; /* more columns want a panel */
   }
   return k;

@@ -33,6 +33,7 @@ enum {
   C_MAX = 6,
   C_PAIR = 4,
   C_INT = 4,
+  C_INTS = 4,
   C_HALF = 6
 }; /* see isa_avx512.h */
 

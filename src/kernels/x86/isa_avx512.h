@@ -31,6 +31,7 @@ enum {
   C_MAX = 8,                   /* columns of the widest tile: F32 */
   C_PAIR = 8,                  /* BF16 */
   C_INT = 4,                   /* integers */
+  C_INTS = 8,                  /* of direct kernels of integers */
   C_HALF = 4,                  /* more columns than this take the wide tile only when it is full */
 };
 
