@@ -50,7 +50,8 @@ static void test_index(void **state) {
     myna__spec *p = myna__spec_new(&s, n);
     for (int round = 0; round < 2; round++) {
       for (int64_t i = 0; i < n;) {
-        i += MYNA__MIN(1 + (k % 4 == 0 ? test_int(&r, 50) : 0), n - i);
+        int64_t more = 1 + (k % 4 == 0 ? test_int(&r, 50) : 0);
+        i += MYNA__MIN(more, n - i);
         myna__spec_add(p, t, i, k % 2);
         same_match(p, t, i, low, high);
         int len;
