@@ -42,7 +42,7 @@ INLINE void entries4(vi *w, int step, const uint8_t *planes, int n, vi index, __
 }
 
 /* 8 dwords of every row: group g of 32 weights. */
-typedef void entries_fn(vi w[8], const head256 *h, int g);
+typedef void entries_fn(vi w[8], const myna__grids *grids, const head256 *h, int g);
 
 /* 4 entries of 8. */
 INLINE void entries_of_8(vi w[8], const uint8_t *planes, int n, vi index, __mmask64 above) {
@@ -50,20 +50,20 @@ INLINE void entries_of_8(vi w[8], const uint8_t *planes, int n, vi index, __mmas
   entries4(w, 2, planes, n, i, above);
   entries4(w + 1, 2, planes + 4 * n, n, i, above);
 }
-INLINE void entries_iq2_xxs(vi w[8], const head256 *h, int g) {
-  entries_of_8(w, myna__grids_get()->iq2_xxs_planes[0], 256, h->index[g], 0);
+INLINE void entries_iq2_xxs(vi w[8], const myna__grids *grids, const head256 *h, int g) {
+  entries_of_8(w, grids->iq2_xxs_planes[0], 256, h->index[g], 0);
 }
-INLINE void entries_iq2_xs(vi w[8], const head256 *h, int g) {
-  entries_of_8(w, myna__grids_get()->iq2_xs_planes[0], 512, h->index[g], bits_by_entry(h->high[g], 0));
+INLINE void entries_iq2_xs(vi w[8], const myna__grids *grids, const head256 *h, int g) {
+  entries_of_8(w, grids->iq2_xs_planes[0], 512, h->index[g], bits_by_entry(h->high[g], 0));
 }
 /* 8 entries of 4. */
-INLINE void entries_iq3_xxs(vi w[8], const head256 *h, int g) {
+INLINE void entries_iq3_xxs(vi w[8], const myna__grids *grids, const head256 *h, int g) {
   UNROLL for (int i = 0; i < 2; i++)
-      entries4(w + 4 * i, 1, myna__grids_get()->iq3_xxs_planes[0], 256, by_entry(h->index[2 * g + i]), 0);
+      entries4(w + 4 * i, 1, grids->iq3_xxs_planes[0], 256, by_entry(h->index[2 * g + i]), 0);
 }
-INLINE void entries_iq3_s(vi w[8], const head256 *h, int g) {
-  UNROLL for (int i = 0; i < 2; i++) entries4(w + 4 * i, 1, myna__grids_get()->iq3_s_planes[0], 512,
-                                              by_entry(h->index[2 * g + i]), bits_by_entry(h->high[g], 4 * i));
+INLINE void entries_iq3_s(vi w[8], const myna__grids *grids, const head256 *h, int g) {
+  UNROLL for (int i = 0; i < 2; i++) entries4(w + 4 * i, 1, grids->iq3_s_planes[0], 512, by_entry(h->index[2 * g + i]),
+                                              bits_by_entry(h->high[g], 4 * i));
 }
 
 /* v, or twice the offset minus v for the bytes of dword i whose sign is set: entries hold their offset. */
@@ -74,11 +74,12 @@ INLINE vi mirror_at(vi v, vi signs, int i, int offset) {
 
 INLINE void open_entries(const source *s, int bytes, const head256 *h, put256_fn *put, void *to, entries_fn *entries,
                          int offset) {
+  const myna__grids *grids = myna__grids_get(); /* a call in the loop would empty all vector registers */
   for (int g = 0; g < 8; g++) {
     vi w[8];
     UNROLL for (int r = 0; r < LANES / 8; r++)
         prefetch_row(s->rows, s->next, LANES * s->part + LANES / 8 * g + r, bytes);
-    entries(w, h, g);
+    entries(w, grids, h, g);
     UNROLL for (int i = 0; i < 8; i++) w[i] = mirror_at(w[i], h->signs[g], i, offset);
     put(to, g, w);
   }
