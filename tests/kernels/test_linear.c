@@ -8,7 +8,7 @@
 #include <math.h>
 
 enum { MAX_TOK = 65, CANARY = 16 };
-static const int64_t batches[] = {65, 33, 31, 8, 7, 3, 2, 1};
+static const int64_t batches[] = {65, 33, 31, 8, 7, 6, 5, 4, 3, 2, 1};
 static test_rng rng;
 static myna__pool *pools[4]; /* [threads]; pools[1] is NULL */
 
