@@ -17,7 +17,7 @@ enum {
   GRAIN_ROWS = MYNA__GRAIN * MYNA__STRIP,
   MAX_COLS = 512, /* columns per pass over a grain: accumulators are MAX_COLS x 48 floats, in L2 */
   FEW_ROWS = 8,   /* activation rows prepared by the caller alone */
-  FEW_COLS = 16,  /* columns below which weights' bytes, not arithmetic, are the cost */
+  FEW_COLS = 64,  /* columns below which weights' bytes, not arithmetic, are the cost */
 };
 
 typedef struct segment {
@@ -287,12 +287,15 @@ static void multiply_strips(const linear *l, int i, const strip *s, int n, int64
   for (; k < w->n_in; k += MYNA__KBLOCK) {
     m.k0 = k;
     m.n = MYNA__MIN(w->n_in - k, MYNA__KBLOCK);
-    const int64_t next =
-        k + MYNA__KBLOCK < w->n_in ? (k / MYNA__KBLOCK + 1) * block_bytes : n * MYNA__STRIP * w->row_stride[0];
+    const int64_t at = k / MYNA__KBLOCK * block_bytes;
+    m.next = s->rows.p[0] + (k + MYNA__KBLOCK < w->n_in ? at + block_bytes : n * MYNA__STRIP * w->row_stride[0]);
+    m.next_stride = w->row_stride[0];
+    m.next_rows = n * MYNA__STRIP;
+    m.next_bytes = (int)block_bytes;
     for (int j = 0; j < n; j++) {
       uint8_t *to = panel + (size_t)j * bytes;
       if (s[j].n == MYNA__STRIP)
-        unpack(to, t, &s[j].rows, k, (int)m.n, s[j].rows.p[0] + next);
+        unpack(to, t, &s[j].rows, k, (int)m.n, s[j].rows.p[0] + at);
       else
         unpack_short(unpack, to, t, &s[j], k, (int)m.n);
     }
@@ -300,8 +303,9 @@ static void multiply_strips(const linear *l, int i, const strip *s, int n, int64
   }
 }
 
-/* The same from k = 0 on for a few columns of n full strips, without a panel as far as the direct kernel goes. */
-static void direct_strips(const linear *l, myna__direct_fn *direct, int i, const strip *s, int n, int64_t row0,
+/* The same from k = 0 on for a few columns of n full strips, without a panel as far as the direct kernel goes. False: it does
+ * not take them. */
+static bool direct_strips(const linear *l, myna__direct_fn *direct, int i, const strip *s, int n, int64_t row0,
                           int64_t n_col, float *acc, uint8_t *panel) {
   const myna__weight *w = l->a->w[i];
   myna__direct d = {.rows = s->rows,
@@ -313,8 +317,9 @@ static void direct_strips(const linear *l, myna__direct_fn *direct, int i, const
                     .ld_acc = GRAIN_ROWS};
   d.act.row += (size_t)row0 * d.act.stride;
   int64_t k = direct(&d);
-  for (int j = 0; j < n && k < w->n_in; j++)
+  for (int j = 0; j < n && k > 0 && k < w->n_in; j++)
     multiply_strips(l, i, s + j, 1, k, row0, n_col, acc + j * MYNA__STRIP, panel);
+  return k > 0;
 }
 
 /* Types without a panel form: acc[n_col][16] of one strip. */
@@ -328,19 +333,14 @@ static void dot_strip(const linear *l, int i, const strip *s, int64_t row0, int6
     }
 }
 
-/* A grain's strips go together when there are many columns. One after the other when there are few: 16 rows are
- * streams enough. */
+/* Full strips go one after the other through the direct kernel if it takes so few columns: 16 rows are streams enough. */
 static void panel_or_direct(const linear *l, int i, const strip *s, int n, int64_t row0, int64_t n_col, float *acc,
                             uint8_t *panel) {
   const myna__ptype *t = l->type[i];
   myna__direct_fn *direct = t->form == MYNA__FORM_F32 ? l->kt->direct_f32[t->type] : l->kt->direct[t->type];
-  if (n_col >= FEW_COLS) {
-    multiply_strips(l, i, s, n, 0, row0, n_col, acc, panel);
-    return;
-  }
   int full = direct && n_col <= MYNA__DIRECT_COLS ? n - (s[n - 1].n < MYNA__STRIP) : 0;
-  if (full > 0) direct_strips(l, direct, i, s, full, row0, n_col, acc, panel);
-  for (int j = full; j < n; j++) multiply_strips(l, i, s + j, 1, 0, row0, n_col, acc + j * MYNA__STRIP, panel);
+  if (full > 0 && !direct_strips(l, direct, i, s, full, row0, n_col, acc, panel)) full = 0;
+  if (full < n) multiply_strips(l, i, s + full, n - full, 0, row0, n_col, acc + full * MYNA__STRIP, panel);
 }
 
 /* acc[n_col][48] = a grain of weight i times activation rows [row0, row0 + n_col). */

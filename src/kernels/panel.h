@@ -40,7 +40,7 @@ typedef struct myna__panel_q32 {
 } myna__panel_q32;
 typedef struct myna__panel_q256 {
   _Alignas(64) uint8_t code[64][16][4];
-  int32_t scale[16][16]; /* [group] */
+  int32_t scale[16][16]; /* [group], see myna__ptype.narrow */
   int16_t min[8][16][2]; /* [pair of groups] */
   float d[16], dmin[16];
 } myna__panel_q256;
@@ -59,15 +59,18 @@ typedef struct myna__ptype {
   int groups; /* scales per 256. Q32: 8; 16: d of the first 16 of each 32, m of the others. Q256: 8 or 16; 1: the codes hold
                * them (code times scale where that fits a byte) */
   bool min; /* Q32: m per group is added; Q256: dmin * mins is subtracted (one min per scale; groups 1: 16) */
+  int narrow; /* Q256: k whose sum of products fits 16 bits where no 16 activation codes have a larger sum of magnitudes than
+               * MYNA__NARROW_MASS; 0: never. Such scales lie in the low half of their dword, the high one is 0 */
 } myna__ptype;
 
 /* The same as constants, for kernels that are made for one type. */
-#define PANEL(type, form, shift, groups, min) \
-  enum {                                      \
-    MYNA__FORM_OF_##type = MYNA__FORM_##form, \
-    MYNA__SHIFT_##type = shift,               \
-    MYNA__GROUPS_##type = groups,             \
-    MYNA__MIN_##type = min                    \
+#define PANEL(type, form, shift, groups, min, narrow) \
+  enum {                                              \
+    MYNA__FORM_OF_##type = MYNA__FORM_##form,         \
+    MYNA__SHIFT_##type = shift,                       \
+    MYNA__GROUPS_##type = groups,                     \
+    MYNA__MIN_##type = min,                           \
+    MYNA__NARROW_##type = narrow                      \
   };
 #include "kernels/panels.inc"
 #undef PANEL
@@ -101,11 +104,13 @@ typedef void myna__unpack_fn(void *panel, const myna__ptype *t, const myna__rows
 
 /* Activation rows in kernel layout: the row of quants.h, then the planes that multiplies want ready-made:
  *   Q32   int32 nsum16[pad/16]: minus the sum of 16 codes | int32 nsum[pad/32]: of 32
- *   Q256  int32 nsum[pad/16]: minus the sum of 16 codes | int16 sum32[pad/32]                              */
+ *   Q256  int32 nsum[pad/16]: minus the sum of 16 codes | int16 sum32[pad/32] | int32 mass[pad/256]: at least the largest sum
+ *         of magnitudes of 16 codes in the block and at most MYNA__NARROW_MASS if that is */
+enum { MYNA__NARROW_MASS = 1023 }; /* all ones: a bitwise or of masses is not above it if none is */
 typedef struct myna__arows {
   const uint8_t *row; /* [n_col] */
   size_t stride;
-  size_t d, sum, nsum, nsum16, sum32; /* offsets of planes within a row */
+  size_t d, sum, nsum, nsum16, sum32, mass; /* offsets of planes within a row */
 } myna__arows;
 
 /* Sets stride and plane offsets for rows of n. */
@@ -121,7 +126,8 @@ static inline myna__arows myna__arows_layout(myna__form f, int64_t n) {
   }
   if (f == MYNA__FORM_Q256) {
     a.sum32 = a.nsum + pad / 16 * 4;
-    a.stride = a.sum32 + pad / 32 * 2;
+    a.mass = a.sum32 + pad / 32 * 2;
+    a.stride = a.mass + pad / 256 * 4;
   }
   a.stride = (a.stride + 63) & ~(size_t)63;
   return a;
@@ -137,6 +143,11 @@ typedef struct myna__mul {
   int64_t n_col;
   float *acc; /* [n_col][ld_acc], 64-byte aligned */
   int64_t ld_acc;
+  /* What the next unpack reads: `next_rows` runs of `next_bytes`, next_stride apart. Fetched while this works: the unpack
+   * alone is too short to wait for memory. */
+  const uint8_t *next;
+  int64_t next_stride;
+  int next_rows, next_bytes;
 } myna__mul;
 typedef void myna__mul_fn(const myna__mul *m);
 

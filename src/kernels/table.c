@@ -38,8 +38,8 @@ static const struct {
   myna__ptype p;
   bool has;
 } rows[MYNA_DTYPE_COUNT] = {
-#define PANEL(type, form, shift, groups, min) \
-  [MYNA_##type] = {{MYNA_##type, MYNA__FORM_##form, shift, groups, min}, true},
+#define PANEL(type, form, shift, groups, min, narrow) \
+  [MYNA_##type] = {{MYNA_##type, MYNA__FORM_##form, shift, groups, min, narrow}, true},
 #include "kernels/panels.inc"
 #undef PANEL
 };
@@ -50,7 +50,7 @@ static const struct {
   int kind;
 } types[MYNA_DTYPE_COUNT] = {
 #define DTYPE(name, str, ggml_id, block, bytes, kind) \
-  [MYNA_##name] = {{MYNA_##name, MYNA__FORM_F32, -1, 0, false}, KIND_##kind},
+  [MYNA_##name] = {{MYNA_##name, MYNA__FORM_F32, -1, 0, false, 0}, KIND_##kind},
 #include "myna_dtypes.inc"
 #undef DTYPE
 };

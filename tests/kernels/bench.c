@@ -227,7 +227,9 @@ static void run_mul(myna_dtype t, int64_t n_col) {
         panel[(size_t)s * myna__panel_bytes(pt->form) + (size_t)i] =
             (uint8_t)(pt->shift == 7 ? test_u64(&rng) : test_u64(&rng) & 15);
     for (int64_t c = 0; c < n_col; c++)
-      for (int i = 0; i < 256; i++) act[(size_t)c * rows.stride + (size_t)i] = (uint8_t)test_u64(&rng);
+      for (int i = 0; i < 256; i++) act[(size_t)c * rows.stride + (size_t)i] = (uint8_t)(test_int(&rng, 127) - 63);
+    if (pt->form == MYNA__FORM_Q256) /* no 16 such codes have more */
+      for (int64_t c = 0; c < n_col; c++) *(int32_t *)(void *)(act + (size_t)c * rows.stride + rows.mass) = 16 * 63;
   }
   myna__mul m = {.type = pt,
                  .panel = panel,

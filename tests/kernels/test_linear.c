@@ -20,12 +20,14 @@ static uint32_t bits(float f) {
 
 /* ---- inputs and outputs ---- */
 
-/* Activations as models have them: normal, a few channels 50 to 1000 times larger, some rows tiny or zero. */
+/* Activations as models have them: normal, a few channels 50 to 1000 times larger, some rows tiny or zero; and some even
+ * rows, whose codes are large in all places. */
 static float *random_x(int64_t n_tok, int64_t n_in) {
   float *x = myna__alloc((size_t)(n_tok * n_in) * sizeof *x);
   for (int64_t t = 0; t < n_tok; t++) {
     float scale = t % 11 == 5 ? 1e-6f : t % 13 == 7 ? 0.0f : 1.0f;
-    for (int64_t k = 0; k < n_in; k++)
+    for (int64_t k = 0; k < n_in && t % 6 == 3; k++) x[t * n_in + k] = test_float(&rng);
+    for (int64_t k = 0; k < n_in && t % 6 != 3; k++)
       x[t * n_in + k] = scale * test_normal(&rng) * (k % 97 == 13 ? 50.0f + (float)(k * 7 % 950) : 1.0f);
   }
   return x;
@@ -194,6 +196,57 @@ static void test_types(void **state) {
       check_shape(t, step < 256 ? 512 + step : 512, 97, false);
       check_shape(t, step < 256 ? 256 + 3 * step : 1280, 48, false);
     }
+  }
+}
+
+/* Sums of products at the edge of 16 bits (myna__ptype.narrow): rows of the largest and of the smallest codes, activations
+ * whose sums of 16 are just within MYNA__NARROW_MASS, just above it and the largest there are, of one sign or both. */
+static void test_narrow(void **state) {
+  static const struct {
+    myna_dtype type;
+    int d, d2; /* offsets of 16-bit scales in a block */
+  } all[] = {{MYNA_Q3_K, 108, 108}, {MYNA_Q4_K, 0, 2},  {MYNA_Q5_K, 0, 2},
+             {MYNA_Q6_K, 208, 208}, {MYNA_IQ1_S, 0, 0}, {MYNA_IQ3_S, 0, 0}};
+  enum { N_IN = 512, N_OUT = 48, N_TOK = 18 };
+  static const float value[] = {63, 64, 127};
+  const myna__cpu_level before = myna__cpu();
+  for (size_t i = 0; i < MYNA__COUNT(all); i++) {
+    assert_true(myna__ptype_of(all[i].type, false)->narrow > 0);
+    myna__weight w;
+    case_weight(&w, all[i].type, N_IN, N_OUT, 0, &rng);
+    const int64_t bytes = myna_dtype_bytes(all[i].type);
+    for (int64_t r = 0; r < N_OUT; r += 3)
+      for (int64_t b = 0; b < N_IN / 256; b++) {
+        uint8_t *block = (uint8_t *)(uintptr_t)w.plane[0] + r * w.row_stride[0] + b * bytes;
+        const uint16_t one = 0x3c00;
+        memset(block, r % 2 ? 0xff : 0, (size_t)bytes);
+        memcpy(block + all[i].d, &one, 2);
+        memcpy(block + all[i].d2, &one, 2);
+      }
+    float *x = myna__alloc(sizeof(float) * N_TOK * N_IN);
+    for (int t = 0; t < N_TOK; t++)
+      for (int k = 0; k < N_IN; k++) {
+        float v = k % 256 == 5 ? 127.0f : value[t % 3];
+        x[t * N_IN + k] = t % 2 && (t % 4 == 1 || k % 5 == 0) ? -v : v;
+      }
+    output want = reference_output(&w, x, N_TOK, false);
+    for (int l = 0; l < MYNA__CPU_COUNT; l++) {
+      if (!myna__cpu_supported((myna__cpu_level)l)) continue;
+      myna__cpu_force((myna__cpu_level)l);
+      output many = linear_plain(&w, x, N_TOK, false, 1);
+      assert_same_rows(&many, &want, "many columns", all[i].type);
+      output_free(&many);
+      for (int t = 0; t < N_TOK; t++) { /* alone: whether it is narrow does not depend on the others */
+        output one = linear_plain(&w, x + t * N_IN, 1, false, 1), row = want;
+        row.y = want.y + t * want.ld;
+        assert_same_rows(&one, &row, "one column", all[i].type);
+        output_free(&one);
+      }
+    }
+    myna__cpu_force(before);
+    output_free(&want);
+    myna__free(x, sizeof(float) * N_TOK * N_IN);
+    case_weight_free(&w);
   }
 }
 
@@ -619,10 +672,10 @@ static void test_embed(void **state) {
 int main(int argc, char **argv) {
   if (argc > 1 && strcmp(argv[1], "--bench") == 0) return bench_linear(argc - 2, argv + 2);
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_coverage),    cmocka_unit_test(test_types),    cmocka_unit_test(test_mlx),
-      cmocka_unit_test(test_exact),       cmocka_unit_test(test_fused),    cmocka_unit_test(test_experts),
-      cmocka_unit_test(test_acts),        cmocka_unit_test(test_accuracy), cmocka_unit_test(test_math),
-      cmocka_unit_test(test_math_levels), cmocka_unit_test(test_embed),
+      cmocka_unit_test(test_coverage), cmocka_unit_test(test_types),       cmocka_unit_test(test_narrow),
+      cmocka_unit_test(test_mlx),      cmocka_unit_test(test_exact),       cmocka_unit_test(test_fused),
+      cmocka_unit_test(test_experts),  cmocka_unit_test(test_acts),        cmocka_unit_test(test_accuracy),
+      cmocka_unit_test(test_math),     cmocka_unit_test(test_math_levels), cmocka_unit_test(test_embed),
   };
   rng = test_rng_new(20241121);
   for (int t = 2; t <= 3; t++)

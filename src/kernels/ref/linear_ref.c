@@ -1,6 +1,7 @@
 /* linear_ref.c: plain C versions of linear's row kernels and activation rows. */
 #include "kernels/ref/linear_rows.h"
 #include "kernels/table.h"
+#include <stdlib.h>
 
 static void rms_row(float *y, const float *x, const float *w, float eps, int64_t n) {
   myna__rms_row_inline(y, x, w, eps, n);
@@ -25,6 +26,13 @@ static void negate_sums(uint8_t *row, const myna__arows *a, myna__act act, int64
   }
   int16_t *sum32 = (int16_t *)(void *)(row + a->sum32);
   for (int64_t i = 0; i < count / 2; i++) sum32[i] = (int16_t)(sum[2 * i] + sum[2 * i + 1]);
+  int32_t *mass = (int32_t *)(void *)(row + a->mass);
+  memset(mass, 0, (size_t)(count / 16) * sizeof *mass);
+  for (int64_t i = 0; i < count; i++) {
+    int32_t m = 0;
+    for (int j = 0; j < 16; j++) m += abs(((const int8_t *)row)[16 * i + j]);
+    mass[i / 16] = MYNA__MAX(mass[i / 16], m);
+  }
 }
 
 static void quant_q32(uint8_t *row, const float *x, int64_t n) {

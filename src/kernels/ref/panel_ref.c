@@ -63,7 +63,7 @@ static void unpack_q256(void *panel, const myna__ptype *t, const myna__rows *row
       int scale = t->groups == 1 ? o.scale[j / 16] : 1;
       p->code[j / 4][r][j % 4] = (uint8_t)(o.c[j] * scale + offset_of(t));
     }
-    for (int g = 0; g < t->groups; g++) p->scale[g][r] = o.scale[g * 16 / t->groups];
+    for (int g = 0; g < t->groups; g++) p->scale[g][r] = o.scale[g * 16 / t->groups] & (t->narrow ? 0xffff : -1);
     for (int g = 0; t->min && g < n_min; g++) p->min[g / 2][r][g & 1] = o.min[g * 16 / n_min];
     p->d[r] = o.d;
     p->dmin[r] = o.dmin;
@@ -125,7 +125,7 @@ static void mul_panel_q256(float *acc, const myna__mul *m, const void *panel, co
     for (int g = 0; g < 16; g++) {
       int32_t i = dot_codes(&p->code[4 * g], r, q + 16 * g, 16) + nsum[g] * offset;
       int j = groups == 8 ? g / 2 : g;
-      codes += groups == 1 ? i : p->scale[j][r] * i;
+      codes += groups == 1 ? i : (int16_t)p->scale[j][r] * i;
       if (m->type->min) mins -= p->min[j / 2][r][j & 1] * nsum[g];
     }
     acc[r] = fmaf((float)codes, p->d[r] * d, acc[r]);

@@ -43,7 +43,7 @@ typedef struct act_planes {
   int8_t *q;
   float *d;
   int16_t *sum, *sum32;
-  int32_t *nsum, *nsum16;
+  int32_t *nsum, *nsum16, *mass;
 } act_planes;
 
 INLINE vi negative(vi v) { return vi_add32(vi_xor(v, vi_set32(-1)), vi_set32(1)); }
@@ -57,16 +57,19 @@ INLINE void block_q256(const act_planes *p, const float *x) {
   m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4E));
   group_scales(d, factor, _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xB1)));
   *p->d = d[0];
+  vi mass = vi_zero();
   for (int r = 0; r < BLOCK_RUNS; r += 4) {
     vi q[4];
     UNROLL for (int i = 0; i < 4; i++) {
       q[i] = run_codes(x + (r + i) * RUN, factor);
       vi_store(p->q + (r + i) * RUN, q[i]);
+      mass = vi_max32(mass, vi_lane_sums(vi_sum4(vi_abs8(q[i]))));
     }
     vi s = sums16(q);
     vi_store16(p->sum + r * RUN / 16, s);
     vi_store(p->nsum + r * RUN / 16, negative(s));
   }
+  *p->mass = _mm_cvtsi128_si32(vi_max_lanes(mass));
   for (int i = 0; i < 8; i++) p->sum32[i] = (int16_t)(p->sum[2 * i] + p->sum[2 * i + 1]);
 }
 
@@ -113,7 +116,8 @@ INLINE void quant_blocks(uint8_t *row, const float *x, int64_t n, myna__form for
                   (int16_t *)(void *)(row + a.sum),
                   (int16_t *)(void *)(row + a.sum32),
                   (int32_t *)(void *)(row + a.nsum),
-                  (int32_t *)(void *)(row + a.nsum16)};
+                  (int32_t *)(void *)(row + a.nsum16),
+                  (int32_t *)(void *)(row + a.mass)};
   for (int64_t k = 0; k < n; k += MYNA__KBLOCK) {
     float last[MYNA__KBLOCK] = {0};
     if (n - k < MYNA__KBLOCK) memcpy(last, x + k, (size_t)(n - k) * sizeof *x);
@@ -124,6 +128,7 @@ INLINE void quant_blocks(uint8_t *row, const float *x, int64_t n, myna__form for
     p.nsum += parts;
     p.sum32 += 8;
     p.nsum16 += 16;
+    p.mass++;
   }
 }
 

@@ -112,18 +112,19 @@ typedef struct columns_in {
   const myna__rows *rows;
   myna__arows act;
   const uint8_t *x[C_INTS];
+  bool narrow; /* no mass is above MYNA__NARROW_MASS; constant in every kernel */
 } columns_in;
 
 /* acc += a block of 256 k (n: fewer in the last of Q32 types) of one part. */
 typedef void block_q_fn(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C);
 
 /* bytes: of one row's 256 k. */
-INLINE int64_t direct_blocks(const myna__direct *d, int C, int bytes, block_q_fn *block) {
+INLINE int64_t direct_blocks(const myna__direct *d, int C, int bytes, block_q_fn *block, bool narrow) {
   const int64_t row_bytes = (d->n + MYNA__KBLOCK - 1) / MYNA__KBLOCK * bytes;
   for (int s = 0; s < d->n_strip; s++) {
     const myna__rows rows = myna__rows_skip(&d->rows, s);
     vf acc[PARTS][C_INTS];
-    columns_in in = {.rows = &rows, .act = d->act};
+    columns_in in = {.rows = &rows, .act = d->act, .narrow = narrow};
     UNROLL for (int c = 0; c < C; c++) in.x[c] = d->act.row + (size_t)c * d->act.stride;
     EACH_PART UNROLL for (int c = 0; c < C; c++) acc[part][c] = vf_zero();
     for (int64_t k = 0; k < d->n; k += MYNA__KBLOCK) {
@@ -136,28 +137,47 @@ INLINE int64_t direct_blocks(const myna__direct *d, int C, int bytes, block_q_fn
   return d->n;
 }
 
-INLINE int64_t direct_ints(const myna__direct *d, int block_bytes, int per, block_q_fn *block) {
-  const int bytes = MYNA__KBLOCK / per * block_bytes;
+INLINE int64_t direct_columns_of_ints(const myna__direct *d, int bytes, block_q_fn *block, bool narrow) {
   int64_t k = 0;
   switch (d->n_col) {
-  case 1: SEPARATE(k = direct_blocks(d, 1, bytes, block)); break;
-  case 2: SEPARATE(k = direct_blocks(d, 2, bytes, block)); break;
-  case 3: SEPARATE(k = direct_blocks(d, 3, bytes, block)); break;
-  case 4: SEPARATE(k = direct_blocks(d, 4, bytes, block)); break;
+  case 1: SEPARATE(k = direct_blocks(d, 1, bytes, block, narrow)); break;
+  case 2: SEPARATE(k = direct_blocks(d, 2, bytes, block, narrow)); break;
+  case 3: SEPARATE(k = direct_blocks(d, 3, bytes, block, narrow)); break;
+  case 4: SEPARATE(k = direct_blocks(d, 4, bytes, block, narrow)); break;
   case 5:
-    if (C_INTS >= 8) SEPARATE(k = direct_blocks(d, 5, bytes, block));
+    if (C_INTS >= 8) SEPARATE(k = direct_blocks(d, 5, bytes, block, narrow));
     break;
   case 6:
-    if (C_INTS >= 8) SEPARATE(k = direct_blocks(d, 6, bytes, block));
+    if (C_INTS >= 8) SEPARATE(k = direct_blocks(d, 6, bytes, block, narrow));
     break;
   case 7:
-    if (C_INTS >= 8) SEPARATE(k = direct_blocks(d, 7, bytes, block));
+    if (C_INTS >= 8) SEPARATE(k = direct_blocks(d, 7, bytes, block, narrow));
     break;
   case 8:
-    if (C_INTS >= 8) SEPARATE(k = direct_blocks(d, 8, bytes, block));
+    if (C_INTS >= 8) SEPARATE(k = direct_blocks(d, 8, bytes, block, narrow));
     break;
   default: break; /* more columns want a panel */
   }
+  return k;
+}
+
+/* Masses of all columns' blocks together; at most MYNA__NARROW_MASS only if none is above. */
+static int32_t total_mass(const myna__direct *d) {
+  int32_t mass = 0;
+  for (int c = 0; c < d->n_col; c++)
+    for (int64_t k = 0; k < d->n; k += MYNA__KBLOCK)
+      mass |= load32(d->act.row + (size_t)c * d->act.stride + d->act.mass + k / 256 * 4);
+  return mass;
+}
+
+/* `narrow`: of the type's row in panels.inc. */
+INLINE int64_t direct_ints(const myna__direct *d, int block_bytes, int per, int narrow, block_q_fn *block) {
+  const int bytes = MYNA__KBLOCK / per * block_bytes;
+  int64_t k = 0;
+  if (narrow && total_mass(d) <= MYNA__NARROW_MASS)
+    SEPARATE(k = direct_columns_of_ints(d, bytes, block, true));
+  else
+    SEPARATE(k = direct_columns_of_ints(d, bytes, block, false));
   return k;
 }
 
@@ -209,15 +229,24 @@ INLINE void block_mlx4(vf *acc, const columns_in *in, int part, int64_t k, int n
   }
 }
 
-/* sum[c] += scale * (w[0..n) x activations - offset): 4 n codes of a Q256 type at k. Not `scaled`: the codes hold it. */
+/* sum[c] += scale * (w[0..n) x activations - offset): 4 n codes of a Q256 type at k. Not `scaled`: the codes hold it. Where
+ * sums of `narrow` products fit 16 bits a multiply-add of pairs scales and adds them (see mul_impl.h). */
 INLINE void add_group(vi *sum, const columns_in *in, const vi *w, int n, bool scaled, vi scale, int64_t k, int C,
-                      int shift, dot_mode mode) {
-  vi i[C_INTS];
-  UNROLL for (int c = 0; c < C; c++) i[c] = shift >= 0 && dot_needs_offset(mode)
-                                                ? minus_offset(in->x[c] + in->act.nsum + k / 16 * 4, shift, n == 8)
-                                                : vi_zero();
-  dot_dwords(i, w, n, in->x, k, C, mode);
-  UNROLL for (int c = 0; c < C; c++) sum[c] = vi_add32(sum[c], scaled ? vi_mul32(i[c], scale) : i[c]);
+                      int shift, int narrow, dot_mode mode) {
+  const bool pairs = narrow > 0 && in->narrow;
+  const int len = pairs ? narrow / 4 : n;
+  if (pairs && n == 4) scale = vi_and(scale, vi_set32(0xffff)); /* scales per 16 may be negative */
+  UNROLL for (int h = 0; h < n; h += len) {
+    vi i[C_INTS];
+    UNROLL for (int c = 0; c < C; c++) i[c] =
+        shift >= 0 && dot_needs_offset(mode)
+            ? minus_offset(in->x[c] + in->act.nsum + (k + 4 * h) / 16 * 4, shift, len == 8)
+            : vi_zero();
+    dot_dwords(i, w + h, len, in->x, k + 4 * h, C, mode);
+    UNROLL for (int c = 0; c < C; c++) sum[c] = pairs    ? vi_dot_pairs16(sum[c], i[c], scale)
+                                                : scaled ? vi_add32(sum[c], vi_mul32(i[c], scale))
+                                                         : vi_add32(sum[c], i[c]);
+  }
 }
 
 INLINE void add_block(vf *acc, const columns_in *in, const vi *sum, vf d, int64_t k, int C) {
@@ -245,9 +274,9 @@ INLINE void block_q4_k(vf *acc, const columns_in *in, int part, int64_t k, int n
     vi q[8], w[8];
     piece32(q, in->rows, 0, part, at + 16 + 32 * g, share(next, MYNA__BYTES_Q4_K, part, g, 4));
     UNROLL for (int i = 0; i < 8; i++) w[i] = low_nibbles(q[i]);
-    add_group(sum, in, w, 8, true, scale_k6(&h, 2 * g), k + 64 * g, C, -1, DOT_4BIT);
+    add_group(sum, in, w, 8, true, scale_k6(&h, 2 * g), k + 64 * g, C, -1, MYNA__NARROW_Q4_K, DOT_4BIT);
     UNROLL for (int i = 0; i < 8; i++) w[i] = high_nibbles(q[i]);
-    add_group(sum, in, w, 8, true, scale_k6(&h, 2 * g + 1), k + 64 * g + 32, C, -1, DOT_4BIT);
+    add_group(sum, in, w, 8, true, scale_k6(&h, 2 * g + 1), k + 64 * g + 32, C, -1, MYNA__NARROW_Q4_K, DOT_4BIT);
   }
   add_block_k6(acc, in, sum, &h, k, C);
 }
@@ -262,9 +291,9 @@ INLINE void block_q5_k(vf *acc, const columns_in *in, int part, int64_t k, int n
     vi q[8], w[8];
     piece32(q, in->rows, 0, part, at + 48 + 32 * g, share(next, MYNA__BYTES_Q5_K, part, g, 5));
     UNROLL for (int i = 0; i < 8; i++) w[i] = nibble_and_bits(q[i], shift32(top[i], 4 - 2 * g), 0x10);
-    add_group(sum, in, w, 8, true, scale_k6(&h, 2 * g), k + 64 * g, C, -1, DOT_6BIT);
+    add_group(sum, in, w, 8, true, scale_k6(&h, 2 * g), k + 64 * g, C, -1, MYNA__NARROW_Q5_K, DOT_6BIT);
     UNROLL for (int i = 0; i < 8; i++) w[i] = nibble_and_bits(vi_srl32(q[i], 4), shift32(top[i], 3 - 2 * g), 0x10);
-    add_group(sum, in, w, 8, true, scale_k6(&h, 2 * g + 1), k + 64 * g + 32, C, -1, DOT_6BIT);
+    add_group(sum, in, w, 8, true, scale_k6(&h, 2 * g + 1), k + 64 * g + 32, C, -1, MYNA__NARROW_Q5_K, DOT_6BIT);
   }
   add_block_k6(acc, in, sum, &h, k, C);
 }
@@ -284,20 +313,29 @@ INLINE void block_q6_k(vf *acc, const columns_in *in, int part, int64_t k, int n
         const int j = 2 * nibble + p, g = 8 * half + 2 * j; /* j-th 32 of the half, its first group of 16 */
         UNROLL for (int i = 0; i < 8; i++) w[i] =
             nibble_and_bits(nibble ? vi_srl32(q[i], 4) : q[i], shift32(top[i], 4 - 2 * j), 0x30);
-        add_group(sum, in, w, 4, true, signed_byte(scales[g / 4], g % 4), k + 16 * g, C, 5, DOT_6BIT);
-        add_group(sum, in, w + 4, 4, true, signed_byte(scales[g / 4], (g + 1) % 4), k + 16 * g + 16, C, 5, DOT_6BIT);
+        add_group(sum, in, w, 4, true, signed_byte(scales[g / 4], g % 4), k + 16 * g, C, 5, MYNA__NARROW_Q6_K,
+                  DOT_6BIT);
+        add_group(sum, in, w + 4, 4, true, signed_byte(scales[g / 4], (g + 1) % 4), k + 16 * g + 16, C, 5,
+                  MYNA__NARROW_Q6_K, DOT_6BIT);
       }
     }
   }
   add_block(acc, in, sum, part_floats(in->rows, 0, part, at + 208, MYNA_F16), k, C);
 }
 
-static int64_t direct_q4_0(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q4_0, 32, block_q4_0); }
-static int64_t direct_q8_0(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q8_0, 32, block_q8_0); }
-static int64_t direct_mlx4(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_MLX4, 32, block_mlx4); }
-static int64_t direct_q4_k(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q4_K, 256, block_q4_k); }
-static int64_t direct_q5_k(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q5_K, 256, block_q5_k); }
-static int64_t direct_q6_k(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q6_K, 256, block_q6_k); }
+static int64_t direct_q4_0(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q4_0, 32, 0, block_q4_0); }
+static int64_t direct_q8_0(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_Q8_0, 32, 0, block_q8_0); }
+static int64_t direct_mlx4(const myna__direct *d) { return direct_ints(d, MYNA__BYTES_MLX4, 32, 0, block_mlx4); }
+static int64_t direct_q4_k(const myna__direct *d) {
+  return direct_ints(d, MYNA__BYTES_Q4_K, 256, MYNA__NARROW_Q4_K, block_q4_k);
+}
+static int64_t direct_q5_k(const myna__direct *d) {
+  return direct_ints(d, MYNA__BYTES_Q5_K, 256, MYNA__NARROW_Q5_K, block_q5_k);
+}
+/* More columns spill what is opened of Q6_K; a panel is faster. */
+static int64_t direct_q6_k(const myna__direct *d) {
+  return d->n_col > 4 ? 0 : direct_ints(d, MYNA__BYTES_Q6_K, 256, MYNA__NARROW_Q6_K, block_q6_k);
+}
 
 static int64_t direct_f32(const myna__direct *d) { return direct(d, 4, step_f32); }
 static int64_t direct_f16(const myna__direct *d) { return direct(d, 2, step_f16); }

@@ -27,6 +27,7 @@
 typedef __m256i vi;
 typedef __m256 vf;
 enum {
+  REGISTERS = 16,
   LANES = 8,
   PARTS = MYNA__STRIP / LANES,
   V_MAX = PARTS,
@@ -127,6 +128,8 @@ INLINE vi minus_offset(const uint8_t *p, int shift, bool two) {
 /* ---- activation codes ---- */
 
 INLINE vi vi_max32(vi a, vi b) { return _mm256_max_epi32(a, b); }
+INLINE vi vi_loadu(const void *p) { return _mm256_loadu_si256(p); }
+INLINE vi vi_swap_pairs32(vi v) { return _mm256_shuffle_epi32(v, 0xB1); }
 INLINE vf vf_loadu(const float *p) { return _mm256_loadu_ps(p); }
 INLINE vi vf_as_i32(vf v) { return _mm256_castps_si256(v); }
 INLINE vi vf_round32(vf v) { return _mm256_cvtps_epi32(v); }
@@ -135,6 +138,11 @@ INLINE vi vi_pack_codes(vi a, vi b, vi c, vi d) {
   return vi_untangle(_mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)));
 }
 INLINE vi vi_sum4(vi q) { return _mm256_madd_epi16(_mm256_maddubs_epi16(vi_set8(1), q), vi_set16(1)); }
+INLINE vi vi_abs8(vi v) { return _mm256_abs_epi8(v); }
+INLINE vi vi_lane_sums(vi v) {
+  v = vi_add32(v, _mm256_shuffle_epi32(v, 0x4E));
+  return vi_add32(v, _mm256_shuffle_epi32(v, 0xB1));
+}
 INLINE __m128i vi_max_lanes(vi v) { return _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)); }
 INLINE void vi_store16(void *p, vi v) { _mm_storeu_si128(p, _mm256_castsi256_si128(split_halves(v))); }
 

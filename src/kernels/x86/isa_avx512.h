@@ -25,6 +25,7 @@
 typedef __m512i vi;
 typedef __m512 vf;
 enum {
+  REGISTERS = 32,
   LANES = 16,
   PARTS = MYNA__STRIP / LANES, /* vectors per strip */
   V_MAX = MYNA__GRAIN,         /* vectors of a tile */
@@ -125,6 +126,8 @@ INLINE vi minus_offset(const uint8_t *p, int shift, bool two) {
 /* ---- activation codes ---- */
 
 INLINE vi vi_max32(vi a, vi b) { return _mm512_max_epi32(a, b); }
+INLINE vi vi_loadu(const void *p) { return _mm512_loadu_si512(p); }
+INLINE vi vi_swap_pairs32(vi v) { return _mm512_shuffle_epi32(v, 0xB1); }
 INLINE vf vf_loadu(const float *p) { return _mm512_loadu_ps(p); }
 INLINE vi vf_as_i32(vf v) { return _mm512_castps_si512(v); }
 INLINE vi vf_round32(vf v) { return _mm512_cvtps_epi32(v); }
@@ -138,6 +141,12 @@ INLINE vi vi_pack_codes(vi a, vi b, vi c, vi d) {
 }
 /* Sums of four signed bytes per dword. */
 INLINE vi vi_sum4(vi q) { return _mm512_dpbusd_epi32(vi_zero(), vi_set8(1), q); }
+INLINE vi vi_abs8(vi v) { return _mm512_abs_epi8(v); }
+/* The sum of each 128-bit lane's dwords in all of them. */
+INLINE vi vi_lane_sums(vi v) {
+  v = vi_add32(v, _mm512_shuffle_epi32(v, 0x4E));
+  return vi_add32(v, _mm512_shuffle_epi32(v, 0xB1));
+}
 /* The maximum over the 128-bit lanes. */
 INLINE __m128i vi_max_lanes(vi v) {
   __m256i h = _mm256_max_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
@@ -152,7 +161,11 @@ INLINE void vi_store16(void *p, vi v) { _mm256_storeu_si256(p, _mm512_cvtepi32_e
 typedef enum dot_mode { DOT_4BIT, DOT_6BIT, DOT_7BIT, DOT_8BIT } dot_mode;
 /* Must an offset of 2^shift come off through the sums? */
 INLINE bool dot_needs_offset(dot_mode m) { return true; }
-INLINE vi vi_dot_pairs16(vi i, vi a, vi b) { return _mm512_dpwssd_epi32(i, a, b); }
+/* Not the intrinsic: clang makes two instructions of it where that shortens a chain. */
+INLINE vi vi_dot_pairs16(vi i, vi a, vi b) {
+  __asm__("vpdpwssd %2, %1, %0" : "+v"(i) : "v"(a), "v"(b));
+  return i;
+}
 
 /* i += codes x activations; k-th of `steps` such calls in a group. `pairs` is for levels that sum in int16 first. */
 INLINE void dot_step(vi *i, vi *pairs, vi w, vi a, int k, int steps, dot_mode mode) {

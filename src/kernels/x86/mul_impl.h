@@ -21,8 +21,27 @@ INLINE void settle(vi i[V_MAX][C_MAX], int V, int C) {
   BORDER();
 }
 
+/* What is still to be fetched for the next unpack. */
+typedef struct fetch {
+  const uint8_t *row;
+  int64_t stride;
+  int at, bytes, rows, per_step;
+} fetch;
+
+INLINE void fetch_some(fetch *f) {
+  for (int i = 0; i < f->per_step && f->rows > 0; i++) {
+    _mm_prefetch((const char *)f->row + f->at, _MM_HINT_T0);
+    f->at += 64;
+    if (f->at < f->bytes) continue;
+    f->at = 0;
+    f->row += f->stride;
+    f->rows--;
+  }
+}
+
 /* What a tile needs, with addresses of its columns. */
 typedef struct tile {
+  fetch *fetch;
   const myna__mul *m;
   const uint8_t *panel;      /* of the first strip; the next block's is m->n_strip panels further */
   const uint8_t *row[C_MAX]; /* activation rows */
@@ -92,12 +111,15 @@ INLINE void tile_bf16(const tile *t, int V, int C) {
 
 /* ---- integer forms ---- */
 
-/* i[v][c] = minus the offset's share: nsum << shift, nsum at `at` of each row; `two`: the sum of two that follow each other. */
-INLINE void start_codes(vi i[V_MAX][C_MAX], const uint8_t *const *row, int64_t at, int shift, int V, int C, bool two,
+/* Do a tile's sums stay in registers beside the products of a group, V codes, an activation and a scale? */
+INLINE bool held(int V, int C) { return 2 * V * C + V + 2 <= REGISTERS; }
+
+/* i[v][c] = minus the offset's share: nsum << shift, nsum at `at` of each row. */
+INLINE void start_codes(vi i[V_MAX][C_MAX], const uint8_t *const *row, int64_t at, int shift, int V, int C,
                         dot_mode mode) {
   const bool offset = shift >= 0 && dot_needs_offset(mode);
   UNROLL for (int c = 0; c < C; c++) {
-    vi start = offset ? minus_offset(row[c] + at, shift, two) : vi_zero();
+    vi start = offset ? minus_offset(row[c] + at, shift, false) : vi_zero();
     UNROLL for (int v = 0; v < V; v++) i[v][c] = start;
   }
 }
@@ -108,29 +130,44 @@ INLINE void tile_q32(const tile *t, int V, int C, int shift, bool min, dot_mode 
   const int n_strip = t->m->n_strip;
   const int64_t ld = t->m->ld_acc, end = t->m->k0 + t->m->n, d_at = (int64_t)t->m->act.d,
                 nsum_at = (int64_t)t->m->act.nsum;
+  const bool offset = shift >= 0 && dot_needs_offset(mode);
   float *const acc = t->acc;
   const uint8_t *row[C_MAX];
+  _Alignas(64) int32_t seed[C_MAX][8];
   UNROLL for (int c = 0; c < C; c++) row[c] = t->row[c];
   for (int64_t k0 = t->m->k0; k0 < end; k0 += MYNA__KBLOCK, p += n_strip) {
-    int groups = (int)MYNA__MIN(end - k0, MYNA__KBLOCK) / 32;
+    const int groups = (int)MYNA__MIN(end - k0, MYNA__KBLOCK) / 32;
+    vf y[V_MAX][C_MAX];
+    if (offset && held(V, C))
+      UNROLL for (int c = 0; c < C; c++) for (int g = 0; g < groups; g++) seed[c][g] =
+          load32(row[c] + nsum_at + (k0 / 32 + g) * 4) * (1 << shift);
+    if (held(V, C)) load_acc(y, t, V, C);
     for (int g = 0; g < groups; g++) {
       vi i[V_MAX][C_MAX];
       const int64_t k = k0 + 32 * g, at = k / 32 * 4; /* of this group's d and nsum */
-      start_codes(i, row, nsum_at + at, shift, V, C, false, mode);
+      fetch_some(t->fetch);
+      if (offset && held(V, C))
+        UNROLL for (int c = 0; c < C; c++) UNROLL for (int v = 0; v < V; v++) i[v][c] = vi_set32(seed[c][g]);
+      else
+        start_codes(i, row, nsum_at + at, shift, V, C, mode);
       dot_codes(i, p->code[8 * g][0], sizeof *p, row, k, 8, V, C, mode);
-      settle(i, V, C);
+      if (!held(V, C)) settle(i, V, C);
       UNROLL for (int c = 0; c < C; c++) {
         vf d = vf_set(load_float(row[c] + d_at + at));
         vf nsum = min ? vi_to_f32(vi_set32(load32(row[c] + nsum_at + at))) : d;
         UNROLL for (int v = 0; v < V; v++) {
-          vf s = vf_load(acc + c * ld + LANES * v);
+          vf s = held(V, C) ? y[v][c] : vf_load(acc + c * ld + LANES * v);
           s = vf_fma(vi_to_f32(i[v][c]), vf_mul(vf_load(&p[PART(v)].d[g][LANE0(v)]), d), s);
           if (min) s = vf_fnma(nsum, vf_mul(vf_load(&p[PART(v)].m[g][LANE0(v)]), d), s);
-          vf_store(acc + c * ld + LANES * v, s);
+          if (held(V, C))
+            y[v][c] = s;
+          else
+            vf_store(acc + c * ld + LANES * v, s);
         }
       }
-      BORDER();
+      if (!held(V, C)) BORDER();
     }
+    if (held(V, C)) store_acc(y, t, V, C);
   }
 }
 
@@ -148,7 +185,7 @@ INLINE void tile_q16(const tile *t, int V, int C, int shift, dot_mode mode) {
     for (int g = 0; g < groups; g++) {
       vi i[V_MAX][C_MAX];
       const int64_t k = k0 + 16 * g;
-      start_codes(i, row, nsum_at + k / 16 * 4, shift, V, C, false, mode);
+      start_codes(i, row, nsum_at + k / 16 * 4, shift, V, C, mode);
       dot_codes(i, p->code[4 * g][0], sizeof *p, row, k, 4, V, C, mode);
       settle(i, V, C);
       UNROLL for (int c = 0; c < C; c++) {
@@ -163,10 +200,6 @@ INLINE void tile_q16(const tile *t, int V, int C, int shift, dot_mode mode) {
     }
   }
 }
-
-typedef struct sums {
-  vi v[V_MAX][C_MAX];
-} sums;
 
 /* j[v][c] = sum of min * sum of codes over the block, in pairs of groups; the sums as int16 at `at`. */
 INLINE void mins_q256(vi j[V_MAX][C_MAX], const myna__panel_q256 *p, const uint8_t *const *row, int64_t at, int groups,
@@ -183,44 +216,96 @@ INLINE void mins_q256(vi j[V_MAX][C_MAX], const myna__panel_q256 *p, const uint8
   settle(j, V, C);
 }
 
-/* Per 256 k: integers scaled in int32 (s), then acc += (float)s * (d_w * d_a), acc -= (float)j * (dmin_w * d_a). Codes that
- * hold their scales (groups 1) are taken 32 at a time too: short runs of products keep the loop small. */
-INLINE void tile_q256(const tile *t, int V, int C, int groups, int shift, bool min, dot_mode mode) {
+typedef struct sums {
+  vi v[V_MAX][C_MAX];
+} sums;
+
+/* What a Q256 type is, constant in every tile. */
+typedef struct kind256 {
+  int groups, shift, narrow;
+  bool min;
+  dot_mode mode;
+} kind256;
+
+/* seed[c][j]: minus the offset's share of 16 codes, or for `two` at even j of 32. */
+INLINE void seeds(int32_t seed[C_MAX][16], const uint8_t *const *row, int64_t at, int shift, int C, bool two) {
+  UNROLL for (int c = 0; c < C; c++) UNROLL for (int j = 0; j < 16; j += LANES) {
+    vi s = vi_loadu(row[c] + at + 4 * j);
+    if (two) s = vi_add32(s, vi_swap_pairs32(s));
+    vi_store(&seed[c][j], vi_sll32(s, shift));
+  }
+}
+
+/* i[v][c] = products of the `len` codes at k of the block, less the offset's share. */
+INLINE void products(vi i[V_MAX][C_MAX], const myna__panel_q256 *p, const uint8_t *const *row,
+                     const int32_t seed[C_MAX][16], int64_t k0, int k, int len, int V, int C, const kind256 *t) {
+  const bool offset = t->shift >= 0 && dot_needs_offset(t->mode);
+  UNROLL for (int c = 0; c < C; c++) {
+    vi start = offset ? vi_set32(load32((const uint8_t *)&seed[c][k / 16])) : vi_zero();
+    UNROLL for (int v = 0; v < V; v++) i[v][c] = start;
+  }
+  dot_codes(i, p->code[k / 4][0], sizeof *p, row, k0 + k, len / 4, V, C, t->mode);
+}
+
+/* s = scaled sums of products of a block. `narrow`: sums of t->narrow products fit 16 bits, so a multiply-add of pairs, the
+ * upper ones times 0, scales and adds them in one. Codes that hold their scales (groups 1) are taken 32 at a time too: short
+ * runs of products keep the loop small. */
+INLINE void block_sums(vi s[V_MAX][C_MAX], const myna__panel_q256 *p, const uint8_t *const *row,
+                       const int32_t seed[C_MAX][16], int64_t k0, int V, int C, const kind256 *t, bool narrow,
+                       fetch *f) {
+  const bool scaled = t->groups > 1;
+  const int len = narrow ? t->narrow : scaled ? 256 / t->groups : 32, parts = 256 / len, per_scale = parts / t->groups;
+  const bool in_memory = narrow ? !held(V, C) : V * C > 4; /* few sums stay in registers */
+  sums memory, *m = &memory;
+  if (in_memory) __asm__("" : "+r"(m) : : "memory");
+  UNROLL for (int v = 0; v < V; v++) UNROLL for (int c = 0; c < C; c++) m->v[v][c] = vi_zero();
+  for (int g = 0; g < parts; g++) {
+    vi i[V_MAX][C_MAX];
+    fetch_some(f);
+    products(i, p, row, seed, k0, len * g, len, V, C, t);
+    if (in_memory) settle(i, V, C);
+    UNROLL for (int v = 0; v < V; v++) {
+      vi scale = scaled ? vi_load(&p[PART(v)].scale[g / per_scale][LANE0(v)]) : vi_zero();
+      if (t->narrow && !narrow) scale = vi_sra32(vi_sll32(scale, 16), 16);
+      UNROLL for (int c = 0; c < C; c++) m->v[v][c] = narrow   ? vi_dot_pairs16(m->v[v][c], i[v][c], scale)
+                                                      : scaled ? vi_add32(m->v[v][c], vi_mul32(i[v][c], scale))
+                                                               : vi_add32(m->v[v][c], i[v][c]);
+    }
+    if (in_memory) BORDER();
+  }
+  UNROLL for (int v = 0; v < V; v++) UNROLL for (int c = 0; c < C; c++) s[v][c] = m->v[v][c];
+}
+
+/* Per 256 k: integers scaled in int32 (s), then acc += (float)s * (d_w * d_a), acc -= (float)j * (dmin_w * d_a). */
+INLINE void tile_q256(const tile *t, int V, int C, kind256 kind) {
   const myna__panel_q256 *p = (const void *)t->panel;
-  const bool scaled = groups > 1;
-  const int n_strip = t->m->n_strip, parts = scaled ? groups : 8, len = 256 / parts, n_min = groups == 8 ? 8 : 16;
+  const int n_strip = t->m->n_strip, n_min = kind.groups == 8 ? 8 : 16;
+  const bool two = kind.groups > 1 && (kind.narrow ? kind.narrow : 256 / kind.groups) == 32;
   const int64_t ld = t->m->ld_acc, end = t->m->k0 + t->m->n, d_at = (int64_t)t->m->act.d,
-                nsum_at = (int64_t)t->m->act.nsum;
+                nsum_at = (int64_t)t->m->act.nsum, mass_at = (int64_t)t->m->act.mass;
   const int64_t sum_at = (int64_t)(n_min == 8 ? t->m->act.sum32 : t->m->act.sum);
   float *const acc = t->acc;
   const uint8_t *row[C_MAX];
+  _Alignas(64) int32_t seed[C_MAX][16];
   UNROLL for (int c = 0; c < C; c++) row[c] = t->row[c];
-  const bool in_memory = V * C > 4; /* few sums stay in registers */
-  sums memory, *s = &memory;
-  if (in_memory) __asm__("" : "+r"(s) : : "memory");
   for (int64_t k0 = t->m->k0; k0 < end; k0 += MYNA__KBLOCK, p += n_strip) {
-    UNROLL for (int v = 0; v < V; v++) UNROLL for (int c = 0; c < C; c++) s->v[v][c] = vi_zero();
-    for (int g = 0; g < parts; g++) {
-      vi i[V_MAX][C_MAX];
-      const int64_t k = k0 + len * g;
-      start_codes(i, row, nsum_at + k / 16 * 4, shift, V, C, len == 32, mode);
-      dot_codes(i, p->code[len / 4 * g][0], sizeof *p, row, k, len / 4, V, C, mode);
-      if (in_memory) settle(i, V, C);
-      UNROLL for (int v = 0; v < V; v++) {
-        vi scale = scaled ? vi_load(&p[PART(v)].scale[g][LANE0(v)]) : vi_zero();
-        UNROLL for (int c = 0; c < C; c++) s->v[v][c] =
-            vi_add32(s->v[v][c], scaled ? vi_mul32(i[v][c], scale) : i[v][c]);
-      }
-      if (in_memory) BORDER();
-    }
-    vi j[V_MAX][C_MAX];
-    if (min) mins_q256(j, p, row, sum_at + k0 * n_min / 256 * 2, n_min, V, C);
+    vi s[V_MAX][C_MAX], j[V_MAX][C_MAX];
+    int32_t mass = 0;
+    if (kind.shift >= 0 && dot_needs_offset(kind.mode))
+      seeds(seed, row, nsum_at + k0 / 16 * 4, kind.shift, C, two || kind.groups == 1);
+    if (kind.narrow) UNROLL for (int c = 0; c < C; c++) mass |= load32(row[c] + mass_at + k0 / 256 * 4);
+    if (kind.narrow && mass <= MYNA__NARROW_MASS)
+      block_sums(s, p, row, seed, k0, V, C, &kind, true, t->fetch);
+    else
+      block_sums(s, p, row, seed, k0, V, C, &kind, false, t->fetch);
+    settle(s, V, C);
+    if (kind.min) mins_q256(j, p, row, sum_at + k0 * n_min / 256 * 2, n_min, V, C);
     UNROLL for (int c = 0; c < C; c++) {
       vf d = vf_set(load_float(row[c] + d_at + k0 / 256 * 4));
       UNROLL for (int v = 0; v < V; v++) {
         vf y = vf_load(acc + c * ld + LANES * v);
-        y = vf_fma(vi_to_f32(s->v[v][c]), vf_mul(vf_load(&p[PART(v)].d[LANE0(v)]), d), y);
-        if (min) y = vf_fnma(vi_to_f32(j[v][c]), vf_mul(vf_load(&p[PART(v)].dmin[LANE0(v)]), d), y);
+        y = vf_fma(vi_to_f32(s[v][c]), vf_mul(vf_load(&p[PART(v)].d[LANE0(v)]), d), y);
+        if (kind.min) y = vf_fnma(vi_to_f32(j[v][c]), vf_mul(vf_load(&p[PART(v)].dmin[LANE0(v)]), d), y);
         vf_store(acc + c * ld + LANES * v, y);
       }
     }
@@ -233,8 +318,8 @@ INLINE void tile_q256(const tile *t, int V, int C, int groups, int shift, bool m
 typedef void tile_fn(const tile *t, int V, int C);
 
 /* `top`: columns of the widest tile. */
-INLINE void columns(const myna__mul *m, int strip, int V, int top, tile_fn *f) {
-  tile t = {.m = m, .panel = m->panel + (size_t)strip * myna__panel_bytes(m->type->form)};
+INLINE void columns(const myna__mul *m, int strip, int V, int top, tile_fn *f, fetch *next) {
+  tile t = {.m = m, .fetch = next, .panel = m->panel + (size_t)strip * myna__panel_bytes(m->type->form)};
   int64_t left = m->n_col;
   const uint8_t *row = m->act.row;
   t.acc = m->acc + strip * MYNA__STRIP;
@@ -263,11 +348,15 @@ INLINE void columns(const myna__mul *m, int strip, int V, int top, tile_fn *f) {
 }
 
 INLINE void sweep(const myna__mul *m, int top, tile_fn *f) {
+  enum { STEPS = 8 }; /* groups in a tile */
+  const int lines = m->next_rows * ((m->next_bytes + 63) / 64);
+  const int64_t tiles = (m->n_col + top - 1) / top;
+  fetch next = {m->next, m->next_stride, 0, m->next_bytes, m->next_rows, (int)(lines / (tiles * STEPS)) + 1};
   if (m->n_strip * PARTS == V_MAX && m->n_strip > 1) {
-    columns(m, 0, V_MAX, top, f);
+    columns(m, 0, V_MAX, top, f, &next);
     return;
   }
-  for (int s = 0; s < m->n_strip; s++) columns(m, s, PARTS, top, f);
+  for (int s = 0; s < m->n_strip; s++) columns(m, s, PARTS, top, f, &next);
 }
 
 /* ---- by type ---- */
@@ -279,18 +368,21 @@ INLINE void tile_q4_1(const tile *t, int V, int C) { tile_q32(t, V, C, -1, true,
 INLINE void tile_q5_1(const tile *t, int V, int C) { tile_q32(t, V, C, -1, true, DOT_6BIT); }
 INLINE void tile_q2_0(const tile *t, int V, int C) { tile_q32(t, V, C, 0, false, DOT_4BIT); }
 INLINE void tile_nvfp4(const tile *t, int V, int C) { tile_q16(t, V, C, 4, DOT_6BIT); }
-INLINE void tile_q2_k(const tile *t, int V, int C) { tile_q256(t, V, C, 1, -1, true, DOT_6BIT); }
-INLINE void tile_q3_k(const tile *t, int V, int C) { tile_q256(t, V, C, 16, 2, false, DOT_4BIT); }
-INLINE void tile_q4_k(const tile *t, int V, int C) { tile_q256(t, V, C, 8, -1, true, DOT_4BIT); }
-INLINE void tile_q5_k(const tile *t, int V, int C) { tile_q256(t, V, C, 8, -1, true, DOT_6BIT); }
-INLINE void tile_q6_k(const tile *t, int V, int C) { tile_q256(t, V, C, 16, 5, false, DOT_6BIT); }
-INLINE void tile_q8_k(const tile *t, int V, int C) { tile_q256(t, V, C, 1, 7, false, DOT_8BIT); }
-INLINE void tile_tq2_0(const tile *t, int V, int C) { tile_q256(t, V, C, 1, 0, false, DOT_4BIT); }
-INLINE void tile_iq1_s(const tile *t, int V, int C) { tile_q256(t, V, C, 8, 4, false, DOT_6BIT); }
-INLINE void tile_iq1_m(const tile *t, int V, int C) { tile_q256(t, V, C, 16, 4, false, DOT_6BIT); }
-INLINE void tile_iq2_xxs(const tile *t, int V, int C) { tile_q256(t, V, C, 8, 6, false, DOT_7BIT); }
-INLINE void tile_iq2_xs(const tile *t, int V, int C) { tile_q256(t, V, C, 16, 6, false, DOT_7BIT); }
-INLINE void tile_iq4_xs(const tile *t, int V, int C) { tile_q256(t, V, C, 8, 7, false, DOT_8BIT); }
+/* Of the type's row in panels.inc. */
+#define KIND256(NAME, mode) \
+  (kind256) { MYNA__GROUPS_##NAME, MYNA__SHIFT_##NAME, MYNA__NARROW_##NAME, MYNA__MIN_##NAME, mode }
+INLINE void tile_q2_k(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(Q2_K, DOT_6BIT)); }
+INLINE void tile_q3_k(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(Q3_K, DOT_4BIT)); }
+INLINE void tile_q4_k(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(Q4_K, DOT_4BIT)); }
+INLINE void tile_q5_k(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(Q5_K, DOT_6BIT)); }
+INLINE void tile_q6_k(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(Q6_K, DOT_6BIT)); }
+INLINE void tile_q8_k(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(Q8_K, DOT_8BIT)); }
+INLINE void tile_tq2_0(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(TQ2_0, DOT_4BIT)); }
+INLINE void tile_iq1_s(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(IQ1_S, DOT_6BIT)); }
+INLINE void tile_iq1_m(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(IQ1_M, DOT_6BIT)); }
+INLINE void tile_iq2_xxs(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(IQ2_XXS, DOT_7BIT)); }
+INLINE void tile_iq2_xs(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(IQ2_XS, DOT_7BIT)); }
+INLINE void tile_iq4_xs(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(IQ4_XS, DOT_8BIT)); }
 
 static void mul_f32(const myna__mul *m) { sweep(m, C_MAX, tile_f32); }
 static void mul_bf16(const myna__mul *m) { sweep(m, C_PAIR, tile_bf16); }

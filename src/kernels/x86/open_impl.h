@@ -114,7 +114,7 @@ INLINE void put_panel256(void *to, int g, const vi w[8]) {
 }
 
 INLINE void unpack_q256(void *panel, const myna__rows *rows, int64_t k0, const uint8_t *next, int bytes, int groups,
-                        bool min, head_fn *head, open256_fn *open) {
+                        bool min, bool narrow, head_fn *head, open256_fn *open) {
   myna__panel_q256 *p = panel;
   const int64_t at = k0 / 256 * bytes;
   EACH_PART {
@@ -124,7 +124,9 @@ INLINE void unpack_q256(void *panel, const myna__rows *rows, int64_t k0, const u
     head(&h, &s, at);
     vf_store(p->d + LANES * part, h.d);
     if (min) vf_store(p->dmin + LANES * part, h.dmin);
-    if (groups > 1) UNROLL for (int g = 0; g < groups; g++) vi_store(&p->scale[g][LANES * part], h.scale[g]);
+    if (groups > 1)
+      UNROLL for (int g = 0; g < groups; g++)
+          vi_store(&p->scale[g][LANES * part], narrow ? vi_and(h.scale[g], vi_set32(0xffff)) : h.scale[g]);
     if (min) UNROLL for (int i = 0; i < 8; i++) vi_store(p->min[i][LANES * part], h.min[i]);
     open(&s, at, &h, put_panel256, &t);
   }
@@ -133,7 +135,7 @@ INLINE void unpack_q256(void *panel, const myna__rows *rows, int64_t k0, const u
 typedef struct to_sums256 {
   const columns_in *in;
   int64_t k;
-  int C, groups, shift;
+  int C, groups, shift, narrow;
   dot_mode mode;
   const head256 *h;
   vi *sum; /* [C]; not in here: the compiler must see that sums leave the constants above alone */
@@ -143,11 +145,11 @@ INLINE void put_sums256(void *to, int g, const vi w[8]) {
   to_sums256 *t = to;
   const int64_t k = t->k + 32 * g;
   if (t->groups == 16) {
-    add_group(t->sum, t->in, w, 4, true, t->h->scale[2 * g], k, t->C, t->shift, t->mode);
-    add_group(t->sum, t->in, w + 4, 4, true, t->h->scale[2 * g + 1], k + 16, t->C, t->shift, t->mode);
+    add_group(t->sum, t->in, w, 4, true, t->h->scale[2 * g], k, t->C, t->shift, t->narrow, t->mode);
+    add_group(t->sum, t->in, w + 4, 4, true, t->h->scale[2 * g + 1], k + 16, t->C, t->shift, t->narrow, t->mode);
   } else {
     vi scale = t->groups == 8 ? t->h->scale[g] : vi_zero();
-    add_group(t->sum, t->in, w, 8, t->groups == 8, scale, k, t->C, t->shift, t->mode);
+    add_group(t->sum, t->in, w, 8, t->groups == 8, scale, k, t->C, t->shift, t->narrow, t->mode);
   }
 }
 
@@ -193,22 +195,22 @@ INLINE void sum_q256(vf *acc, to_sums256 *t, int part, const uint8_t *next, int 
             next, PER_##NAME, MYNA__BYTES_##NAME, open_##name);                                                     \
   }                                                                                                                 \
   static int64_t direct_##name(const myna__direct *d) {                                                             \
-    return direct_ints(d, MYNA__BYTES_##NAME, PER_##NAME, block_##name);                                            \
+    return direct_ints(d, MYNA__BYTES_##NAME, PER_##NAME, MYNA__NARROW_##NAME, block_##name);                       \
   }
 
-#define KERNELS256(NAME, name, codes)                                                                               \
-  static_assert((int)MYNA__FORM_OF_##NAME == MYNA__FORM_Q256 && PER_##NAME == 256, #NAME);                          \
-  static void unpack_##name(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,           \
-                            const uint8_t *next) {                                                                  \
-    unpack_q256(panel, rows, k0, next, MYNA__BYTES_##NAME, MYNA__GROUPS_##NAME, MYNA__MIN_##NAME, head_##name,      \
-                open_##name);                                                                                       \
-  }                                                                                                                 \
-  INLINE void block_##name(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) { \
-    sum_q256(acc, &(to_sums256){in, k, C, MYNA__GROUPS_##NAME, MYNA__SHIFT_##NAME, codes}, part, next,              \
-             MYNA__BYTES_##NAME, MYNA__MIN_##NAME, head_##name, open_##name);                                       \
-  }                                                                                                                 \
-  static int64_t direct_##name(const myna__direct *d) {                                                             \
-    return direct_ints(d, MYNA__BYTES_##NAME, PER_##NAME, block_##name);                                            \
+#define KERNELS256(NAME, name, codes)                                                                                  \
+  static_assert((int)MYNA__FORM_OF_##NAME == MYNA__FORM_Q256 && PER_##NAME == 256, #NAME);                             \
+  static void unpack_##name(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,              \
+                            const uint8_t *next) {                                                                     \
+    unpack_q256(panel, rows, k0, next, MYNA__BYTES_##NAME, MYNA__GROUPS_##NAME, MYNA__MIN_##NAME, MYNA__NARROW_##NAME, \
+                head_##name, open_##name);                                                                             \
+  }                                                                                                                    \
+  INLINE void block_##name(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {    \
+    sum_q256(acc, &(to_sums256){in, k, C, MYNA__GROUPS_##NAME, MYNA__SHIFT_##NAME, MYNA__NARROW_##NAME, codes}, part,  \
+             next, MYNA__BYTES_##NAME, MYNA__MIN_##NAME, head_##name, open_##name);                                    \
+  }                                                                                                                    \
+  static int64_t direct_##name(const myna__direct *d) {                                                                \
+    return direct_ints(d, MYNA__BYTES_##NAME, PER_##NAME, MYNA__NARROW_##NAME, block_##name);                          \
   }
 
 /* All of one kind, then all of the other: clang's registers in direct kernels depend on what it meets first. */

@@ -175,7 +175,8 @@ static void unpack_q6_k(void *panel, const myna__ptype *t, const myna__rows *row
   EACH_PART {
     vi s[4];
     piece16(s, rows, 0, part, at + 192, nothing);
-    UNROLL for (int g = 0; g < 16; g++) vi_store(&p->scale[g][LANES * part], signed_byte(s[g / 4], g % 4));
+    UNROLL for (int g = 0; g < 16; g++)
+        vi_store(&p->scale[g][LANES * part], vi_and(signed_byte(s[g / 4], g % 4), vi_set32(0xffff)));
   }
   store_floats(p->d, rows, 0, at + 208, MYNA_F16);
 }
