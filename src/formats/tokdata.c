@@ -336,7 +336,7 @@ static int find_special_text(myna__str s, const uint64_t rows[MAX_SPECIAL + 1]) 
     return -1;
   for (uint64_t rest = rows[s.n]; rest; rest &= rest - 1) {
     int row = __builtin_ctzll(rest);
-    if (memcmp(s.p, specials[row].text, s.n) == 0) return row;
+    if (s.p[1] == specials[row].text[1] && memcmp(s.p, specials[row].text, s.n) == 0) return row;
   }
   return -1;
 }
