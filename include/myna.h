@@ -22,9 +22,17 @@ typedef struct myna_session myna_session;
 typedef struct myna_model_options {
   bool no_mmap;     /* read the file into memory */
   bool header_only; /* metadata, tensors and tokenizer only; no family needed (inspect, tokenize) */
+  /* Keep the weights in memory, and the caches of engines over this model. Where the system does not allow it (ulimit -l), a warning is logged and
+   * nothing is locked. Waits until the file is read. */
+  bool mlock;
+  /* Weights on huge pages: as they are mapped where the page cache holds the file so (which waits until it is read), else as no_mmap, a
+   * private copy on huge pages where the system has them. */
+  bool huge_pages;
+  bool no_populate; /* do not bring the mapped file in behind the caller's back, in the order of the layers */
 } myna_model_options;
 
-/* Opens a .gguf file (or any split of a set). Takes milliseconds: nothing is read but the header. Safe on untrusted files.
+/* Opens a .gguf file (or any split of a set). Takes milliseconds: nothing is read but the header; a thread brings in the rest
+ * unless it is larger than 7/8 of the machine's memory. Safe on untrusted files.
  * The caller closes it with myna_model_close after the last engine using it is freed. */
 MYNA_API int myna_model_open(myna_model **out, const char *path, const myna_model_options *o, myna_err *err);
 MYNA_API void myna_model_close(myna_model *m);
@@ -139,7 +147,9 @@ MYNA_API void myna_model_sampling(const myna_model *m, myna_sampling *s);
 
 typedef struct myna_engine_options {
   int n_threads; /* 0: physical cores within affinity and quota */
-  bool pin;
+  bool pin;      /* bind each thread to a processor */
+  bool no_spin;  /* threads that wait for work sleep at once: slower, for shared machines */
+  myna_numa numa;
   int64_t n_ctx;      /* positions per sequence; 0: what the model was trained for (at most 4096 unless asked) */
   int64_t n_seq;      /* sequences at once; 0: 8 */
   int64_t n_batch;    /* tokens per step; 0: 512 */

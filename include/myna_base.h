@@ -56,6 +56,11 @@ MYNA_API const char *myna_error_text(int code);
  * NULL err gives "". Thread-safe. */
 MYNA_API const char *myna_error_format(const myna_err *err, char *buf, size_t n);
 
+/* Machines of several nodes of memory; on others none has an effect, which is logged. Distribute: threads are spread over the nodes, and each node
+ * computes the same rows of every matrix, so that a file that is not in the page cache yet comes to lie where it is read (give no_populate
+ * when opening the model). Isolate: threads stay on the node of the caller. Numactl: as the process was started, which is the default. */
+typedef enum myna_numa { MYNA_NUMA_OFF, MYNA_NUMA_DISTRIBUTE, MYNA_NUMA_ISOLATE, MYNA_NUMA_NUMACTL } myna_numa;
+
 /* All memory of the library goes through one allocator. `resize` allocates (ptr NULL), resizes, or frees
  * (new_size 0); it gets the old size back; alignment >= 64 bytes for sizes >= 64; returns NULL on failure
  * or after freeing. Must be thread-safe. Set it before any other call; NULL restores the default. */

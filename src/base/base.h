@@ -5,6 +5,7 @@
 
 #include "myna_base.h"
 #include <assert.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -44,7 +45,13 @@ void *myna__alloc(size_t n);
 void *myna__calloc(size_t n);
 /* Old size as given before. A NULL result leaves the old block valid. */
 void *myna__realloc(void *p, size_t old_size, size_t new_size);
-void myna__free(void *p, size_t size);        /* NULL is fine */
+void myna__free(void *p, size_t size); /* NULL is fine */
+/* n bytes of zeros, or of the file fd from its start, read-only (fd >= 0), mapped at a multiple of 2 MB, with huge pages where the kernel
+ * has them: a file read into the page cache through such a mapping lies there in pieces of 2 MB. NULL on failure, errno set; munmap. */
+void *myna__map_huge(size_t n, int fd);
+/* Keeps n bytes at p in memory until they are unlocked or unmapped; false, errno set, when the limit (ulimit -l) is too low. */
+bool myna__mem_lock(const void *p, size_t n);
+void myna__mem_unlock(const void *p, size_t n);
 char *myna__strndup(const char *s, size_t n); /* free with myna__strfree */
 void myna__strfree(char *s);
 
@@ -108,12 +115,25 @@ typedef struct myna__file {
 } myna__file;
 int myna__file_open(myna__file *f, const char *path, bool no_mmap, myna_err *err);
 void myna__file_close(myna__file *f);
-/* Ask the kernel to bring a range in (background, in order). */
-void myna__file_prefetch(const myna__file *f, size_t offset, size_t n);
 /* A SIGBUS in a mapped file names it: fills path and offset when addr lies in a mapping of ours. Safe in a
  * signal handler. False when it is not ours. */
 bool myna__file_of_address(const void *addr, const char **path, size_t *offset);
 double myna__now(void); /* seconds, monotonic */
+/* Whether at least nine tenths of the file are mapped by entries of 2 MB: after its pages were touched. */
+bool myna__file_is_huge(const myna__file *f);
+
+/* ---- bringing mapped files in (populate.c) ---- */
+
+typedef struct myna__extent {
+  const void *p;
+  size_t n; /* bytes */
+} myna__extent;
+typedef struct myna__populate myna__populate;
+/* Starts a thread that reads what of ranges[n] (copied) is not in the page cache, in their order, a huge page at a time. The mappings must live
+ * until stop returns. */
+int myna__populate_start(myna__populate **out, const myna__extent *ranges, int64_t n, myna_err *err);
+int64_t myna__populate_done(const myna__populate *p); /* bytes read so far */
+void myna__populate_stop(myna__populate *p);          /* waits for the piece in progress; NULL is fine */
 
 /* ---- CPU (cpu.c) ---- */
 
@@ -155,7 +175,13 @@ int myna__cpu_allowed(int *cpus, int max);
  * first and returns the physical cores among them within the cgroup quota, at least 1. */
 int myna__cpu_count(const char *root, int *cpus, int n);
 
+/* The node of memory of each of cpus[n], numbered from 0 without gaps in node_of[n]; returns how many there are, at least 1. root as above. */
+int myna__cpu_nodes(const char *root, const int *cpus, int n, int *node_of);
+
 /* ---- thread pool (pool.c) ---- */
+
+/* Starts a thread that takes no signals but faults (those of the process go to the program's own threads). Returns 0 or an errno. */
+int myna__thread_start(pthread_t *t, void *(*fn)(void *arg), void *arg);
 
 /* Workers spin shortly, then sleep on a futex. FTZ/DAZ is set in workers and, during a run, on the
  * caller's thread (restored on return). The caller is worker 0. One run at a time per pool; a run from
@@ -163,12 +189,22 @@ int myna__cpu_count(const char *root, int *cpus, int n);
 typedef struct myna__pool myna__pool;
 /* unit in [0, n_units), worker in [0, n_threads). */
 typedef void (*myna__pool_fn)(void *arg, int64_t unit, int worker);
-/* n_threads 0 = default. pin: bind worker i to the i-th allowed cpu. */
+typedef struct myna__pool_options {
+  int n_threads; /* 0: default */
+  bool pin;      /* bind worker i to the i-th allowed cpu (of its node) */
+  bool no_spin;  /* waiting threads sleep at once */
+  /* distribute: worker i on node i modulo their number, and each node takes its own contiguous share of every run's units first */
+  myna_numa numa;
+  const char *sysfs; /* where nodes are looked for, NULL: the machine; tests give a made-up tree */
+} myna__pool_options;
+int myna__pool_open(myna__pool **out, const myna__pool_options *o, myna_err *err);
 int myna__pool_new(myna__pool **out, int n_threads, bool pin, myna_err *err);
+/* Binds the calling thread as worker 0 was to be, for a thread that belongs to whoever made the pool; else callers stay as they are. */
+void myna__pool_bind_caller(myna__pool *p);
 void myna__pool_free(myna__pool *p);
 int myna__pool_size(const myna__pool *p); /* NULL gives 1 */
 /* Runs fn for every unit, dynamically (atomic counter), and returns when all are done. Units are handed
- * out in ascending order. n_units <= 1 or a NULL pool runs on the caller alone: not a region. */
+ * out in ascending order (with NUMA distribution: of each node's share). n_units <= 1 or a NULL pool runs on the caller alone: not a region. */
 void myna__pool_run(myna__pool *p, int64_t n_units, myna__pool_fn fn, void *arg);
 /* Parallel regions started since creation. */
 int64_t myna__pool_regions(const myna__pool *p);

@@ -264,6 +264,38 @@ int myna__cpu_count(const char *root, int *cpus, int n) {
   return MYNA__MAX((int)MYNA__MIN(most, quota + 0.05), 1);
 }
 
+/* "0-3,8,10-11" holds x. */
+static bool list_holds(const char *list, long x) {
+  for (const char *p = list; *p >= '0' && *p <= '9';) {
+    char *end;
+    long lo = strtol(p, &end, 10), hi = *end == '-' ? strtol(end + 1, &end, 10) : lo;
+    if (x >= lo && x <= hi) return true;
+    p = *end == ',' ? end + 1 : end;
+  }
+  return false;
+}
+
+int myna__cpu_nodes(const char *root, const int *cpus, int n, int *node_of) {
+  enum { MAX_NODES = 1024 };
+  char online[4096], list[4096];
+  int n_nodes = 0;
+  memset(node_of, 0, (size_t)n * sizeof *node_of);
+  if (!read_small(online, sizeof online, "%s/sys/devices/system/node/online", root)) return 1;
+  for (int node = 0; node < MAX_NODES; node++) {
+    if (!list_holds(online, node) ||
+        !read_small(list, sizeof list, "%s/sys/devices/system/node/node%d/cpulist", root, node))
+      continue;
+    bool used = false;
+    for (int i = 0; i < n; i++) {
+      if (!list_holds(list, cpus[i])) continue;
+      node_of[i] = n_nodes;
+      used = true;
+    }
+    n_nodes += used;
+  }
+  return MYNA__MAX(n_nodes, 1);
+}
+
 int myna__cpu_allowed(int *cpus, int max) {
   int n = 0;
 #ifdef __linux__

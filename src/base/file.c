@@ -4,6 +4,7 @@
 #include "base/base.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -63,11 +64,10 @@ static int read_all(myna__file *f, int fd, myna_err *err) {
   return 0;
 }
 
-/* PROT_READ and MAP_PRIVATE: nothing of ours can write to the file. */
+/* Read-only and private: nothing of ours can write to the file. */
 static int map_all(myna__file *f, int fd, myna_err *err) {
-  void *p = mmap(NULL, f->size, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (p == MAP_FAILED)
-    return myna__err_at(err, MYNA_E_IO, f->path, -1, "cannot map %zu bytes: %s", f->size, strerror(errno));
+  void *p = myna__map_huge(f->size, fd);
+  if (!p) return myna__err_at(err, MYNA_E_IO, f->path, -1, "cannot map %zu bytes: %s", f->size, strerror(errno));
   f->data = p;
   f->mapped = true;
   registry_replace(0, (uintptr_t)p, f->size, f->path);
@@ -120,12 +120,24 @@ void myna__file_close(myna__file *f) {
   *f = (myna__file){0};
 }
 
-void myna__file_prefetch(const myna__file *f, size_t offset, size_t n) {
-  if (!f->mapped || offset >= f->size) return;
-  n = MYNA__MIN(n, f->size - offset);
-  size_t page = (size_t)sysconf(_SC_PAGESIZE), start = offset / page * page;
-  madvise((void *)(uintptr_t)(f->data + start), offset + n - start, MADV_WILLNEED);
+#ifdef __linux__
+/* /proc/self/smaps: a line "start-end perms ..." per mapping, then facts of it, "FilePmdMapped:  2048 kB" among them. */
+bool myna__file_is_huge(const myna__file *f) {
+  FILE *maps = fopen("/proc/self/smaps", "re");
+  char line[256];
+  unsigned long start = 0, from, to;
+  unsigned long long kb, huge = 0;
+  while (f->mapped && maps && fgets(line, sizeof line, maps)) {
+    if (sscanf(line, "%lx-%lx ", &from, &to) == 2) start = from;
+    if (start < (uintptr_t)f->data || start - (uintptr_t)f->data >= f->size) continue;
+    if (sscanf(line, "FilePmdMapped: %llu kB", &kb) == 1) huge += kb << 10;
+  }
+  if (maps) fclose(maps);
+  return huge > 0 && huge >= f->size / 10 * 9;
 }
+#else
+bool myna__file_is_huge(const myna__file *f) { return false; }
+#endif
 
 double myna__now(void) {
   struct timespec t;

@@ -2,8 +2,10 @@
  * Invariants: every block passes through `resize` with its exact old size, so that the bytes in use are known
  * without headers; the guard counts attempts, failed ones too. */
 #include "base/base.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* From LARGE on blocks are pages of their own: zero until written, not resident until then, and huge where possible.
  * Sanitizers watch malloc only, so that their builds have no such blocks. */
@@ -15,20 +17,46 @@
 #endif
 #endif
 #ifndef LARGE
-#define LARGE ((size_t)4 << 20)
+#define LARGE ((size_t)2 << 20)
 #endif
 enum { ALIGN = 64 };
+static const size_t HUGE_PAGE = (size_t)2 << 20;
+
+/* Kernels before 6.7 map at any page, where 2 MB of the file cannot be one entry: so the place is reserved with room to choose. */
+void *myna__map_huge(size_t n, int fd) {
+  int prot = fd < 0 ? PROT_READ | PROT_WRITE : PROT_READ, flags = MAP_PRIVATE | (fd < 0 ? MAP_ANONYMOUS : 0);
+  size_t page = (size_t)sysconf(_SC_PAGESIZE), room = n + HUGE_PAGE;
+  void *p = MAP_FAILED;
+  if (n >= HUGE_PAGE && room > n) p = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) {
+    p = mmap(NULL, n, prot, flags, fd, 0);
+    return p == MAP_FAILED ? NULL : p;
+  }
+  uintptr_t base = (uintptr_t)p, start = (base + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+  uintptr_t end = (start + n + page - 1) / page * page;
+  p = mmap((void *)start, n, prot, flags | MAP_FIXED, fd, 0);
+  if (p == MAP_FAILED) {
+    int why = errno;
+    munmap((void *)base, room);
+    errno = why;
+    return NULL;
+  }
+  if (start > base) munmap((void *)base, start - base);
+  if (base + room > end) munmap((void *)end, base + room - end);
+#ifdef MADV_HUGEPAGE
+  madvise(p, n, MADV_HUGEPAGE); /* a kernel without them says no */
+#endif
+  return p;
+}
+
+bool myna__mem_lock(const void *p, size_t n) { return mlock(p, n) == 0; }
+void myna__mem_unlock(const void *p, size_t n) { munlock(p, n); }
 
 static void *take(size_t n) {
   if (n < ALIGN) return malloc(n); /* small blocks keep malloc's 16 bytes */
   void *p = NULL;
   if (n < LARGE) return posix_memalign(&p, ALIGN, n) == 0 ? p : NULL;
-  p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) return NULL;
-#ifdef MADV_HUGEPAGE
-  madvise(p, n, MADV_HUGEPAGE);
-#endif
-  return p;
+  return myna__map_huge(n, -1);
 }
 
 static void release(void *p, size_t n) {

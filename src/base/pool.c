@@ -31,17 +31,25 @@ enum { LINE = 64, MAX_THREADS = 1024 };
 #define INSIDE 0x3FFFFFFFu
 static const double SPIN_SECONDS = 20e-6; /* longer than the gap between two regions of a step, shorter than a tick */
 
+enum { MAX_NODES = 8 }; /* machines with more are used as if they had so many */
+
 struct worker {
   pthread_t thread;
   myna__pool *pool;
   int index, cpu; /* cpu -1: not pinned */
+  int node;       /* of the pool's; -1: bound to none */
+};
+
+/* Units of one node; a counter per cache line. */
+struct share {
+  _Alignas(LINE) _Atomic int64_t next;
 };
 
 struct myna__pool {
   _Alignas(LINE) _Atomic uint32_t epoch;
   _Atomic int sleepers;
   _Alignas(LINE) _Atomic uint32_t state;
-  _Alignas(LINE) _Atomic int64_t next;
+  struct share share[MAX_NODES];
   _Alignas(LINE) myna__pool_fn fn;
   void *arg;
   int64_t n_units;
@@ -49,6 +57,9 @@ struct myna__pool {
   _Atomic int64_t regions;
   bool may_spin;
   int n_threads, n_started;
+  int n_shares;                                /* 1, or with NUMA distribution the number of nodes */
+  int n_cpus;                                  /* of the machine that this process may use */
+  int cpus[MAX_THREADS], node_of[MAX_THREADS]; /* [n_cpus] */
   size_t size;
   struct worker workers[];
 };
@@ -134,11 +145,18 @@ static bool spin_while(const myna__pool *p, _Atomic uint32_t *word, uint32_t mas
 
 /* ---- runs ---- */
 
+/* Units of the worker's own node first: the same rows of a matrix are read on the same node in every run, so that their pages, placed by the
+ * first touch, are near. Then what others have left. */
 static void take_units(myna__pool *p, int index) {
   myna__pool_fn fn = p->fn;
   void *arg = p->arg;
   int64_t n = p->n_units, unit;
-  while ((unit = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed)) < n) fn(arg, unit, index);
+  int shares = p->n_shares;
+  for (int k = 0; k < shares; k++) {
+    int s = (index + k) % shares;
+    int64_t end = n * (s + 1) / shares;
+    while ((unit = atomic_fetch_add_explicit(&p->share[s].next, 1, memory_order_relaxed)) < end) fn(arg, unit, index);
+  }
 }
 
 static void work_as(myna__pool *p, int index) {
@@ -170,6 +188,23 @@ static void wait_for_run(myna__pool *p, uint32_t seen) {
   atomic_fetch_sub(&p->sleepers, 1);
 }
 
+/* Binds the calling thread to the worker's processor or node: best effort, a hint for speed. */
+static void bind(const struct worker *w) {
+#ifdef __linux__
+  const myna__pool *p = w->pool;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (w->cpu >= 0 && w->cpu < CPU_SETSIZE) CPU_SET(w->cpu, &set);
+  for (int i = 0; i < p->n_cpus && w->cpu < 0 && w->node >= 0; i++)
+    if (p->node_of[i] == w->node && p->cpus[i] < CPU_SETSIZE) CPU_SET(p->cpus[i], &set);
+  if (CPU_COUNT(&set) > 0) pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+#endif
+}
+
+void myna__pool_bind_caller(myna__pool *p) {
+  if (p) bind(&p->workers[0]);
+}
+
 static void *worker_main(void *arg) {
   struct worker *w = arg;
   myna__pool *p = w->pool;
@@ -178,13 +213,8 @@ static void *worker_main(void *arg) {
   char name[16];
   snprintf(name, sizeof name, "myna-%d", w->index);
   pthread_setname_np(pthread_self(), name);
-  if (w->cpu >= 0 && w->cpu < CPU_SETSIZE) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(w->cpu, &set);
-    pthread_setaffinity_np(pthread_self(), sizeof set, &set); /* best effort: a hint for speed */
-  }
 #endif
+  bind(w);
   for (uint32_t seen = 0;;) {
     wait_for_run(p, seen);
     seen = atomic_load(&p->epoch);
@@ -217,7 +247,8 @@ static void run_parallel(myna__pool *p, int64_t n_units, myna__pool_fn fn, void 
   p->fn = fn;
   p->arg = arg;
   p->n_units = n_units;
-  atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+  for (int s = 0; s < p->n_shares; s++)
+    atomic_store_explicit(&p->share[s].next, n_units * s / p->n_shares, memory_order_relaxed);
   atomic_store_explicit(&p->state, OPEN, memory_order_release);
   atomic_fetch_add_explicit(&p->regions, 1, memory_order_relaxed);
   signal_epoch(p);
@@ -256,38 +287,86 @@ int64_t myna__pool_regions(const myna__pool *p) {
 
 /* ---- life ---- */
 
-/* Signals of the process go to the program's own threads. Faults stay open: a blocked SIGBUS would kill us without
- * the handler that names the file. */
-static int start_worker(struct worker *w) {
+/* Faults stay open: a blocked SIGBUS would kill us without the handler that names the file. */
+int myna__thread_start(pthread_t *t, void *(*fn)(void *arg), void *arg) {
   sigset_t block, old;
   sigfillset(&block);
   const int faults[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
   for (size_t i = 0; i < MYNA__COUNT(faults); i++) sigdelset(&block, faults[i]);
   pthread_sigmask(SIG_SETMASK, &block, &old);
-  int rc = pthread_create(&w->thread, NULL, worker_main, w);
+  int rc = pthread_create(t, NULL, fn, arg);
   pthread_sigmask(SIG_SETMASK, &old, NULL);
   return rc;
 }
 
-int myna__pool_new(myna__pool **out, int n_threads, bool pin, myna_err *err) {
+/* Nodes of the processors that may be used, as the mode wants them. Isolation keeps those of the caller's node. */
+static void find_nodes(myna__pool *p, const myna__pool_options *o) {
+  p->n_shares = 1;
+  if (o->numa != MYNA_NUMA_DISTRIBUTE && o->numa != MYNA_NUMA_ISOLATE) return;
+  const char *root = o->sysfs ? o->sysfs : "";
+  int n_nodes = myna__cpu_nodes(root, p->cpus, p->n_cpus, p->node_of);
+  if (n_nodes < 2) {
+    myna__log(1, "numa: one node: no effect");
+    return;
+  }
+  if (o->numa == MYNA_NUMA_DISTRIBUTE) {
+    p->n_shares = MYNA__MIN(n_nodes, MAX_NODES);
+    return;
+  }
+  int here = 0, kept = 0;
+#ifdef __linux__
+  int cpu = sched_getcpu();
+  for (int i = 0; i < p->n_cpus; i++)
+    if (p->cpus[i] == cpu) here = p->node_of[i];
+#endif
+  for (int i = 0; i < p->n_cpus; i++)
+    if (p->node_of[i] == here) {
+      p->cpus[kept] = p->cpus[i];
+      p->node_of[kept++] = 0;
+    }
+  p->n_cpus = kept;
+}
+
+/* The i-th processor of a node, around again. */
+static int cpu_of_node(const myna__pool *p, int node, int i) {
+  int count = 0;
+  for (int k = 0; k < p->n_cpus; k++) count += p->node_of[k] == node;
+  for (int k = 0, at = count ? i % count : 0; k < p->n_cpus; k++)
+    if (p->node_of[k] == node && at-- == 0) return p->cpus[k];
+  return -1;
+}
+
+static void place_worker(myna__pool *p, int i, const myna__pool_options *o) {
+  bool by_node = o->numa == MYNA_NUMA_ISOLATE || p->n_shares > 1;
+  struct worker *w = &p->workers[i];
+  *w = (struct worker){.pool = p, .index = i, .cpu = -1, .node = by_node ? i % p->n_shares : -1};
+  if (o->pin) w->cpu = by_node ? cpu_of_node(p, w->node, i / p->n_shares) : p->cpus[i % p->n_cpus];
+}
+
+int myna__pool_open(myna__pool **out, const myna__pool_options *o, myna_err *err) {
+  int n_threads = o->n_threads;
   *out = NULL;
   if (n_threads < 0 || n_threads > MAX_THREADS)
     return myna__err(err, MYNA_E_ARG, "%d threads asked for; 1 to %d are possible (0: default)", n_threads,
                      MAX_THREADS);
+  int cpus[MAX_THREADS];
   if (n_threads == 0) n_threads = MYNA__MIN(myna__cpu_default_threads(), MAX_THREADS);
   size_t size = sizeof(myna__pool) + (size_t)n_threads * sizeof(struct worker);
   myna__pool *p = myna__calloc(size);
   if (!p) return myna__err(err, MYNA_E_NOMEM, "no memory for %d threads", n_threads);
-  int cpus[MAX_THREADS];
-  int n_cpus = myna__cpu_allowed(cpus, MAX_THREADS);
   p->size = size;
+  p->n_cpus = myna__cpu_allowed(p->cpus, MAX_THREADS);
+  find_nodes(p, o);
+  memcpy(cpus, p->cpus, sizeof cpus);
+  if (o->n_threads == 0 && o->numa == MYNA_NUMA_ISOLATE)
+    n_threads = MYNA__MIN(n_threads, myna__cpu_count(o->sysfs ? o->sysfs : "", cpus, p->n_cpus));
   p->n_threads = n_threads;
-  p->may_spin = n_threads <= n_cpus;
+  p->may_spin = n_threads <= p->n_cpus && !o->no_spin;
+  place_worker(p, 0, o);
   for (p->n_started = 1; p->n_started < n_threads; p->n_started++) { /* the caller is the first */
-    int i = p->n_started;
-    struct worker *w = &p->workers[i];
-    *w = (struct worker){.pool = p, .index = i, .cpu = pin ? cpus[i % n_cpus] : -1};
-    int rc = start_worker(w);
+    struct worker *w = &p->workers[p->n_started];
+    place_worker(p, p->n_started, o);
+    int rc = myna__thread_start(&w->thread, worker_main, w);
     if (rc != 0) {
       myna__pool_free(p);
       return myna__err(err, MYNA_E_LIMIT, "cannot start %d threads: %s", n_threads, strerror(rc));
@@ -295,6 +374,10 @@ int myna__pool_new(myna__pool **out, int n_threads, bool pin, myna_err *err) {
   }
   *out = p;
   return 0;
+}
+
+int myna__pool_new(myna__pool **out, int n_threads, bool pin, myna_err *err) {
+  return myna__pool_open(out, &(myna__pool_options){.n_threads = n_threads, .pin = pin}, err);
 }
 
 void myna__pool_free(myna__pool *p) {

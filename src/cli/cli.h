@@ -17,9 +17,9 @@ typedef struct list {
 /* Every option of every command; flags.inc says which command takes which. */
 typedef struct options {
   /* model and engine */
-  const char *model, *cache_k, *cache_v, *mem_weights, *cpu;
-  int64_t ctx, threads, batch, ubatch, mem_limit;
-  bool no_mmap, mlock, pin, exact;
+  const char *model, *cache_k, *cache_v, *mem_weights, *cpu, *cpu_mask, *cpu_range, *numa;
+  int64_t ctx, threads, batch, ubatch, mem_limit, prio, poll;
+  bool no_mmap, huge_pages, mlock, pin, exact;
   bool bare_model; /* the model stood without --model */
   /* text in and out */
   const char *prompt, *file;
@@ -113,6 +113,8 @@ int32_t *tokenize_all(const myna_model *m, const char *text, size_t n, const myn
 
 /* ---- model.c, engine.c, sampling.c ---- */
 
+/* Processors and priority that the flags ask for, for this thread and those it starts. Returns 0, or an exit status after telling. */
+int place_process(const options *o);
 /* Opens --model, or the model that ships; on a wrong path suggests near names. */
 int open_model(const options *o, bool header_only, myna_model **out);
 int engine_options(const options *o, myna_engine_options *e);

@@ -1,5 +1,9 @@
 /* engine.c: from flags to engine options; what to say when the engine does not fit; timings. */
+#define _GNU_SOURCE
 #include "cli.h"
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/resource.h>
@@ -20,10 +24,82 @@ static int cache_type(const options *o, myna_engine_options *e) {
   return 0;
 }
 
+/* ---- where threads run ---- */
+
+static int numa_mode(const options *o, myna_numa *out) {
+  static const struct {
+    const char *name;
+    myna_numa mode;
+  } modes[] = {{"distribute", MYNA_NUMA_DISTRIBUTE}, {"isolate", MYNA_NUMA_ISOLATE}, {"numactl", MYNA_NUMA_NUMACTL}};
+  for (size_t i = 0; o->numa && i < sizeof modes / sizeof *modes; i++)
+    if (strcmp(o->numa, modes[i].name) == 0) return *out = modes[i].mode, 0;
+  return o->numa ? usage("--numa %s: distribute, isolate or numactl", o->numa) : 0;
+}
+
+#ifdef __linux__
+enum { MAX_CPUS = 4096 };
+
+/* Hexadecimal digits, the last one for processors 0 to 3. */
+static bool add_mask(const char *s, cpu_set_t *set, size_t size) {
+  if (s[0] == '0' && (s[1] == 'x' || s[1] == 'X')) s += 2;
+  size_t n = strlen(s);
+  if (n == 0 || n > MAX_CPUS / 4) return false;
+  for (size_t i = 0; i < n; i++) {
+    char digit[2] = {s[n - 1 - i], 0}, *end;
+    long bits = strtol(digit, &end, 16);
+    if (*end || end == digit) return false;
+    for (size_t b = 0; b < 4; b++)
+      if (bits >> b & 1) CPU_SET_S(4 * i + b, size, set);
+  }
+  return true;
+}
+
+/* "2-5", "-5", "2-". */
+static bool add_range(const char *s, cpu_set_t *set, size_t size) {
+  char *end;
+  const char *dash = strchr(s, '-');
+  if (!dash || strlen(s) > 12) return false;
+  long lo = dash == s ? 0 : strtol(s, &end, 10), hi = MAX_CPUS - 1;
+  if (dash != s && end != dash) return false;
+  if (dash[1]) hi = strtol(dash + 1, &end, 10);
+  if (dash[1] && *end) return false;
+  if (lo < 0 || hi < lo || hi >= MAX_CPUS) return false;
+  for (long i = lo; i <= hi; i++) CPU_SET_S((size_t)i, size, set);
+  return true;
+}
+
+int place_process(const options *o) {
+  static const struct {
+    int policy, priority;
+  } prio[] = {{SCHED_BATCH, 0}, {SCHED_OTHER, 0}, {SCHED_FIFO, 40}, {SCHED_FIFO, 80}, {SCHED_FIFO, 90}};
+  cpu_set_t set[MAX_CPUS / CPU_SETSIZE];
+  memset(set, 0, sizeof set);
+  if (o->cpu_mask && !add_mask(o->cpu_mask, set, sizeof set))
+    return usage("--cpu-mask %s: hexadecimal digits, at most %d", o->cpu_mask, MAX_CPUS / 4);
+  if (o->cpu_range && !add_range(o->cpu_range, set, sizeof set))
+    return usage("--cpu-range %s: two numbers, LO-HI, below %d", o->cpu_range, MAX_CPUS);
+  if ((o->cpu_mask || o->cpu_range) && sched_setaffinity(0, sizeof set, set) != 0)
+    return usage("--cpu-mask, --cpu-range: none of these processors is there (%s)", strerror(errno));
+  if (o->prio < -1 || o->prio > 3) return usage("--prio %lld: -1 to 3", (long long)o->prio);
+  const struct sched_param param = {.sched_priority = prio[o->prio + 1].priority};
+  if (o->prio && sched_setscheduler(0, prio[o->prio + 1].policy, &param) != 0)
+    note(o, "--prio %lld: %s", (long long)o->prio, strerror(errno));
+  return 0;
+}
+#else
+int place_process(const options *o) {
+  if (o->cpu_mask || o->cpu_range || o->prio) note(o, "--cpu-mask, --cpu-range and --prio have no effect here");
+  return 0;
+}
+#endif
+
+/* ---- options ---- */
+
 int engine_options(const options *o, myna_engine_options *e) {
   int64_t batch = o->ubatch ? o->ubatch : o->batch;
   *e = (myna_engine_options){.n_threads = (int)o->threads,
                              .pin = o->pin,
+                             .no_spin = o->poll == 0,
                              .n_ctx = o->ctx,
                              .n_batch = batch,
                              .exact = o->exact,
@@ -37,7 +113,9 @@ int engine_options(const options *o, myna_engine_options *e) {
   if (o->mem_weights && strcmp(o->mem_weights, "cached") != 0)
     return usage("--mem-weights %s: only cached is possible", o->mem_weights);
   e->mem_weights_cached = o->mem_weights != NULL;
-  return cache_type(o, e);
+  if (o->poll < 0 || o->poll > 100) return usage("--poll %lld: 0 to 100", (long long)o->poll);
+  int rc = numa_mode(o, &e->numa);
+  return rc ? rc : cache_type(o, e);
 }
 
 int measuring_options(const options *o, myna_engine_options *e) {

@@ -204,6 +204,7 @@ static void defaults(options *o) {
                  .mirostat = INT64_MIN,
                  .mirostat_lr = NAN,
                  .mirostat_ent = NAN,
+                 .poll = 50,
                  .repeats = 5,
                  .chunks = -1};
 }
@@ -221,7 +222,7 @@ static int take_flag(options *o, const char *cmd, int argc, char **argv, int *i)
   const char *value = eq ? eq + 1 : NULL, *arg = flags[f].arg, *next = *i + 1 < argc ? argv[*i + 1] : NULL;
   snprintf(name, sizeof name, "%.*s", (int)n, a);
   if (arg && !eq && arg[0] == '[') {
-    if (is_switch(next)) ++*i;
+    if (is_switch(next)) value = argv[++*i];
   } else if (arg && !eq) {
     if (!next) return usage("%s wants a value: %s", name, arg);
     value = argv[++*i];

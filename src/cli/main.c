@@ -22,11 +22,25 @@ const command *find_command(const char *name) {
   return NULL;
 }
 
+/* The one command that begins with the word's first letter and has the others in their order: "rn" is run. NULL when there are several. */
+static const char *abbreviated(const char *word) {
+  const char *only = NULL;
+  for (const command *c = commands; c->name; c++) {
+    const char *at = c->name, *w = word;
+    for (; *at && *w; at++) w += *at == *w;
+    if (!*word || *w || c->name[0] != word[0]) continue;
+    if (only) return NULL;
+    only = c->name;
+  }
+  return only;
+}
+
 static int unknown(const char *name) {
   const char *names[32];
   int n = 0;
   for (const command *c = commands; c->name; c++) names[n++] = c->name;
   const char *near = closest(name, names, n);
+  if (!near) near = abbreviated(name);
   if (near) return usage("there is no command %s; did you mean %s?", name, near);
   if (name[0] == '-') return usage("a command comes before the flags: myna run %s ...; see myna --help", name);
   return usage("there is no command %s; see myna --help", name);
@@ -59,6 +73,9 @@ static int set_cpu(const options *o) {
   myna_err err = {0};
   if (!o->cpu) return 0;
   if (setenv("MYNA_CPU", o->cpu, 1) == 0 && myna_cpu_level(&err)) return 0;
+  static const char variable[] = "MYNA_CPU=";
+  if (given(o, "cpu") && strncmp(err.msg, variable, sizeof variable - 1) == 0)
+    return usage("--cpu %s", err.msg + sizeof variable - 1);
   fail(&err);
   return EXIT_USAGE;
 }
@@ -78,6 +95,7 @@ static int run_command(const command *c, int argc, char **argv) {
     return finish_output();
   }
   rc = set_cpu(&o);
+  if (rc == 0) rc = place_process(&o);
   if (rc) return rc;
   myna_set_log(log_line, &o);
   install_signals();

@@ -2,13 +2,11 @@
 #define _GNU_SOURCE
 #include "cli.h"
 #include <dirent.h>
-#include <errno.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -116,11 +114,12 @@ int open_model(const options *o, bool header_only, myna_model **out) {
   myna_err err = {0};
   const char *path = o->model ? o->model : default_model();
   if (!path) return usage("which model? name a file: --model FILE (the one that ships, %s, is not there)", shipped);
-  int rc = myna_model_open(out, path, &(myna_model_options){.no_mmap = o->no_mmap, .header_only = header_only}, &err);
-  if (rc == 0) {
-    if (o->mlock && mlockall(MCL_CURRENT) != 0) note(o, "--mlock: %s (see ulimit -l)", strerror(errno));
-    return 0;
-  }
+  const myna_model_options mo = {.no_mmap = o->no_mmap,
+                                 .header_only = header_only,
+                                 .mlock = o->mlock,
+                                 .huge_pages = o->huge_pages,
+                                 .no_populate = o->numa != NULL}; /* pages belong to the thread that first reads them */
+  if (myna_model_open(out, path, &mo, &err) == 0) return 0;
   fail(&err);
   if (access(path, F_OK) == 0)
     explain(path);

@@ -204,6 +204,7 @@ int myna_cancel(myna_engine *e, int64_t id) {
 
 static void *engine_main(void *arg) {
   myna_engine *e = arg;
+  myna__pool_bind_caller(e->pool);
   for (;;) {
     bool did = myna__engine_step(e);
     pthread_mutex_lock(&e->lock);
@@ -250,7 +251,9 @@ static int start(myna_engine *e, const myna_engine_options *o, myna_err *err) {
   pthread_condattr_destroy(&attr);
   if (o) e->opt = *o;
   TRY(myna__engine_plan(e->model, &e->opt, &lo, &e->memory, err));
-  TRY(myna__pool_new(&e->pool, e->opt.n_threads, e->opt.pin, err));
+  const myna__pool_options po = {
+      .n_threads = e->opt.n_threads, .pin = e->opt.pin, .no_spin = e->opt.no_spin, .numa = e->opt.numa};
+  TRY(myna__pool_open(&e->pool, &po, err));
   lo.pool = e->pool;
   TRY(myna__lm_new(&e->lm, e->model, &lo, err));
   e->n_out_max = e->lm->opt.n_out;

@@ -116,6 +116,7 @@ static int alloc_pools(myna__lm *lm, myna_err *err) {
     if (!p->pool || !p->table)
       return myna__err(err, MYNA_E_NOMEM, "no memory for %lld cache pages of %lld bytes", (long long)p->n_pages,
                        (long long)p->page_stride);
+    if (p->n_pages > 1) myna__model_lock(lm->model, p->pool, (size_t)(p->n_pages * p->page_stride), "the cache");
     for (int64_t i = 0; i < lm->opt.n_seq * len; i++) p->table[i] = -1;
     lm->kv_bytes += p->n_pages * p->page_stride;
   }
@@ -150,6 +151,7 @@ void myna__lm_free(myna__lm *lm) {
   myna_ctx_free(lm->ctx);
   for (int g = 0; g < lm->n_groups; g++) {
     myna__lm_group *p = &lm->group[g];
+    if (lm->model->mlock && p->pool) myna__mem_unlock(p->pool, (size_t)(p->n_pages * p->page_stride));
     myna__free(p->pool, (size_t)(p->n_pages * p->page_stride));
     myna__free(p->table, (size_t)(lm->opt.n_seq * p->table_len) * sizeof *p->table);
   }

@@ -1,9 +1,12 @@
 /* model.c: opens a model file: header, family, config, and weights bound to their roles, all checked against the shapes that the family
  * states. Matrices stay where they lie; vectors become F32 copies (a few kilobytes). */
 #include "engine/model.h"
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 /* ---- config ---- */
 
@@ -293,6 +296,64 @@ static int bind_weights(myna_model *m, myna_err *err) {
   return check_unused(m, err);
 }
 
+/* ---- where the weights lie ---- */
+
+void myna__model_lock(const myna_model *m, const void *p, size_t n, const char *what) {
+  struct rlimit limit = {0};
+  if (!m->mlock || n == 0 || myna__mem_lock(p, n)) return;
+  int why = errno;
+  getrlimit(RLIMIT_MEMLOCK, &limit);
+  myna__log(1, "mlock: cannot keep %.1f MB of %s in memory: %s (ulimit -l is %llu KB)", (double)n / 1e6, what,
+            strerror(why), (unsigned long long)limit.rlim_cur / 1024);
+}
+
+static int64_t physical_memory(void) { return (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE); }
+
+/* Starts the thread that brings the matrices in, in the order in which a step reads them: layers, then what is global. What is larger than
+ * memory would only push out its own beginning. */
+static int populate(myna_model *m, myna_err *err) {
+  if (m->file_bytes > physical_memory() / 8 * 7) return 0;
+  myna__extent *r = myna__alloc((size_t)m->n_bound * sizeof *r);
+  int64_t n = 0;
+  if (!r) return myna__err(err, MYNA_E_NOMEM, "no memory for a list of weights");
+  for (int64_t k = 0; k < m->n_bound; k++) {
+    const myna__bound *b = &m->bound[(k + MYNA__ROLE_COUNT) % m->n_bound];
+    if (!b->present || b->n_dims < 2) continue;
+    int64_t rows = b->w.n_out * MYNA__MAX(b->w.n_expert, 1);
+    r[n++] = (myna__extent){b->w.plane[0], (size_t)(rows * b->w.row_stride[0])};
+  }
+  myna_err why = {0};
+  int rc = myna__populate_start(&m->populate, r, n, &why);
+  myna__free(r, (size_t)m->n_bound * sizeof *r);
+  if (rc != MYNA_E_NOMEM) return 0; /* where no thread can be started the weights come when they are read */
+  return myna__err(err, rc, "%s", why.msg);
+}
+
+/* The files on huge pages: touched to see how they are mapped; 1 when they should be read instead. */
+static int needs_copy(myna_model *m) {
+  for (int i = 0; i < m->gguf.n_files; i++) {
+    const myna__file *f = &m->gguf.files[i];
+    const uint8_t *end = f->data + f->size;
+    for (const uint8_t *p = f->data; p < end; p += 4096) (void)*(const volatile uint8_t *)p;
+    if (!myna__file_is_huge(f)) return 1;
+  }
+  return 0;
+}
+
+static int open_files(myna_model *m, const char *path, const myna_model_options *o, myna_err *err) {
+  myna__gguf_options g = {.no_mmap = o->no_mmap};
+  TRY(myna__gguf_open(&m->gguf, path, &g, err));
+  if (o->huge_pages && !o->no_mmap && !o->header_only && needs_copy(m)) {
+    myna__gguf_close(&m->gguf);
+    g.no_mmap = true;
+    TRY(myna__gguf_open(&m->gguf, path, &g, err));
+  }
+  m->mlock = o->mlock;
+  for (int i = 0; i < m->gguf.n_files && !o->header_only; i++)
+    myna__model_lock(m, m->gguf.files[i].data, m->gguf.files[i].size, m->gguf.files[i].path);
+  return 0;
+}
+
 /* ---- open, close ---- */
 
 static void count_tensors(myna_model *m) {
@@ -331,7 +392,7 @@ static int find_family(myna_model *m, bool header_only, myna_err *err) {
 static int open_model(myna_model *m, const char *path, const myna_model_options *o, myna_err *err) {
   m->path = myna__strndup(path, strlen(path));
   if (!m->path) return myna__err(err, MYNA_E_NOMEM, "no memory");
-  TRY(myna__gguf_open(&m->gguf, path, &(myna__gguf_options){.no_mmap = o->no_mmap}, err));
+  TRY(open_files(m, path, o, err));
   TRY(find_family(m, o->header_only, err));
   count_tensors(m);
   if (o->header_only) {
@@ -340,7 +401,9 @@ static int open_model(myna_model *m, const char *path, const myna_model_options 
     return 0;
   }
   TRY(fill_config(m, err));
-  return bind_weights(m, err);
+  TRY(bind_weights(m, err));
+  bool wanted = !o->no_populate && !o->mlock && m->gguf.files[0].mapped;
+  return wanted ? populate(m, err) : 0;
 }
 
 int myna_model_open(myna_model **out, const char *path, const myna_model_options *o, myna_err *err) {
@@ -360,6 +423,7 @@ int myna_model_open(myna_model **out, const char *path, const myna_model_options
 
 void myna_model_close(myna_model *m) {
   if (!m) return;
+  myna__populate_stop(m->populate);
   myna__tokenizer_free(m->tok);
   myna__tokdata_free(&m->tokdata);
   myna__free(m->bound, (size_t)m->n_bound * sizeof *m->bound);

@@ -39,10 +39,14 @@ struct myna_model {
   myna__tokdata tokdata;
   myna__tokenizer *tok;
   char *chat_template;
+  bool mlock;               /* engines lock their caches too */
+  myna__populate *populate; /* NULL: none */
 };
 
 /* The tokenizer, built on first use. Thread-safe. MYNA_E_NOTFOUND when the file has none. */
 int myna__model_tokenizer(myna_model *m, const myna__tokenizer **out, myna_err *err);
+/* Locks n bytes at p when the model was opened with mlock; a failure is logged. Unlock with myna__mem_unlock what is not unmapped. */
+void myna__model_lock(const myna_model *m, const void *p, size_t n, const char *what);
 /* Bytes of a packed [n_dims] shape letters expression evaluated with cfg ("H*D,E"): dims, count. For tests. */
 int myna__model_shape(const myna__config *g, const char *expr, int64_t *dims, int *n_dims, myna_err *err);
 

@@ -326,14 +326,18 @@ static const struct {
 
 enum { N_SPECIALS = MYNA__COUNT(specials), MIN_SPECIAL = 4, MAX_SPECIAL = 32 };
 
-/* The row of a text, -1 for nearly all of them: looked at are only those that start and end like one. */
-static int find_special_text(myna__str s) {
+_Static_assert(N_SPECIALS <= 64, "a bit per row");
+
+/* The row of a text, -1 for nearly all of them: looked at are only those that start and end like one; rows of each length are a bit mask. */
+static int find_special_text(myna__str s, const uint64_t rows[MAX_SPECIAL + 1]) {
   if (s.n < MIN_SPECIAL || s.n > MAX_SPECIAL) return -1;
   char first = s.p[0], last = s.p[s.n - 1];
   if ((last != '>' && last != ']' && last != '[') || (first != '<' && first != '[' && first != '_' && first != "▁"[0]))
     return -1;
-  for (int row = 0; row < N_SPECIALS; row++)
-    if (s.n == specials[row].n && memcmp(s.p, specials[row].text, s.n) == 0) return row;
+  for (uint64_t rest = rows[s.n]; rest; rest &= rest - 1) {
+    int row = __builtin_ctzll(rest);
+    if (s.p[1] == specials[row].text[1] && memcmp(s.p, specials[row].text, s.n) == 0) return row;
+  }
   return -1;
 }
 
@@ -363,9 +367,11 @@ static int32_t id_of(const int32_t found[N_SPECIALS], const char *text) {
 
 /* Ids of the rows by text; types of what was found become what they should be. */
 static void find_texts(myna__tokdata *t, int32_t found[N_SPECIALS]) {
+  uint64_t rows[MAX_SPECIAL + 1] = {0};
   memset(found, -1, N_SPECIALS * sizeof *found);
+  for (int row = 0; row < N_SPECIALS; row++) rows[specials[row].n] |= 1ull << row;
   for (int32_t id = 0; id < t->n_tokens; id++) {
-    int row = find_special_text(t->tokens[id]);
+    int row = find_special_text(t->tokens[id], rows);
     if (row < 0 || found[row] >= 0 || !(specials[row].sure || t->types[id] == MYNA__TOKTYPE_CONTROL)) continue;
     found[row] = id;
     t->types[id] = specials[row].role == SHOWN ? MYNA__TOKTYPE_USER : MYNA__TOKTYPE_CONTROL;

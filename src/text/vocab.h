@@ -20,7 +20,9 @@ typedef struct myna__vocab {
   const myna__str *tokens, *merges; /* borrowed */
   myna__vocab_slot *slots, *pairs;  /* [n_slots], [n_pairs], powers of two */
   size_t n_slots, n_pairs;
-  uint64_t *pow; /* [n_pow] M^i; longer than any token or merge */
+  int64_t n_merges;
+  struct myna__vocab_pending *pending; /* NULL: the merges are in their table */
+  uint64_t *pow;                       /* [n_pow] M^i; longer than any token or merge */
   size_t n_pow;
   size_t max_len; /* of a token in the table */
 } myna__vocab;
@@ -36,7 +38,7 @@ static inline uint64_t myna__hash_join(const myna__vocab *v, uint64_t left, uint
 }
 
 /* Tokens with keep[id] != 0 go into the table, the last of equal ones wins; of equal merges the first wins. Arrays of t
- * are borrowed. */
+ * are borrowed, and v must not move: many merges go into their table on a thread of their own. */
 int myna__vocab_init(myna__vocab *v, const myna__tokdata *t, const uint8_t *keep, myna_err *err);
 void myna__vocab_free(myna__vocab *v);
 /* Id of the token p[0..n) with this hash, -1 when there is none. */

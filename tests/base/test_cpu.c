@@ -364,6 +364,27 @@ static void test_this_machine(void **state) {
   no_affinity = false;
 }
 
+/* Nodes are numbered by what of them may be used; lists have ranges and single numbers. */
+static void test_nodes(void **state) {
+  const int cpus[] = {0, 1, 9, 10, 40, 3};
+  int node[6];
+  memset(node, 7, sizeof node);
+  assert_int_equal(myna__cpu_nodes(root, cpus, 6, node), 1); /* no such files */
+  for (int i = 0; i < 6; i++) assert_int_equal(node[i], 0);
+  put("/sys/devices/system/node/online", "0-2,7\n");
+  put("/sys/devices/system/node/node0/cpulist", "0-3,40\n");
+  put("/sys/devices/system/node/node1/cpulist", "16-31\n"); /* none of ours */
+  put("/sys/devices/system/node/node2/cpulist", "8,10-11\n");
+  put("/sys/devices/system/node/node3/cpulist", "9\n"); /* not online */
+  put("/sys/devices/system/node/node7/cpulist", "9\n");
+  assert_int_equal(myna__cpu_nodes(root, cpus, 6, node), 3);
+  const int want[] = {0, 0, 2, 1, 0, 0};
+  assert_memory_equal(node, want, sizeof want);
+  assert_int_equal(myna__cpu_nodes(root, cpus + 2, 1, node), 1);
+  put("/sys/devices/system/node/online", "\n");
+  assert_int_equal(myna__cpu_nodes(root, cpus, 6, node), 1);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_names),
@@ -376,6 +397,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_quota_v1, fresh_root, remove_root),
       cmocka_unit_test_setup_teardown(test_long_files, fresh_root, remove_root),
       cmocka_unit_test_setup_teardown(test_long_paths, fresh_root, remove_root),
+      cmocka_unit_test_setup_teardown(test_nodes, fresh_root, remove_root),
       cmocka_unit_test(test_this_machine),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

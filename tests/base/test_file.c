@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -14,15 +15,23 @@ static unsigned char content[100000];
 
 /* Ours instead of the C library's: what is asked of the kernel is looked at, and reads come in pieces. */
 static struct {
-  const char *addr;
-  size_t n;
+  struct {
+    const void *addr;
+    size_t n;
+  } all[64];
   int advice, calls;
+  _Atomic int looks;
 } advised;
 int madvise(void *addr, size_t n, int advice) {
-  advised.addr = addr;
-  advised.n = n;
+  advised.all[advised.calls % 64].addr = addr;
+  advised.all[advised.calls++ % 64].n = n;
   advised.advice = advice;
-  advised.calls++;
+  return 0;
+}
+static const void *uncached_but; /* the page that is in the cache */
+int mincore(void *addr, size_t n, unsigned char *in) {
+  *in = addr == uncached_but;
+  advised.looks++;
   return 0;
 }
 
@@ -81,37 +90,55 @@ static void test_open(void **state) {
   assert_int_equal(myna__mem_in_use(), before);
 }
 
-static void test_prefetch(void **state) {
-  char path[64];
-  test_tmpfile(path, content, sizeof content);
-  myna__file f;
-  ASSERT_OK(myna__file_open(&f, path, false, NULL));
-  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+/* What is not in the page cache is asked for, in order, up to the next multiple of 2 MB, whole pages; the rest is left alone. */
+static void test_populate(void **state) {
+  enum { PIECE = 2 << 20 };
+  uint8_t *p = myna__map_huge(4 * PIECE, -1);
+  assert_non_null(p);
+  assert_int_equal((uintptr_t)p % PIECE, 0);
+  const myna__extent ranges[] = {{p + PIECE + 5000, PIECE}, {p + 10, 100}, {p + 3 * PIECE - 1, 2}, {p, 0}};
   const struct {
-    size_t offset, n, start, end;
-  } cases[] = {
-      {0, 1, 0, 1},
-      {0, sizeof content, 0, sizeof content},
-      {page + 5, 100, page, page + 105},
-      {2 * page - 1, 2, page, 2 * page + 1},
-      {3 * page, SIZE_MAX, 3 * page, sizeof content},
-      {sizeof content - 1, 5, (sizeof content - 1) / page * page, sizeof content},
-  };
-  for (size_t i = 0; i < MYNA__COUNT(cases); i++) {
-    myna__file_prefetch(&f, cases[i].offset, cases[i].n);
-    assert_int_equal(advised.calls, i + 1);
-    assert_ptr_equal(advised.addr, f.data + cases[i].start);
-    assert_int_equal(advised.n, cases[i].end - cases[i].start);
-    assert_int_equal(advised.advice, MADV_WILLNEED);
+    size_t offset, n;
+  } want[] = {{PIECE + 4096, PIECE - 4096}, {2 * PIECE, 5000}, {0, 110}, {3 * PIECE - 4096, 4096}, {3 * PIECE, 1}};
+  size_t n = MYNA__COUNT(want);
+  for (int cached = -1; cached < (int)n; cached++) { /* none, or one of the pieces */
+    myna__populate *pop;
+    uncached_but = cached < 0 ? NULL : p + want[cached].offset;
+    advised.calls = 0;
+    ASSERT_OK(myna__populate_start(&pop, ranges, MYNA__COUNT(ranges), NULL));
+    while (advised.looks < (int)n) sched_yield();
+    myna__populate_stop(pop);
+    assert_int_equal(advised.calls, cached < 0 ? n : n - 1);
+    for (size_t i = 0, k = 0; i < n; i++) {
+      if ((int)i == cached) continue;
+      assert_ptr_equal(advised.all[k].addr, p + want[i].offset);
+      assert_int_equal(advised.all[k++].n, want[i].n);
+    }
+    advised.looks = 0;
   }
-  advised.calls = 0;
-  myna__file_prefetch(&f, sizeof content, 1); /* nothing there */
-  myna__file_close(&f);
-  ASSERT_OK(myna__file_open(&f, path, true, NULL));
-  myna__file_prefetch(&f, 0, 1); /* in memory already */
-  assert_int_equal(advised.calls, 0);
-  myna__file_close(&f);
-  unlink(path);
+  myna__populate_stop(NULL);
+  munmap(p, 4 * PIECE);
+}
+
+/* Large blocks and files begin at a multiple of 2 MB, whatever lies around them, and end where they should. */
+static void test_huge_alignment(void **state) {
+  const size_t sizes[] = {(size_t)2 << 20, ((size_t)2 << 20) + 1, ((size_t)5 << 20) - 1};
+  for (size_t i = 0; i < MYNA__COUNT(sizes); i++) {
+    char *p[5];
+    for (size_t k = 0; k < 5; k++) {
+      p[k] = myna__map_huge(sizes[i], -1);
+      assert_non_null(p[k]);
+      assert_int_equal((uintptr_t)p[k] % ((size_t)2 << 20), 0);
+      assert_int_equal(p[k][sizes[i] - 1], 0);
+      memset(p[k], 1 + (int)k, sizes[i]);
+      assert_int_equal(advised.advice, MADV_HUGEPAGE);
+    }
+    for (size_t k = 0; k < 5; k++) {
+      assert_int_equal(p[k][0], 1 + (int)k);
+      assert_int_equal(p[k][sizes[i] - 1], 1 + (int)k);
+      munmap(p[k], sizes[i]);
+    }
+  }
 }
 
 /* Reads that are short, interrupted, end early or fail. */
@@ -150,7 +177,6 @@ static void test_empty(void **state) {
     assert_int_equal(myna__file_open(&f, path, no_mmap, NULL), 0);
     assert_int_equal(f.size, 0);
     assert_non_null(f.data);
-    myna__file_prefetch(&f, 0, 1);
     myna__file_close(&f);
   }
   unlink(path);
@@ -308,10 +334,10 @@ static void test_clock(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_open),          cmocka_unit_test(test_prefetch),  cmocka_unit_test(test_reads),
-      cmocka_unit_test(test_empty),         cmocka_unit_test(test_errors),    cmocka_unit_test(test_many),
-      cmocka_unit_test(test_sigbus),        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_clock),
-      cmocka_unit_test(test_without_stdin), cmocka_unit_test(test_map_fails),
+      cmocka_unit_test(test_open),  cmocka_unit_test(test_populate),      cmocka_unit_test(test_huge_alignment),
+      cmocka_unit_test(test_reads), cmocka_unit_test(test_empty),         cmocka_unit_test(test_errors),
+      cmocka_unit_test(test_many),  cmocka_unit_test(test_sigbus),        cmocka_unit_test(test_no_memory),
+      cmocka_unit_test(test_clock), cmocka_unit_test(test_without_stdin), cmocka_unit_test(test_map_fails),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

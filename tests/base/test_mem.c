@@ -55,7 +55,7 @@ static void test_resize(void **state) {
 
 /* Around and far beyond the size from which a block has pages of its own. */
 static void test_large(void **state) {
-  const size_t edge = (size_t)4 << 20, sizes[] = {100, edge - 1, edge, 3 * edge + 5, edge + 1, edge - 64, 10};
+  const size_t edge = (size_t)2 << 20, sizes[] = {100, edge - 1, edge, 3 * edge + 5, edge + 1, edge - 64, 10};
   int64_t before = myna__mem_in_use();
   unsigned char *p = NULL;
   size_t n = 0;
@@ -87,7 +87,7 @@ static void *dirty_resize(void *user, void *ptr, size_t old_size, size_t new_siz
   return p;
 }
 static void test_dirty(void **state) {
-  const size_t sizes[] = {1, 64, 4095, (size_t)4 << 20, ((size_t)4 << 20) + 1};
+  const size_t sizes[] = {1, 64, 4095, (size_t)2 << 20, ((size_t)2 << 20) + 1};
   myna_set_allocator(&(myna_allocator){dirty_resize, NULL});
   for (size_t i = 0; i < MYNA__COUNT(sizes); i++) {
     char *p = myna__calloc(sizes[i]);

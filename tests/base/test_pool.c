@@ -6,7 +6,9 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -336,6 +338,130 @@ static void test_pinned(void **state) {
   assert_true(CPU_EQUAL(&before, &after)); /* the caller's thread is its own */
 }
 
+/* ---- nodes of memory: a made-up machine whose processors, those of this one, belong to two nodes in turn ---- */
+
+static struct {
+  char root[64];
+  int cpus[1024], n;
+  cpu_set_t node[2];
+  int first[8]; /* first unit of each worker */
+  _Atomic int wrong;
+} numa;
+
+static void put_list(const char *rel, const char *text) {
+  char path[256];
+  snprintf(path, sizeof path, "%s/sys/devices/system/node/%s", numa.root, rel);
+  for (char *p = path + strlen(numa.root) + 1; (p = strchr(p, '/')); *p++ = '/') {
+    *p = 0;
+    mkdir(path, 0755);
+  }
+  FILE *f = fopen(path, "w");
+  assert_non_null(f);
+  fputs(text, f);
+  fclose(f);
+}
+
+static int numa_setup(void **state) {
+  char list[2][4096] = {"", ""}, number[16];
+  snprintf(numa.root, sizeof numa.root, "/tmp/myna-nodes-XXXXXX");
+  if (!mkdtemp(numa.root)) return -1;
+  numa.n = MYNA__MIN(myna__cpu_allowed(numa.cpus, 1024), 500);
+  for (int i = 0; i < numa.n; i++) {
+    snprintf(number, sizeof number, "%s%d", i < 2 ? "" : ",", numa.cpus[i]);
+    strcat(list[i % 2], number);
+    CPU_SET(numa.cpus[i], &numa.node[i % 2]);
+  }
+  put_list("online", "0-1\n");
+  put_list("node0/cpulist", list[0]);
+  put_list("node1/cpulist", list[1]);
+  return 0;
+}
+static int numa_teardown(void **state) {
+  char cmd[128];
+  snprintf(cmd, sizeof cmd, "rm -r %s", numa.root);
+  return system(cmd);
+}
+
+/* Each worker stays in its first unit until all have one. */
+static void on_node(void *arg, int64_t unit, int worker) {
+  cpu_set_t set;
+  int n = *(int *)arg, share = worker % 2;
+  if (worker > 0 && (sched_getaffinity(0, sizeof set, &set) != 0 || !CPU_EQUAL(&set, &numa.node[share])))
+    atomic_fetch_add(&numa.wrong, 1);
+  if (!(atomic_load(&workers_seen) >> worker & 1)) numa.first[worker] = (int)unit;
+  meet(&n, unit, worker);
+}
+
+static void test_distribute(void **state) {
+  static struct units u;
+  if (numa.n < 2) skip();
+  for (int n = 2; n <= 8; n++) {
+    myna__pool *p;
+    ASSERT_OK(myna__pool_open(
+        &p, &(myna__pool_options){.n_threads = n, .numa = MYNA_NUMA_DISTRIBUTE, .sysfs = numa.root}, NULL));
+    atomic_store(&workers_seen, 0);
+    myna__pool_run(p, 101, on_node, &n);
+    for (int w = 0; w < n; w++) assert_true(w % 2 == (numa.first[w] >= 50)); /* its own half */
+    const int counts[] = {2, 3, 7, 500};
+    for (size_t c = 0; c < MYNA__COUNT(counts); c++) {
+      memset(&u, 0, sizeof u);
+      u.n_threads = n;
+      myna__pool_run(p, counts[c], hit, &u);
+      for (int i = 0; i < MAX_UNITS; i++) assert_int_equal(u.hits[i], i < counts[c]);
+    }
+    atomic_store(&started, 0);
+    myna__pool_run(p, 500, wait_for_previous, NULL);
+    assert_int_equal(atomic_load(&started), 500);
+    myna__pool_free(p);
+  }
+  assert_int_equal(atomic_load(&numa.wrong), 0);
+}
+
+/* All workers and, once bound, the caller on one node. */
+static void same_node(void *arg, int64_t unit, int worker) {
+  cpu_set_t set;
+  if (worker > 0 && (sched_getaffinity(0, sizeof set, &set) != 0 || !CPU_EQUAL(&set, (cpu_set_t *)arg)))
+    atomic_fetch_add(&numa.wrong, 1);
+  int n = 4;
+  meet(&n, unit, worker);
+}
+static void test_isolate(void **state) {
+  if (numa.n < 2) skip();
+  cpu_set_t before;
+  sched_getaffinity(0, sizeof before, &before);
+  for (int round = 0; round < 8; round++) {
+    myna__pool *p;
+    ASSERT_OK(myna__pool_open(&p, &(myna__pool_options){.n_threads = 4, .numa = MYNA_NUMA_ISOLATE, .sysfs = numa.root},
+                              NULL));
+    cpu_set_t bound;
+    myna__pool_bind_caller(p);
+    sched_getaffinity(0, sizeof bound, &bound);
+    assert_true(CPU_EQUAL(&bound, &numa.node[0]) || CPU_EQUAL(&bound, &numa.node[1]));
+    atomic_store(&workers_seen, 0);
+    myna__pool_run(p, 4, same_node, &bound);
+    sched_setaffinity(0, sizeof before, &before);
+    myna__pool_free(p);
+  }
+  assert_int_equal(atomic_load(&numa.wrong), 0);
+}
+
+/* On one node it is accepted, said and without effect. */
+static int notes;
+static void count_note(void *user, int level, const char *line) { notes += strstr(line, "one node") != NULL; }
+static void test_one_node(void **state) {
+  myna_set_log(count_note, NULL);
+  for (myna_numa mode = MYNA_NUMA_OFF; mode <= MYNA_NUMA_NUMACTL; mode++) {
+    myna__pool *p;
+    notes = 0;
+    ASSERT_OK(myna__pool_open(&p, &(myna__pool_options){.n_threads = 2, .numa = mode, .sysfs = "/nowhere"}, NULL));
+    assert_int_equal(notes, mode == MYNA_NUMA_DISTRIBUTE || mode == MYNA_NUMA_ISOLATE);
+    atomic_store(&started, 0);
+    myna__pool_run(p, 100, wait_for_previous, NULL);
+    myna__pool_free(p);
+  }
+  myna_set_log(NULL, NULL);
+}
+
 /* Signals of the process are not delivered to workers. */
 static _Atomic int signalled_elsewhere, signalled;
 static pthread_t main_thread;
@@ -408,11 +534,24 @@ static void test_two_pools(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_every_unit),    cmocka_unit_test(test_ascending), cmocka_unit_test(test_all_take_part),
-      cmocka_unit_test(test_short_runs),    cmocka_unit_test(test_nested),    cmocka_unit_test(test_flush),
-      cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_sleeping),  cmocka_unit_test(test_arguments),
-      cmocka_unit_test(test_short_lives),   cmocka_unit_test(test_pinned),    cmocka_unit_test(test_signals),
-      cmocka_unit_test(test_two_pools),     cmocka_unit_test(test_too_many),  cmocka_unit_test(test_masks),
+      cmocka_unit_test(test_every_unit),
+      cmocka_unit_test(test_ascending),
+      cmocka_unit_test(test_all_take_part),
+      cmocka_unit_test(test_short_runs),
+      cmocka_unit_test(test_nested),
+      cmocka_unit_test(test_flush),
+      cmocka_unit_test(test_no_allocation),
+      cmocka_unit_test(test_sleeping),
+      cmocka_unit_test(test_arguments),
+      cmocka_unit_test(test_short_lives),
+      cmocka_unit_test(test_pinned),
+      cmocka_unit_test(test_signals),
+      cmocka_unit_test_setup_teardown(test_distribute, numa_setup, numa_teardown),
+      cmocka_unit_test_setup_teardown(test_isolate, numa_setup, numa_teardown),
+      cmocka_unit_test(test_one_node),
+      cmocka_unit_test(test_two_pools),
+      cmocka_unit_test(test_too_many),
+      cmocka_unit_test(test_masks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,6 +58,7 @@ class Usage(Case):
 
     def test_wrong_usage(self):
         self.fails(2, "did you mean run?", "runn")
+        self.fails(2, "did you mean run?", "rn")
         self.fails(2, "see myna --help", "xyzzy")
         self.assertEqual(run().status, 2)
         for args, part in [
@@ -85,14 +86,23 @@ class Usage(Case):
             (["--samplers", "top_k;nose"], "is no sampler"),
             (["-l", "15"], "ID+X"),
             (["--mem-limit", "-1"], "negative"),
-            (["--cpu", "bad"], "available"),
+            (["--cpu", "bad"], "myna: --cpu bad is unknown; available: ref"),
+            (["--numa", "spread"], "--numa spread: distribute, isolate or numactl"),
+            (["--cpu-mask", "0xg"], "--cpu-mask 0xg: hexadecimal"),
+            (["-C", ""], "hexadecimal"),
+            (["-Cr", "3"], "LO-HI"),
+            (["-Cr", "3-2"], "LO-HI"),
+            (["-Cr", "3000-3001"], "none of these processors"),
+            (["--prio", "4"], "-1 to 3"),
+            (["--poll", "101"], "0 to 100"),
+            (["--cpu-strict", "auto"], "1 or 0"),
             (["-n", "-7"], "--predict"),
         ]:
             self.fails(2, part, "run", LLAMA, *args if args != ["a", "b"] else ("p", "b"))
 
     def test_environment(self):
         self.fails(2, "MYNA_CTX_SIZE wants a whole number", "run", LLAMA, env={"MYNA_CTX_SIZE": "abc"})
-        self.fails(2, "available: ref", "run", LLAMA, env={"MYNA_CPU": "bad"})
+        self.fails(2, "myna: MYNA_CPU=bad is unknown; available: ref", "run", LLAMA, env={"MYNA_CPU": "bad"})
         a = self.ok("run", env={"MYNA_MODEL": LLAMA, "MYNA_PROMPT": "Hi", "MYNA_PREDICT": "5", "MYNA_TEMP": "0", "MYNA_JSON": "1", "MYNA_RAW": "1"})
         b = self.ok("run", "-m", LLAMA, "-p", "Hi", "-n", 5, "--temp", 0, "--json")
         self.assertEqual(a.json()["tokens"], b.json()["tokens"])
@@ -107,6 +117,55 @@ class Usage(Case):
                      [LLAMA, "--ids", "-p", "Hello"]):
             self.assertEqual(self.ok("tokenize", *args).out, want, args)
         self.ok("run", LLAMA, "-n", 1, "--temp=-1", "-fa", "on", "-ngl", 99, "-tb", 3, "--numa", "distribute", "--color", "--simple-io", "-c", "1K", "-fa", "-b", 8192)
+
+
+class Placement(Case):
+    """Where threads and weights lie changes no token."""
+    def tokens(self, *args, **kw):
+        r = self.ok("run", LLAMA, "-p", "Hi", "-n", 6, "--temp", 0, "--json", *args, **kw)
+        return r.json()["tokens"], r.err
+
+    def test_same_tokens(self):
+        want, _ = self.tokens()
+        cpu = min(os.sched_getaffinity(0))
+        one_node = not os.path.exists("/sys/devices/system/node/node1")
+        for args in (["--cpu-strict", 1], ["--cpu-strict", "0"], ["-C", "%x" % (1 << cpu)], ["-Cr", "%d-%d" % (cpu, cpu), "-t", 3], ["--hugepages"], ["--mlock"],
+                     ["--numa", "distribute"], ["--numa", "isolate", "-t", 2], ["--numa", "numactl"], ["--poll", 0, "-t", 3], ["--poll", 100], ["--prio", -1]):
+            got, err = self.tokens(*args)
+            self.assertEqual(got, want, args)
+            said = one_node and ("distribute" in args or "isolate" in args)
+            self.assertEqual("one node: no effect" in err, said, args)
+
+    def test_masks(self):
+        """The number of threads follows the processors that are left."""
+        cpus = sorted(os.sched_getaffinity(0))
+        for flag, value in (("-C", "0x%X" % (1 << cpus[-1])), ("-Cr", "%d-%d" % (cpus[-1], cpus[-1]))):
+            row = self.ok("bench", LLAMA, "-p", 1, "-n", 0, "-r", 1, "--json", flag, value).json()[0]
+            self.assertEqual(row["n_threads"], 1, flag)
+        self.assertEqual(self.ok("bench", LLAMA, "-p", 1, "-n", 0, "-r", 1, "--json", "-Cr", "-").json()[0]["n_threads"],
+                         self.ok("bench", LLAMA, "-p", 1, "-n", 0, "-r", 1, "--json").json()[0]["n_threads"])
+
+    def test_mlock_refused(self):
+        """Without the right to lock so much it is said and goes on."""
+        def drop():
+            import ctypes
+            import resource
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+            ctypes.CDLL(None).prctl(24, 14, 0, 0, 0)  # PR_CAPBSET_DROP, CAP_IPC_LOCK: root may lock whatever the limit is
+        p = subprocess.run([cli_help.MYNA, "run", LLAMA, "-p", "Hi", "-n", "1", "--mlock"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                           env=cli_help.clean_env(), timeout=120, preexec_fn=drop)
+        self.assertEqual(p.returncode, 0, p.stderr)
+        self.assertIn(b"ulimit -l is 0 KB", p.stderr)
+
+    def test_resident(self):
+        """At most the mapped file, the cache and a little: nothing is unpacked, no buffer is touched that this run does not need."""
+        if not os.path.exists("/proc/self/status"):
+            self.skipTest("no /proc")
+        r = self.ok("run", SHIPPED, "-p", "Once upon a time " * 20, "-n", 8, "--temp", 0, "--json", "-c", 512, "-t", 2)
+        plan = self.ok("inspect", SHIPPED, "-c", 512, "--json").json()["memory"]
+        empty = self.ok("run", LLAMA, "-p", "Hi", "-n", 1, "--json", "-c", 64, "-t", 2).json()["timings"]["memory_bytes"]  # the program itself
+        room = r.json()["timings"]["memory_bytes"] - empty - os.path.getsize(SHIPPED) - plan["kv"]
+        self.assertLess(room, 8e6)
 
 
 class Models(Case):

@@ -126,6 +126,16 @@ def closest(word, names):
     return best
 
 
+def abbreviated(word, names):
+    """The one name that begins with the word's first letter and has its letters in order."""
+    fits = []
+    for n in names:
+        rest = iter(n)
+        if n[0] == word[0] and all(c in rest for c in word):
+            fits.append(n)
+    return fits[0] if len(fits) == 1 else None
+
+
 class Names(Case):
     def changed(self, r, word):
         w = list(word)
@@ -150,7 +160,7 @@ class Names(Case):
         for word in words:
             if word in COMMANDS or not word or word in ("-h", "-V", "help"):
                 continue
-            near = closest(word, COMMANDS)
+            near = closest(word, COMMANDS) or abbreviated(word, COMMANDS)
             if near:
                 part = "there is no command %s; did you mean %s?" % (word, near)
             elif word[0] == "-":

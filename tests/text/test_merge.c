@@ -131,6 +131,47 @@ static void test_many_ranks(void **state) {
   free(m);
 }
 
+/* Many merges go into their table on a thread: whoever tokenizes first, several at once, waits for all of them. The last merge counts. */
+struct first_use {
+  const vocab *v;
+  int32_t id;
+  int64_t n;
+};
+static void *use_first(void *arg) {
+  struct first_use *u = arg;
+  u->n = myna__tokenize(u->v->tk, "xy", 2, NULL, &u->id, 1, NULL);
+  return NULL;
+}
+static void test_first_use(void **state) {
+  enum { MERGES = 100000, THREADS = 4 };
+  vocab v;
+  vocab_start(&v, MYNA__TOK_BPE, "gpt-2");
+  vocab_alphabet(&v);
+  int32_t want = vocab_add(&v, "xy", MYNA__TOKTYPE_NORMAL, 0);
+  for (int i = 0; i + 1 < MERGES; i++) {
+    char merge[32];
+    snprintf(merge, sizeof merge, "%d %d", i, i + 1);
+    vocab_merge(&v, merge);
+  }
+  vocab_merge(&v, "x y");
+  for (int round = 0; round < 10; round++) {
+    struct first_use u[THREADS];
+    pthread_t t[THREADS];
+    vocab_use(&v, NULL);
+    for (int i = 0; i < THREADS; i++) {
+      u[i] = (struct first_use){.v = &v};
+      assert_int_equal(pthread_create(&t[i], NULL, use_first, &u[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+      pthread_join(t[i], NULL);
+      assert_int_equal(u[i].n, 1);
+      assert_int_equal(u[i].id, want);
+    }
+  }
+  vocab_use(&v, NULL); /* freed while the thread may still run */
+  vocab_close(&v);
+}
+
 /* A text of one letter: ids must be the longest tokens, quickly (a quadratic loop would take minutes). */
 static void test_one_letter(void **state) {
   vocab v;
@@ -232,9 +273,13 @@ static void test_equal_hashes(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_bpe),          cmocka_unit_test(test_spm),
-      cmocka_unit_test(test_many_ranks),   cmocka_unit_test(test_one_letter),
-      cmocka_unit_test(test_odd_scores),   cmocka_unit_test(test_tokens_across_spaces),
+      cmocka_unit_test(test_bpe),
+      cmocka_unit_test(test_spm),
+      cmocka_unit_test(test_first_use),
+      cmocka_unit_test(test_many_ranks),
+      cmocka_unit_test(test_one_letter),
+      cmocka_unit_test(test_odd_scores),
+      cmocka_unit_test(test_tokens_across_spaces),
       cmocka_unit_test(test_equal_hashes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
