@@ -7,18 +7,19 @@
 #include "engine/costs.h"
 #include <math.h>
 
-enum { MOST = 64 };
+enum { MANY = 32, MOST = 64 };
 static const double FOLLOW = 0.3, LEARN = 0.2, FAR = 0.25, FORGET = 0.998;
 
 /* Extra time of row m + 1 of a step as a share of a step of one row: the weights are read once for all, then arithmetic shows (llama 1B Q4_K, two
  * AVX-512 threads: 4, 8, 16, 32 rows take 1.18, 1.6, 2.7, 4.1). */
 static const double extra_cost[] = {1, 0.07, 0.06, 0.05, 0.11, 0.1, 0.1, 0.11, 0.13};
+static const double many_cost = 0.07; /* as in prompts */
 /* Of the weights that a token of a mixture of experts is multiplied with, about so much are experts' (Mixtral 0.9, Qwen3-30B-A3B 0.8). */
 static const double EXPERT_SHARE = 0.85;
 static const int knots[MYNA__COST_KNOTS] = {1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 64};
 
 static double extra(int64_t rows, double fresh) {
-  double dense = extra_cost[MYNA__MIN(rows, (int64_t)MYNA__COUNT(extra_cost) - 1)];
+  double dense = rows < MANY ? extra_cost[MYNA__MIN(rows, (int64_t)MYNA__COUNT(extra_cost) - 1)] : many_cost;
   /* A row's experts that no row before it used are weights to be read. */
   return MYNA__MAX(dense, rows > 0 ? EXPERT_SHARE * pow(fresh, (double)rows) : 0);
 }

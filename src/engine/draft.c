@@ -9,7 +9,7 @@
 #include "engine/job.h"
 #include <math.h>
 
-enum { N_MAX = 16, MAX_PADDING = 128, PAUSE_MIN = 16, PAUSE_MAX = 256, NO_PAGES = 64, FORCED = 0x6472 };
+enum { N_MAX = 16, MAX_PADDING = 128, PAUSE_MIN = 8, PAUSE_MAX = 128, NO_PAGES = 64, FORCED = 0x6472 };
 
 /* Of tokens that the draft model gives at most this probability, and how often such a one is right before anything is known. */
 static const float class_upto[MYNA__DRAFT_CLASSES] = {0.1f, 0.3f, 0.5f, 0.7f, 0.9f, 2},
@@ -24,7 +24,7 @@ struct myna__draft {
   int64_t n_vocab;                    /* the target's */
   float *row;                         /* [n_vocab] where the draft model has fewer tokens, else NULL */
   int32_t *tokens, *pos, *seq, *rows; /* [n_tok]; rows [n_seq] */
-  int64_t pages;
+  int64_t pages, computed;
   myna__spec_odds odds[MYNA__DRAFT_CLASSES], all; /* of all jobs: where a new one begins */
   const myna__tokenizer *tok;                     /* NULL: none */
   int64_t timed_rows;                             /* of the last step when every one had logits, else 0 */
@@ -113,7 +113,11 @@ void myna__draft_free(myna__draft *d) {
   myna__free(d, sizeof *d);
 }
 
-void myna__draft_fix_costs(myna__draft *d) { d->costs.fixed = true; }
+int64_t myna__draft_computed(const myna__draft *d) { return d->computed; }
+void myna__draft_fix_costs(myna__draft *d, double share) {
+  d->costs.fixed = true;
+  d->share = share;
+}
 
 int64_t myna__draft_pages_used(const myna__draft *d) {
   int64_t used = 0;
@@ -214,6 +218,8 @@ static bool begin(myna__draft *d, myna__job *j, int64_t room, double time, const
     s->next_pause = MYNA__MIN(2 * s->next_pause, PAUSE_MAX);
     s->probe = true;
     s->limit = 1;
+    s->all.hits /= 2; /* what was learned so long ago counts less than what the probe will say */
+    s->all.tries /= 2;
   } else {
     s->next_pause = PAUSE_MIN;
   }
@@ -263,6 +269,7 @@ static int compute(myna__draft *d, myna__job **jobs, int n, const float **logits
   }
   d->timed_rows = at == complete ? at : 0;
   if (at == 0) return 0;
+  d->computed += at;
   /* The plan wants a row at least: where nobody is complete, the last one is for nobody. */
   if (complete == 0) d->rows[0] = (int32_t)(at - 1);
   int64_t n_out = MYNA__MAX(complete, 1);
@@ -378,6 +385,10 @@ void myna__draft_told(myna__draft *d, myna__job *j, int n_right, int32_t next) {
     myna__spec_odds_add(&s->all, right);
     myna__spec_odds_add(&d->odds[s->class[i]], right);
     myna__spec_odds_add(&d->all, right);
+  }
+  if (s->probe && s->n == 1 && s->token[0] == next) {
+    s->pause = 0;
+    s->next_pause = PAUSE_MIN;
   }
   s->n = 0;
   if (s->n_done == 0) return; /* given back since */

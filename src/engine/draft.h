@@ -43,7 +43,8 @@ void myna__draft_told(myna__draft *d, myna__job *j, int n_right, int32_t next);
 /* A job leaves its sequence, or its tokens change: gives its pages back. NULL d is fine. */
 void myna__draft_release(myna__draft *d, myna__job *j);
 int64_t myna__draft_pages_used(const myna__draft *d);
-/* Takes no measurements in (tests). */
-void myna__draft_fix_costs(myna__draft *d);
+int64_t myna__draft_computed(const myna__draft *d); /* positions since it was made */
+/* Takes no measurements in: a step of it takes this share of one of the target (tests). */
+void myna__draft_fix_costs(myna__draft *d, double share);
 
 #endif

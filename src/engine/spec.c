@@ -58,7 +58,7 @@ void myna__spec_odds_add(myna__spec_odds *o, bool right) {
 }
 
 myna__spec_credit myna__spec_credit_new(void) { return (myna__spec_credit){2}; }
-void myna__spec_credit_token(myna__spec_credit *c) { c->left = MYNA__MIN(c->left + 0.005, 4); }
+void myna__spec_credit_token(myna__spec_credit *c) { c->left = MYNA__MIN(c->left + 0.008, 4); }
 void myna__spec_credit_draft(myna__spec_credit *c, double spent, int n_accepted) {
   c->left = MYNA__MIN(c->left + n_accepted - spent, 4);
 }

@@ -32,7 +32,7 @@ void myna__spec_odds_add(myna__spec_odds *o, bool right);
 static inline double myna__spec_odds_get(const myna__spec_odds *o) { return (double)(o->hits / o->tries); }
 
 /* What a job may lose by drafts that are wrong, in steps of one row: spending takes from it, right tokens and every token of the answer give.
- * While it is used up nothing is drafted, so that an answer that cannot be guessed is at most 2 steps and half a percent later. */
+ * While it is used up nothing is drafted, so that an answer that cannot be guessed is at most 2 steps and 0.8 % later. */
 typedef struct myna__spec_credit {
   double left;
 } myna__spec_credit;

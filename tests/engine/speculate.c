@@ -4,7 +4,7 @@
 myna_engine *engine_with(myna_model *m, const myna_engine_options *o) {
   myna_engine *e = fx_engine(m, o);
   e->costs.fixed = true;
-  if (e->draft) myna__draft_fix_costs(e->draft);
+  if (e->draft) myna__draft_fix_costs(e->draft, 0.1);
   return e;
 }
 myna_engine *engine_of(myna_model *m, int64_t n_ctx, int64_t n_seq) {

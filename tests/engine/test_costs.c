@@ -42,7 +42,7 @@ static void test_learns(void **state) {
     assert_true(!myna__costs_known(&c));
     teach(&c, 400, each, 1);
     assert_true(myna__costs_known(&c));
-    is_near(&c, each, 0.1);
+    is_near(&c, each, 0.13);
     assert_true(fabs(myna__costs_seconds(&c, 1) / 0.02 - 1) < 0.06);
     /* Between what was measured, and beyond it: of the same kind. */
     assert_true(myna__costs_of(&c, 6) > myna__costs_of(&c, 4) && myna__costs_of(&c, 6) < myna__costs_of(&c, 8));
@@ -52,7 +52,7 @@ static void test_learns(void **state) {
     teach(&c, 12, each, 3);
     is_near(&c, each, 0.25);
     teach(&c, 100, each, 3);
-    is_near(&c, each, 0.1);
+    is_near(&c, each, 0.13);
     assert_true(fabs(myna__costs_seconds(&c, 1) / 0.06 - 1) < 0.08);
   }
 }
@@ -62,14 +62,14 @@ static void test_interrupted(void **state) {
   teach(&c, 60, 0.1, 1);
   double before = myna__costs_of(&c, 4), seconds = myna__costs_seconds(&c, 1);
   myna__costs_add(&c, 4, 100);
-  assert_true(fabs(myna__costs_of(&c, 4) / before - 1) < 0.05);
+  assert_true(fabs(myna__costs_of(&c, 4) / before - 1) < 0.08);
   assert_true(fabs(myna__costs_seconds(&c, 1) / seconds - 1) < 0.1);
   /* What is not measured again fades towards the shape. */
   myna__costs d = {0}, none = {0};
   teach(&d, 300, 0.5, 1);
   double dear = myna__costs_of(&d, 16);
   for (int i = 0; i < 300; i++) myna__costs_add(&d, 1, 0.02);
-  assert_true(myna__costs_of(&d, 16) < dear * 0.6 && myna__costs_of(&d, 16) > myna__costs_of(&none, 16));
+  assert_true(myna__costs_of(&d, 16) < dear * 0.75 && myna__costs_of(&d, 16) > myna__costs_of(&none, 16));
 }
 
 static void test_ignored(void **state) {

@@ -186,7 +186,7 @@ static void test_pays(void **state) {
   assert_true(o.accepted > (LEN - PROMPT) * 8 / 10);
   assert_int_equal(o.accepted, o.drafted);
   assert_true(o.cost < 0.3);
-  assert_true(play(t, PROMPT, LEN, 200, 0).drafted ==
+  assert_true(play(t, PROMPT, LEN, 2000, 0).drafted ==
               0); /* where arithmetic is the limit, a token more costs what it brings */
   /* Edits of a text: parts of it again, with something new between. The text then repeats no more: it stops soon. */
   int at = 1000, edits = 0;
@@ -255,7 +255,7 @@ static void test_pause(void **state) {
 
 /* ---- credit ---- */
 
-/* Whatever is lost comes out of two steps and half a percent; what was won can be lost again, but not all of it. */
+/* Whatever is lost comes out of two steps and 0.8 %; what was won can be lost again, but not all of it. */
 static void test_credit(void **state) {
   myna__spec_credit c = myna__spec_credit_new();
   double lost = 0;
@@ -266,7 +266,7 @@ static void test_credit(void **state) {
     }
     myna__spec_credit_token(&c);
   }
-  assert_true(lost > 2000 * 0.005 && lost < 2.5 + 2000 * 0.005);
+  assert_true(lost > 2000 * 0.008 && lost < 2.5 + 2000 * 0.008);
   for (int i = 0; i < 100; i++) myna__spec_credit_draft(&c, 0.5, 3);
   for (lost = 0; c.left > 0; lost += 0.5) myna__spec_credit_draft(&c, 0.5, 0);
   assert_true(lost > 2 && lost < 5);
