@@ -194,6 +194,14 @@ static int best_length(const myna__spec_step *step, double p, double time, int m
   return n;
 }
 
+/* A job begins with what other jobs have shown. */
+static void start(const myna__draft *d, myna__draft_seq *s) {
+  s->started = true;
+  s->next_pause = PAUSE_MIN;
+  s->all = myna__spec_odds_of(myna__spec_odds_get(&d->all));
+  for (int i = 0; i < MYNA__DRAFT_CLASSES; i++) s->odds[i] = myna__spec_odds_of(myna__spec_odds_get(&d->odds[i]));
+}
+
 /* Whether j is to be drafted for in this step; `time`: its share of a step of the draft model. */
 static bool begin(myna__draft *d, myna__job *j, int64_t room, double time, const myna__spec_step *step) {
   myna__draft_seq *s = &j->by_model;
@@ -202,15 +210,14 @@ static bool begin(myna__draft *d, myna__job *j, int64_t room, double time, const
   s->from = j->n;
   s->reach = 1;
   s->probe = false;
-  if (!s->started) {
-    s->started = true;
-    s->next_pause = PAUSE_MIN;
-    s->all = myna__spec_odds_of(myna__spec_odds_get(&d->all));
-    for (int i = 0; i < MYNA__DRAFT_CLASSES; i++) s->odds[i] = myna__spec_odds_of(myna__spec_odds_get(&d->odds[i]));
-  }
+  if (!s->started) start(d, s);
   s->limit = (int)MYNA__MIN(room, o->n_max ? o->n_max : N_MAX);
   if (s->off || s->limit < MYNA__MAX(o->n_min, 1)) return false;
   if (s->pause > 0) s->pause--;
+  if (s->no_pages > 0) {
+    s->no_pages--;
+    return false;
+  }
   bool pays = best_length(step, myna__spec_odds_get(&s->all), time, s->limit) > 0;
   if (!o->always && (!pays || j->credit.left <= 0)) {
     if (s->pause > 0 || j->credit.left <= 0) return false;
@@ -224,7 +231,7 @@ static bool begin(myna__draft *d, myna__job *j, int64_t room, double time, const
     s->next_pause = PAUSE_MIN;
   }
   if (!reserve(d, j, s->limit)) {
-    s->pause = NO_PAGES;
+    s->no_pages = NO_PAGES;
     return false;
   }
   /* Catching up with the answer counts as spent, with the prompt not: that is done once. */

@@ -22,6 +22,7 @@ typedef struct myna__draft_seq {
   bool started, off;             /* odds are set; the text has a token that the draft model does not know */
   myna__spec_odds odds[MYNA__DRAFT_CLASSES], all;
   int64_t pause, next_pause; /* tokens until drafting is tried although it does not seem to pay */
+  int64_t no_pages;          /* tokens until pages are asked for again */
   int limit;                 /* this step: tokens at most */
   bool probe;                /* one, without a row: only to learn */
   double reach;              /* chance that all so far are right */

@@ -169,11 +169,17 @@ static void test_context_shift(void **state) {
       r.n_keep = 5 * k;
       fx_run(e, &r, &plain[0]);
       r.speculation = k % 2 ? wide : eager;
+      r.speculation.force_accept = 0.6f; /* wrong drafts leave nothing behind in the index of the draft model's pages */
+      r.forced = plain[0].ids;
+      r.n_forced = plain[0].n;
+      fx_run(g, &r, &guessed[0]);
+      same_result(&guessed[0], &plain[0], names[f]);
+      assert_true(guessed[0].timings.n_drafted > guessed[0].timings.n_accepted);
+      r.speculation.force_accept = 0;
+      r.n_forced = 0;
       fx_run(g, &r, &guessed[0]);
       same_result(&guessed[0], &plain[0], names[f]);
       assert_true(guessed[0].timings.n_accepted > 200);
-      assert_int_equal(guessed[0].timings.n_drafted, guessed[0].timings.n_accepted);
-      fx_run(g, &r, &guessed[0]); /* what it left in the index of the draft model's pages is right */
       assert_int_equal(guessed[0].timings.n_drafted, guessed[0].timings.n_accepted);
       myna_engine_free(e);
       myna_engine_free(g);
@@ -334,27 +340,39 @@ static void test_long_prompt(void **state) {
 
 /* ---- what it does to others ---- */
 
-/* Drafts want pages that are there; where none are they get the rest of the sequence's own page, and nobody has to go. Five sequences have a page each
- * and the pool five: whoever is preempted computes its answer again, which the counter of generated tokens tells. */
+/* Drafts take no pages from others. The pool has five: the first request never needs more than three of its own, but its drafts reach into a fourth; the
+ * second holds two and waits for a third. Were it preempted it would compute its answer again, which the counter of generated tokens tells. */
 static void test_preempts_nobody(void **state) {
+  enum { FORCED = 80 };
   static const myna_speculation lookup = {.kind = MYNA_SPECULATION_NGRAM, .n_max = 31, .ngram_min = 1, .always = true};
   pair w = pair_of("llama", "llama");
-  for (int k = 0; k < 2; k++) {
-    myna_engine *e = engine_for(&w, true, (myna_engine_options){.n_seq = 5, .kv_tokens = 256});
-    myna_request r[5];
-    int64_t n = 0;
-    for (int i = 0; i < 5; i++) {
-      r[i] = request_of(&w, 0, 50);
-      r[i].tokens = w.p.t + i;
-      r[i].n_tokens = 12;
-      r[i].speculation = k ? lookup : wide;
-      n += 49;
-    }
-    fx_run_all(e, r, 5, guessed);
+  int32_t a[110], b[110], forced[FORCED];
+  for (int i = 0; i < 110; i++) {
+    a[i] = w.p.t[i % 7];
+    b[i] = w.p.t[(i * 5 + 3) % w.p.n];
+  }
+  for (int i = 0; i < FORCED; i++) forced[i] = w.p.t[(i + 110) % 7];
+  myna_logit_bias bias = {myna_token_eos(w.target), 1000};
+  int64_t n_gen = 0;
+  for (int k = 0; k < 3; k++) {
+    myna_engine *e = engine_for(&w, true, (myna_engine_options){.kv_tokens = 256});
+    myna_request r[2] = {fx_greedy(a, 110, 0), fx_greedy(b, 110, 60)};
+    r[0].forced = forced;
+    r[0].n_forced = FORCED; /* then it ends */
+    r[0].sampling.ignore_eos = false;
+    r[0].sampling.bias = &bias;
+    r[0].sampling.n_bias = 1;
+    if (k) r[0].speculation = k == 1 ? lookup : wide;
+    if (k == 2) r[0].speculation.force_accept = 1;
+    fx_run_all(e, r, 2, guessed);
+    assert_int_equal(guessed[0].finish, MYNA_FINISH_STOP);
+    assert_int_equal(guessed[0].n, FORCED);
+    assert_int_equal(guessed[1].n, 60);
+    if (k) assert_true(guessed[0].timings.n_accepted > 40);
     myna_engine_stats st;
     myna_engine_get_stats(e, &st);
-    assert_int_equal(st.n_gen_tokens, n);
-    assert_true(st.n_accepted > 50);
+    if (k == 0) n_gen = st.n_gen_tokens;
+    assert_int_equal(st.n_gen_tokens, n_gen);
     myna_engine_free(e);
   }
   pair_close(&w);
