@@ -159,6 +159,11 @@ typedef struct myna_engine_options {
   bool exact;              /* float activations and F32 KV for any file */
   int64_t mem_limit;       /* bytes of private memory + mapped file; 0: none */
   bool mem_weights_cached; /* leave the mapped file out of the limit */
+  /* NULL, or a smaller model with the same vocabulary that guesses for requests which ask for MYNA_SPECULATION_DRAFT. Borrowed: it must stay open as
+   * long as the engine. It has a page pool of its own, counted in the plan. Different vocabularies: MYNA_E_ARG naming the first difference. */
+  myna_model *draft_model;
+  int speculation; /* kinds (MYNA_SPECULATION_) that requests will ask for. The indexes of lookup are planned only when it is among them;
+                    * under a mem_limit a request gets none otherwise, and is computed without */
 } myna_engine_options;
 MYNA_API int myna_engine_new(myna_engine **out, myna_model *m, const myna_engine_options *o, myna_err *err);
 /* Cancels what runs, joins the thread, frees everything. */
@@ -166,6 +171,7 @@ MYNA_API void myna_engine_free(myna_engine *e);
 
 typedef struct myna_memory {
   int64_t weights, kv, compute, tokenizer, other, total, limit;
+  int64_t draft; /* file and compute of a draft model; its pages are in kv */
 } myna_memory;
 /* Where every byte goes, or would go: also without an engine (before loading). o may be NULL. */
 MYNA_API int myna_memory_plan(myna_model *m, const myna_engine_options *o, myna_memory *out, myna_err *err);
@@ -181,18 +187,26 @@ typedef enum myna_finish {
 } myna_finish;
 
 /* Tokens are guessed and computed together with the last one; those that are what would have been sampled are kept. The answer is the same as
- * without, token for token; only its speed changes, where it repeats the prompt or itself. A zero struct is off. */
-typedef enum myna_speculation_kind {
-  MYNA_SPECULATION_NONE,
-  MYNA_SPECULATION_NGRAM /* prompt lookup: what followed the latest earlier occurrence of the last tokens */
+ * without, token for token; only its speed changes. A zero struct is off. */
+typedef enum myna_speculation_kind { /* may be added: lookup first, the draft model where lookup finds nothing */
+                                     MYNA_SPECULATION_NONE = 0,
+                                     MYNA_SPECULATION_NGRAM =
+                                         1, /* prompt lookup: what followed the longest earlier occurrence of the last tokens */
+                                     MYNA_SPECULATION_DRAFT =
+                                         2 /* what the engine's draft model would choose with this request's sampling and random numbers */
 } myna_speculation_kind;
 typedef struct myna_speculation {
-  myna_speculation_kind kind;
-  int32_t n_max; /* tokens drafted per step, up to 31; 0: 8. Fewer are when more would not pay, as far as is known */
+  int kind; /* sum of myna_speculation_kind */
+  int32_t
+      n_max; /* tokens drafted per step, up to 31; 0: 31, of a draft model 16. Fewer are when more would not pay, as far as was measured */
   int32_t n_min; /* shorter drafts are not worth a try; 0: all are */
-  /* How many of the last tokens must have occurred before: from ngram_max (0: 3, up to 8) down to ngram_min (0: 2). */
-  int32_t ngram_max, ngram_min;
-  bool always; /* draft n_max tokens wherever there is an occurrence, whether it pays or not (measurements, tests) */
+  int32_t
+      ngram_min; /* how many of the last tokens must have occurred before; 0: 2, up to 8; of several places the longest match counts */
+  float p_min; /* a draft model's guess ends before a token that it thinks less likely, 0 to 1; 0: never */
+  bool always; /* draft n_max tokens whenever possible, whether it pays or not (measurements, tests) */
+  /* Measurements, with `forced`: a drafted token of the draft model is made right with this probability and wrong else, by counter-based random
+   * numbers; 0: left as it is. */
+  float force_accept;
 } myna_speculation;
 
 typedef struct myna_request {

@@ -392,7 +392,7 @@ static int read_replay(bench *b, const myna_model *m, const sizes *s) {
 int cmd_bench(options *o) {
   myna_err err = {0};
   myna_model *m = NULL;
-  myna_engine_options eo;
+  myna_engine_options eo = {0};
   bench b = {.o = o, .random = 88172645463325252ull, .format = o->json ? "json" : o->output ? o->output : "md"};
   sizes s = {0};
   int rc = read_sizes(o, &s);
@@ -403,10 +403,17 @@ int cmd_bench(options *o) {
     return usage("--output %s: md, csv or json", b.format);
   rc = engine_options(o, &eo);
   if (rc == 0) rc = speculation_options(o, &b.speculation);
+  if (rc == 0 && !(o->draft_accept >= 0 && o->draft_accept <= 1))
+    rc = usage("--draft-accept %g: 0 to 1", o->draft_accept);
+  if (rc == 0 && o->draft_accept > 0 && !(o->replay && (b.speculation.kind & MYNA_SPECULATION_DRAFT)))
+    rc = usage("--draft-accept: only with --replay and --model-draft");
+  b.speculation.force_accept = (float)o->draft_accept;
   if (rc == 0) rc = open_model(o, false, &m);
+  if (rc == 0) rc = open_draft(o, &b.speculation, &eo);
   if (rc == 0) rc = read_replay(&b, m, &s);
   if (rc) {
     free(b.text);
+    myna_model_close(eo.draft_model);
     myna_model_close(m);
     return rc;
   }
@@ -423,6 +430,7 @@ int cmd_bench(options *o) {
     if (strcmp(b.format, "json") == 0) printf("\n]\n");
   }
   myna_engine_free(b.e);
+  myna_model_close(eo.draft_model);
   myna_model_close(m);
   free(b.rows);
   free(b.text);

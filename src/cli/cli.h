@@ -37,7 +37,9 @@ typedef struct options {
   const char *samplers, *sampling_seq;
   /* speculation */
   const char *spec_type;
-  int64_t draft_max, draft_min, spec_ngram_max, spec_ngram_min; /* 0: default */
+  const char *draft_model;
+  int64_t draft_max, draft_min, spec_ngram_min; /* 0: default */
+  double draft_p_min, draft_accept;
   bool spec_always;
   /* bench */
   list bench_prompt, bench_gen, bench_depth, bench_batch, bench_both;
@@ -131,6 +133,8 @@ void print_timings(const options *o, double load_s, const myna_timings *t, const
 void json_timings(double load_s, const myna_timings *t);
 int sampling_options(const options *o, const myna_model *m, myna_sampling *s);
 int speculation_options(const options *o, myna_speculation *s);
+/* What s needs of the engine: opens --model-draft when it is used, to be closed after the engine. */
+int open_draft(const options *o, const myna_speculation *s, myna_engine_options *e);
 
 int cmd_run(options *o);
 int cmd_bench(options *o);

@@ -187,7 +187,7 @@ void print_timings(const options *o, double load_s, const myna_timings *t, const
   if (t->n_gen > 0) fprintf(stderr, " | first token %.0f ms", t->first_token_s * 1e3);
   fprintf(stderr, " | prompt %lld tokens, %.1f/s", (long long)t->n_prompt, prompt_rate(t));
   if (t->n_gen > 0) fprintf(stderr, " | generation %lld tokens, %.1f/s", (long long)t->n_gen, gen_rate(t));
-  if (o->spec_type && strcmp(o->spec_type, "none") != 0)
+  if (o->draft_model || (o->spec_type && strcmp(o->spec_type, "none") != 0))
     fprintf(stderr, " | guesses %lld, right %lld", (long long)t->n_drafted, (long long)t->n_accepted);
   fprintf(stderr, " | memory %s | end: %s\n", human_bytes(peak_memory(), memory), end);
 }

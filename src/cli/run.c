@@ -124,14 +124,15 @@ static void tell_end(const options *o, const answer *a, double load_s) {
 }
 
 static int generate(const options *o, myna_model *m, const char *prompt, size_t len, const myna_engine_options *eo,
-                    double t0) {
+                    const myna_speculation *speculation, double t0) {
   myna_err err = {0};
   myna_session *s = NULL;
   myna_request r = {.max_tokens = o->n_predict < 0 ? -1 : o->n_predict,
                     .stop = o->stop.items,
                     .n_stop = o->stop.n,
-                    .context_shift = o->context_shift};
-  if (sampling_options(o, m, &r.sampling) || speculation_options(o, &r.speculation)) return EXIT_USAGE;
+                    .context_shift = o->context_shift,
+                    .speculation = *speculation};
+  if (sampling_options(o, m, &r.sampling)) return EXIT_USAGE;
   int32_t *ids = prompt_ids(o, m, prompt, len, &r.n_tokens);
   if (!ids) return EXIT_FAIL;
   r.tokens = ids;
@@ -160,22 +161,29 @@ static int generate(const options *o, myna_model *m, const char *prompt, size_t 
 int cmd_run(options *o) {
   double t0 = now();
   myna_model *m = NULL;
-  myna_engine_options eo;
+  myna_engine_options eo = {0};
+  myna_speculation speculation;
   size_t n;
   o->escape = !o->no_escape;
   if (o->escape) unescape_list(&o->stop), unescape_list(&o->dry_breakers);
   int rc = check(o);
   if (rc == 0) rc = engine_options(o, &eo);
+  if (rc == 0) rc = speculation_options(o, &speculation);
   if (rc == 0) rc = open_model(o, false, &m);
-  if (rc) return rc;
+  if (rc == 0) rc = open_draft(o, &speculation, &eo);
+  if (rc) {
+    myna_model_close(m);
+    return rc;
+  }
   char *prompt = input_text(o, &n);
   if (prompt && o->file && n > 0 && prompt[n - 1] == '\n')
     n--; /* llama.cpp's habit: an editor's last newline is not meant */
   if (myna_model_get_template(m) && !o->raw)
     note(o, "the model has a chat template, which is not applied yet: the prompt is completed as it is (--raw silences "
             "this)");
-  rc = prompt ? generate(o, m, prompt, n, &eo, t0) : EXIT_FAIL;
+  rc = prompt ? generate(o, m, prompt, n, &eo, &speculation, t0) : EXIT_FAIL;
   free(prompt);
+  myna_model_close(eo.draft_model);
   myna_model_close(m);
   return rc;
 }

@@ -97,19 +97,43 @@ static int draft_number(const char *name, int64_t given_n, int most, int32_t *ou
   return 0;
 }
 
+/* Names with commas between; also llama.cpp's ngram-simple, ngram-mod, ..., which here are one, and draft-simple. */
+static int speculation_kinds(const char *names, int *kind) {
+  *kind = MYNA_SPECULATION_NONE;
+  for (const char *p = names; *p;) {
+    size_t n = strcspn(p, ",");
+    if ((n == 5 && strncmp(p, "ngram", 5) == 0) || strncmp(p, "ngram-", 6) == 0)
+      *kind |= MYNA_SPECULATION_NGRAM;
+    else if ((n == 5 && strncmp(p, "draft", 5) == 0) || (n == 12 && strncmp(p, "draft-simple", 12) == 0))
+      *kind |= MYNA_SPECULATION_DRAFT;
+    else if (n != 4 || strncmp(p, "none", 4) != 0)
+      return usage("--spec-type %.*s: none, ngram, draft or ngram,draft", (int)n, p);
+    p += n + (p[n] != 0);
+  }
+  return 0;
+}
+
 int speculation_options(const options *o, myna_speculation *s) {
-  const char *type = o->spec_type ? o->spec_type : "none";
-  *s = (myna_speculation){.always = o->spec_always};
-  if (strcmp(type, "ngram") == 0 || strncmp(type, "ngram-", 6) == 0)
-    s->kind = MYNA_SPECULATION_NGRAM;
-  else if (strcmp(type, "none") != 0)
-    return usage("--spec-type %s: none or ngram", type);
+  *s = (myna_speculation){.always = o->spec_always, .p_min = (float)o->draft_p_min};
+  if (speculation_kinds(o->spec_type ? o->spec_type : o->draft_model ? "draft" : "none", &s->kind)) return EXIT_USAGE;
   if (draft_number("--draft-max", o->draft_max, 31, &s->n_max) ||
       draft_number("--draft-min", o->draft_min, s->n_max ? s->n_max : 31, &s->n_min) ||
-      draft_number("--spec-ngram-size-n", o->spec_ngram_max, 8, &s->ngram_max) ||
-      draft_number("--spec-ngram-size-min", o->spec_ngram_min, s->ngram_max ? s->ngram_max : 8, &s->ngram_min))
+      draft_number("--spec-ngram-size-n", o->spec_ngram_min, 8, &s->ngram_min))
     return EXIT_USAGE;
-  bool set = s->n_max || s->n_min || s->ngram_max || s->ngram_min || s->always;
-  if (set && s->kind == MYNA_SPECULATION_NONE) note(o, "nothing is guessed without --spec-type ngram");
+  if (!(o->draft_p_min >= 0 && o->draft_p_min <= 1)) return usage("--draft-p-min %g: 0 to 1", o->draft_p_min);
+  bool draft = (s->kind & MYNA_SPECULATION_DRAFT) != 0;
+  if (draft && !o->draft_model) return usage("--spec-type draft: which model? --model-draft FILE");
+  if (!draft && o->draft_model) note(o, "--model-draft is not used without --spec-type draft");
+  bool set = s->n_max || s->n_min || s->ngram_min || s->always;
+  if (set && s->kind == MYNA_SPECULATION_NONE) note(o, "nothing is guessed without --spec-type or --model-draft");
   return 0;
+}
+
+int open_draft(const options *o, const myna_speculation *s, myna_engine_options *e) {
+  e->speculation = s->kind;
+  if (!(s->kind & MYNA_SPECULATION_DRAFT)) return 0;
+  options of_draft = *o;
+  of_draft.model = o->draft_model;
+  of_draft.bare_model = false;
+  return open_model(&of_draft, false, &e->draft_model);
 }

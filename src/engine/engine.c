@@ -122,6 +122,8 @@ static int check_request(const myna_engine *e, const myna_request *r, myna_err *
   if (r->n_probs < 0 || r->n_probs > 20)
     return myna__err(err, MYNA_E_ARG, "n_probs is %d, 0 to 20 are possible", r->n_probs);
   TRY(myna__spec_check(&r->speculation, err));
+  if (((unsigned)r->speculation.kind & MYNA_SPECULATION_DRAFT) && !e->draft)
+    return myna__err(err, MYNA_E_ARG, "speculation.kind asks for a draft model, the engine has none");
   if (r->n_keep < 0 || r->n_keep >= ctx)
     return myna__err(err, MYNA_E_ARG, "n_keep is %lld, the context holds %lld", (long long)r->n_keep, (long long)ctx);
   if (!r->no_text && !e->tok)
@@ -162,7 +164,10 @@ static int job_new(myna_engine *e, const myna_request *r, myna__job **out, myna_
   if (!r->want_logits)
     TRY(myna__sampler_new(&j->sampler, &r->sampling, e->model, e->model->cfg.n_vocab, e->opt.n_ctx, err));
   for (int64_t i = 0; i < r->n_tokens && j->sampler; i++) TRY(myna__sampler_accept(j->sampler, r->tokens[i], false));
-  if (!r->want_logits) j->spec = myna__spec_new(&r->speculation, j->cap); /* without memory for it: without drafts */
+  bool planned = e->opt.mem_limit <= 0 || ((unsigned)e->opt.speculation & MYNA_SPECULATION_NGRAM);
+  if (!r->want_logits && planned)
+    j->spec = myna__spec_new(&r->speculation, j->cap); /* without memory: without drafts */
+  j->credit = myna__spec_credit_new();
   myna__spec_add(j->spec, j->tokens, j->n, false);
   return 0;
 }
@@ -222,26 +227,26 @@ static void copy_page(void *user, int32_t dst, int32_t src) {
   memcpy(g->pool + dst * g->page_stride, g->pool + src * g->page_stride, (size_t)g->page_stride);
 }
 
-static int make_caches(myna_engine *e, myna_err *err) {
-  for (int g = 0; g < e->lm->n_groups; g++) {
-    myna__lm_group *p = &e->lm->group[g];
+int myna__engine_caches(myna__kv **kv, myna__lm *lm, myna_err *err, int64_t *pages) {
+  for (int g = 0; g < lm->n_groups; g++) {
+    myna__lm_group *p = &lm->group[g];
     myna__kv_options o = {.n_pages = p->n_pages,
-                          .n_seq = e->opt.n_seq,
+                          .n_seq = lm->opt.n_seq,
                           .table_len = p->table_len,
                           .window = p->window,
                           .table = p->table,
                           .copy = copy_page,
                           .user = p};
-    const uint64_t facts[] = {e->opt.kv_type, e->opt.exact};
+    const uint64_t facts[] = {lm->opt.kv_type, lm->opt.exact};
     o.key = myna__hash(facts, sizeof facts, myna__hash_seed());
-    TRY(myna__kv_new(&e->kv[g], &o, err));
-    e->stats.pages_total += p->n_pages;
+    TRY(myna__kv_new(&kv[g], &o, err));
+    *pages += p->n_pages;
   }
   return 0;
 }
 
 static int start(myna_engine *e, const myna_engine_options *o, myna_err *err) {
-  myna__lm_options lo;
+  myna__lm_options lo, draft;
   pthread_condattr_t attr;
   pthread_condattr_init(&attr);
   pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -250,14 +255,19 @@ static int start(myna_engine *e, const myna_engine_options *o, myna_err *err) {
   pthread_cond_init(&e->event, &attr);
   pthread_condattr_destroy(&attr);
   if (o) e->opt = *o;
-  TRY(myna__engine_plan(e->model, &e->opt, &lo, &e->memory, err));
+  if (e->opt.draft_model) TRY(myna__draft_check(e->model, e->opt.draft_model, err));
+  TRY(myna__engine_plan(e->model, &e->opt, &lo, &draft, &e->memory, err));
   const myna__pool_options po = {
       .n_threads = e->opt.n_threads, .pin = e->opt.pin, .no_spin = e->opt.no_spin, .numa = e->opt.numa};
   TRY(myna__pool_open(&e->pool, &po, err));
   lo.pool = e->pool;
   TRY(myna__lm_new(&e->lm, e->model, &lo, err));
   e->n_out_max = e->lm->opt.n_out;
-  TRY(make_caches(e, err));
+  TRY(myna__engine_caches(e->kv, e->lm, err, &e->stats.pages_total));
+  if (e->model->cfg.n_expert > 0)
+    e->costs.fresh = 1 - (double)e->model->cfg.n_expert_used / (double)e->model->cfg.n_expert;
+  draft.pool = e->pool;
+  if (e->opt.draft_model) TRY(myna__draft_new(&e->draft, e->opt.draft_model, e->model, &draft, err));
   myna_err none = {0};
   if (myna__model_tokenizer(e->model, &e->tok, &none) < 0 && none.code != MYNA_E_NOTFOUND) myna__log(1, "%s", none.msg);
   size_t n = (size_t)e->opt.n_batch * sizeof(int32_t);
@@ -266,7 +276,8 @@ static int start(myna_engine *e, const myna_engine_options *o, myna_err *err) {
   e->step_seq = myna__alloc(n);
   e->step_rows = myna__alloc((size_t)e->n_out_max * sizeof(int32_t));
   e->seq_used = myna__calloc((size_t)e->opt.n_seq * sizeof *e->seq_used);
-  if (!e->step_tokens || !e->step_pos || !e->step_seq || !e->step_rows || !e->seq_used)
+  e->drafting = myna__alloc((size_t)e->opt.n_seq * sizeof *e->drafting);
+  if (!e->step_tokens || !e->step_pos || !e->step_seq || !e->step_rows || !e->seq_used || !e->drafting)
     return myna__err(err, MYNA_E_NOMEM, "no memory for an engine");
   if (pthread_create(&e->thread, NULL, engine_main, e))
     return myna__err(err, MYNA_E_INTERNAL, "cannot start the engine thread");
@@ -314,6 +325,7 @@ void myna_engine_free(myna_engine *e) {
   }
   if (e->taken) myna__free(e->taken, e->taken->bytes);
   for (int g = 0; g < MYNA__MAX_GROUPS; g++) myna__kv_free(e->kv[g]);
+  myna__draft_free(e->draft);
   myna__lm_free(e->lm);
   myna__pool_free(e->pool);
   size_t n = (size_t)e->opt.n_batch * sizeof(int32_t);
@@ -322,6 +334,7 @@ void myna_engine_free(myna_engine *e) {
   myna__free(e->step_seq, n);
   myna__free(e->step_rows, (size_t)e->n_out_max * sizeof(int32_t));
   myna__free(e->seq_used, (size_t)e->opt.n_seq * sizeof *e->seq_used);
+  myna__free(e->drafting, (size_t)e->opt.n_seq * sizeof *e->drafting);
   myna__buf_free(&e->text);
   pthread_cond_destroy(&e->work);
   pthread_cond_destroy(&e->event);

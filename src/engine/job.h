@@ -2,6 +2,7 @@
 #ifndef MYNA__JOB_H
 #define MYNA__JOB_H
 
+#include "engine/draft.h"
 #include "engine/kv.h"
 #include "engine/lm.h"
 #include "engine/sampler.h"
@@ -44,7 +45,10 @@ typedef struct myna__job {
   int64_t chunk, first_out, n_out; /* this step: tokens, first logits row, rows */
   int32_t draft[MYNA__SPEC_MAX];   /* [n_draft] this step: computed behind the chunk, each with a row */
   int n_draft;
-  myna__spec *spec; /* NULL: no speculation, or no memory for it */
+  myna__spec *spec; /* NULL: no lookup, or no memory for it */
+  myna__draft_seq by_model;
+  myna__spec_credit credit;
+  double draft_cost; /* of this step's drafts, in steps of one row */
   myna__sampler *sampler;
   myna__detok detok;
   myna__stops stops;
@@ -62,6 +66,9 @@ struct myna_engine {
   myna__pool *pool;
   myna__lm *lm;
   myna__kv *kv[MYNA__MAX_GROUPS];
+  myna__draft *draft;         /* NULL: no draft model */
+  myna__costs costs;          /* of steps */
+  myna__job **drafting;       /* [n_seq] scratch */
   const myna__tokenizer *tok; /* NULL: file without tokenizer */
   myna_memory memory;
   pthread_t thread;
@@ -89,7 +96,10 @@ int myna__engine_post(myna_engine *e, const myna_event *ev); /* copies; 0 or MYN
 /* A job's last event without its text; cannot fail. */
 void myna__engine_post_reserved(myna_engine *e, myna__job *j, const myna_event *ev);
 void myna__job_free(myna__job *j);
-/* memory.c: the page counts and bytes that options lead to, within the limit. */
-int myna__engine_plan(myna_model *m, myna_engine_options *o, myna__lm_options *lm, myna_memory *out, myna_err *err);
+/* Page pools of every group of lm, at kv[0..n_groups); *pages grows by theirs. kv's are to be freed also on failure. */
+int myna__engine_caches(myna__kv **kv, myna__lm *lm, myna_err *err, int64_t *pages);
+/* memory.c: the page counts and bytes that options lead to, within the limit; of the draft model too when there is one. */
+int myna__engine_plan(myna_model *m, myna_engine_options *o, myna__lm_options *lm, myna__lm_options *draft,
+                      myna_memory *out, myna_err *err);
 
 #endif

@@ -21,53 +21,77 @@ static int defaults(const myna_model *m, myna_engine_options *o, myna_err *err) 
   return 0;
 }
 
-int myna__engine_plan(myna_model *m, myna_engine_options *o, myna__lm_options *lo, myna_memory *out, myna_err *err) {
+/* Bytes of a plan, and of a page of every group. */
+typedef struct sizes {
+  int64_t compute, stride;
+} sizes;
+
+static int measure(myna_model *m, const myna__lm_options *o, int n_threads, sizes *s, myna_err *err) {
+  myna__lm *probe;
+  myna__lm_options lo = *o;
+  TRY(myna__pool_new(&lo.pool, n_threads, false, err)); /* scratch depends on the number of threads */
+  int rc = myna__lm_new(&probe, m, &lo, err);
+  if (rc == 0) {
+    *s = (sizes){.compute = myna_plan_bytes(probe->plan)};
+    for (int g = 0; g < probe->n_groups; g++) s->stride += probe->group[g].page_stride;
+    myna__lm_free(probe);
+  }
+  myna__pool_free(lo.pool);
+  return rc;
+}
+
+/* Tokens, samplers and indexes of running requests. */
+static int64_t of_requests(const myna_model *m, const myna_engine_options *o) {
+  int64_t each = o->n_ctx * 16 + m->cfg.n_vocab * 16;
+  if ((unsigned)o->speculation & MYNA_SPECULATION_NGRAM) each += myna__spec_bytes(o->n_ctx + 1);
+  return o->n_seq * each + (2 << 20);
+}
+
+int myna__engine_plan(myna_model *m, myna_engine_options *o, myna__lm_options *lo, myna__lm_options *draft,
+                      myna_memory *out, myna_err *err) {
+  myna_model *dm = o->draft_model;
   if (!m->bound) return myna__err(err, MYNA_E_UNSUPPORTED, "%s: opened for its header only", m->path);
+  if (dm && !dm->bound) return myna__err(err, MYNA_E_UNSUPPORTED, "%s: opened for its header only", dm->path);
   TRY(defaults(m, o, err));
   int64_t rows = (16 << 20) / MYNA__MAX(m->cfg.n_vocab, 1); /* 64 MB of logits at most */
   *lo = (myna__lm_options){
       .kv_type = o->kv_type, .exact = o->exact, .n_ctx = o->n_ctx, .n_tok = o->n_batch, .n_seq = o->n_seq};
-  lo->n_out = MYNA__MIN(o->n_batch, MYNA__MAX(rows, o->n_seq));
   for (int g = 0; g < MYNA__MAX_GROUPS; g++) lo->n_pages[g] = 1;
-  myna__lm *probe;
-  myna__pool *pool = NULL; /* scratch depends on the number of threads */
-  TRY(myna__pool_new(&pool, o->n_threads, false, err));
-  lo->pool = pool;
-  int rc = myna__lm_new(&probe, m, lo, err);
-  lo->pool = NULL;
-  if (rc == 0)
-    *out = (myna_memory){.weights = m->file_bytes, .compute = myna_plan_bytes(probe->plan), .limit = o->mem_limit};
-  int64_t stride = 0, per_seq = pages_of(o->n_ctx);
-  int n_groups = rc == 0 ? probe->n_groups : 0;
-  for (int g = 0; g < n_groups; g++) stride += probe->group[g].page_stride;
-  if (rc == 0) myna__lm_free(probe);
-  myna__pool_free(pool);
-  if (rc < 0) return rc;
+  *draft = *lo;
+  lo->n_out = MYNA__MIN(o->n_batch, MYNA__MAX(rows, o->n_seq));
+  draft->n_out = o->n_seq;
+  sizes s = {0}, d = {0};
+  TRY(measure(m, lo, o->n_threads, &s, err));
+  if (dm && !o->exact) draft->kv_type = myna__lm_default_kv(dm, false);
+  if (dm) TRY(measure(dm, draft, o->n_threads, &d, err));
+  int64_t per_seq = pages_of(o->n_ctx), stride = s.stride + d.stride;
+  *out = (myna_memory){.weights = m->file_bytes, .compute = s.compute, .limit = o->mem_limit};
   out->tokenizer = m->cfg.n_vocab * 96;
-  out->other = o->n_seq * (o->n_ctx * 16 + m->cfg.n_vocab * 16 + myna__spec_bytes(o->n_ctx + 1)) +
-               (2 << 20); /* tokens, samplers and indexes of running requests */
+  out->other = of_requests(m, o);
+  int64_t draft_file = dm ? dm->file_bytes : 0, mapped = o->mem_weights_cached ? 0 : out->weights + draft_file;
   int64_t pages = (o->kv_tokens > 0 ? pages_of(o->kv_tokens) : per_seq * o->n_seq) + SPARE;
-  int64_t fixed = (o->mem_weights_cached ? 0 : out->weights) + out->compute + out->tokenizer + out->other;
+  int64_t fixed = mapped + out->compute + d.compute + out->tokenizer + out->other;
   if (o->mem_limit > 0 && o->kv_tokens <= 0) pages = MYNA__MIN(pages, MYNA__MAX((o->mem_limit - fixed) / stride, 0));
   out->kv = pages * stride;
+  out->draft = draft_file + d.compute;
   out->total = fixed + out->kv;
   if (o->mem_limit > 0 && (pages < per_seq + SPARE || out->total > o->mem_limit))
     return myna__err(err, MYNA_E_LIMIT,
                      "the memory limit of %.1f MB is too small: weights %.1f MB%s, compute %.1f MB, other %.1f MB, "
                      "cache of one context of %lld %.1f MB",
-                     (double)o->mem_limit / 1e6, (double)out->weights / 1e6,
-                     o->mem_weights_cached ? " (not counted)" : "", (double)out->compute / 1e6,
+                     (double)o->mem_limit / 1e6, (double)(out->weights + draft_file) / 1e6,
+                     o->mem_weights_cached ? " (not counted)" : "", (double)(out->compute + d.compute) / 1e6,
                      (double)(out->other + out->tokenizer) / 1e6, (long long)o->n_ctx,
                      (double)((per_seq + SPARE) * stride) / 1e6);
   if (pages < per_seq + SPARE)
     return myna__err(err, MYNA_E_ARG, "kv_tokens %lld holds less than one context of %lld", (long long)o->kv_tokens,
                      (long long)o->n_ctx);
-  for (int g = 0; g < MYNA__MAX_GROUPS; g++) lo->n_pages[g] = pages;
+  for (int g = 0; g < MYNA__MAX_GROUPS; g++) lo->n_pages[g] = draft->n_pages[g] = pages;
   return 0;
 }
 
 int myna_memory_plan(myna_model *m, const myna_engine_options *o, myna_memory *out, myna_err *err) {
   myna_engine_options opt = o ? *o : (myna_engine_options){0};
-  myna__lm_options lo;
-  return myna__engine_plan(m, &opt, &lo, out, err);
+  myna__lm_options lo, draft;
+  return myna__engine_plan(m, &opt, &lo, &draft, out, err);
 }

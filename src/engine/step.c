@@ -4,7 +4,7 @@
  * depend on how tokens are grouped (decision 7), so the choice is free. When the page pool is full the youngest request gives its pages back and
  * waits; what it computed stays in the prefix index until the space is needed.
  *
- * Speculation: drafts take rows and pages that are left over then, and never anybody's place. Each draft's logits are looked at only when the
+ * Speculation: drafts (spec.c, draft.c) take rows and pages that are left over then, and never anybody's place. Each draft's logits are looked at only when the
  * sampler chose that very token, in the order and with the state of steps of one token; what is wrong is as if it had not been computed: n_done
  * stays before it, so its K and V are written over and never indexed, and its pages go back. */
 #include "engine/job.h"
@@ -27,6 +27,7 @@ static void unlink_job(myna_engine *e, myna__job *j) {
 static void give_back(myna_engine *e, myna__job *j) {
   if (j->seq < 0) return;
   for (int g = 0; g < e->lm->n_groups; g++) myna__kv_release(e->kv[g], j->seq, j->tokens, j->n_done, true);
+  myna__draft_release(e->draft, j);
   e->seq_used[j->seq] = false;
   j->seq = -1;
 }
@@ -263,22 +264,43 @@ static int64_t reserve_draft(myna_engine *e, const myna__job *j, int64_t n) {
   return MYNA__MIN(n, (MYNA__PAGE - j->n % MYNA__PAGE) % MYNA__PAGE); /* the page of the chosen token has room */
 }
 
-/* After everything else was chosen. */
+/* j's draft enters the step. */
+static void take_draft(myna_engine *e, batch *b, myna__job *j) {
+  if (j->n_draft > 0) j->n_draft = (int)reserve_draft(e, j, j->n_draft);
+  if (j->n_draft < j->req.speculation.n_min) j->n_draft = 0;
+  j->n_out += j->n_draft;
+  b->n += j->n_draft;
+  b->n_out += j->n_draft;
+}
+
+static void look_up(myna__job *j, int64_t room, myna__spec_step *step) {
+  if (j->credit.left <= 0 && !j->req.speculation.always) return;
+  double before = myna__costs_of(step->costs, step->rows);
+  j->n_draft = myna__spec_draft(j->spec, j->tokens, room, step, j->draft);
+  j->draft_cost = MYNA__MAX(myna__costs_of(step->costs, step->rows) - before, 0);
+}
+
+/* After everything else was chosen: what the text says, and where it says nothing, what the draft model does. */
 static void fill_drafts(myna_engine *e, batch *b) {
-  const myna__config *c = &e->model->cfg;
-  myna__spec_step step = {.rows = b->n, .useful = (double)b->n};
-  if (c->n_expert > 0) step.fresh = 1 - (double)c->n_expert_used / (double)c->n_expert;
+  myna__spec_step step = {.costs = &e->costs, .rows = b->n, .useful = (double)b->n};
+  int n = 0;
   for (myna__job *j = e->running; j; j = j->next) {
-    int64_t room = j->spec ? draft_room(e, b, j) : 0;
+    j->draft_cost = 0;
+    int64_t room = j->req.speculation.kind ? draft_room(e, b, j) : 0;
     if (room <= 0) continue;
     step.rows = b->n;
-    int64_t n = myna__spec_draft(j->spec, j->tokens, room, &step, j->draft);
-    j->n_draft = n > 0 ? (int)reserve_draft(e, j, n) : 0;
-    if (j->n_draft < j->req.speculation.n_min) j->n_draft = 0;
-    j->n_out += j->n_draft;
-    b->n += j->n_draft;
-    b->n_out += j->n_draft;
+    look_up(j, room, &step);
+    take_draft(e, b, j);
+    if (j->n_draft == 0 && ((unsigned)j->req.speculation.kind & MYNA_SPECULATION_DRAFT)) e->drafting[n++] = j;
   }
+  if (n == 0) return;
+  int64_t total = MYNA__MIN(e->opt.n_batch - b->n, e->n_out_max - b->n_out);
+  step.rows = b->n;
+  for (int i = 0; i < n; i++)
+    e->drafting[i]->by_model.limit = (int)MYNA__MIN(draft_room(e, b, e->drafting[i]), MYNA__SPEC_MAX);
+  myna__draft_run(e->draft, e->drafting, n, total, &step);
+  for (myna__job *j = e->running; j; j = j->next)
+    if (j->by_model.n > 0) take_draft(e, b, j);
 }
 
 /* Writes what was chosen into the step's arrays: the tokens of a sequence side by side. */
@@ -322,6 +344,7 @@ static void shift_context(myna_engine *e, myna__job *j) {
   int64_t keep = j->req.n_keep, drop = (j->n - keep) / 2; /* at least 1: n is beyond the context, keep within */
   int seq = j->seq;
   for (int g = 0; g < e->lm->n_groups; g++) myna__kv_release(e->kv[g], seq, j->tokens, j->n_done, true);
+  myna__draft_release(e->draft, j);
   memmove(j->tokens + keep, j->tokens + keep + drop, (size_t)(j->n - keep - drop) * sizeof *j->tokens);
   j->n -= drop;
   j->n_done = j->n_commit = 0;
@@ -353,6 +376,7 @@ static myna_finish accept(myna_engine *e, myna__job *j, int32_t id, const float 
   if (stopped) return MYNA_FINISH_STRING;
   if (j->req.max_tokens > 0 && j->n_gen >= j->req.max_tokens) return MYNA_FINISH_LENGTH;
   j->tokens[j->n++] = id;
+  myna__spec_credit_token(&j->credit);
   bool full = j->n > e->opt.n_ctx;
   if (full && !j->req.context_shift) return MYNA_FINISH_CONTEXT;
   if (full) shift_context(e, j);
@@ -394,31 +418,39 @@ static myna_finish next_token(myna_engine *e, myna__job *j, const float *row, in
   return *id < 0 ? MYNA_FINISH_ERROR : accept(e, j, *id, row, err);
 }
 
+/* What became of a step's draft, of which `right` tokens were chosen and then `id`. */
+static void learn(myna_engine *e, myna__job *j, int n_draft, int right, int32_t id) {
+  if (j->draft_cost > 0) myna__spec_credit_draft(&j->credit, j->draft_cost, right);
+  if (j->by_model.n > 0)
+    myna__draft_told(e->draft, j, right, id);
+  else
+    myna__spec_told(j->spec, n_draft, right);
+  if (n_draft == 0) return;
+  pthread_mutex_lock(&e->lock);
+  e->stats.n_gen_tokens += right;
+  e->stats.n_drafted += n_draft;
+  e->stats.n_accepted += right;
+  pthread_mutex_unlock(&e->lock);
+  trim(e, j, j->n_done);
+  commit(e, j, false);
+}
+
 /* The next token, and as long as the drafts are what was chosen, those after it. */
 static void answer(myna_engine *e, myna__job *j, const float *logits) {
   myna_err err = {0};
   myna_finish why;
   int n_draft = j->n_draft, right = 0;
+  int32_t id;
   j->n_draft = 0;
   j->n_drafted += n_draft;
   for (;; right++) {
-    int32_t id;
     const float *row = logits + (j->first_out + right) * e->model->cfg.n_vocab;
     why = next_token(e, j, row, &id, &err);
     if (why != MYNA_FINISH_NONE || right == n_draft || id != j->draft[right] || atomic_load(&j->cancelled)) break;
     j->n_accepted++;
     j->n_done++;
   }
-  if (n_draft > 0) {
-    pthread_mutex_lock(&e->lock);
-    e->stats.n_gen_tokens += right;
-    e->stats.n_drafted += n_draft;
-    e->stats.n_accepted += right;
-    pthread_mutex_unlock(&e->lock);
-    myna__spec_told(j->spec, n_draft, right);
-    trim(e, j, j->n_done);
-    commit(e, j, false);
-  }
+  learn(e, j, n_draft, right, id);
   if (why != MYNA_FINISH_NONE) finish(e, j, why, why == MYNA_FINISH_ERROR ? &err : NULL);
 }
 
@@ -467,10 +499,12 @@ bool myna__engine_step(myna_engine *e) {
                      .pos = e->step_pos,
                      .seq = e->step_seq,
                      .rows = e->step_rows};
+  double start = myna__now();
   if (myna__lm_step_run(e->lm, &s, &logits, &err) < 0) {
     fail_all(e, &err);
     return true;
   }
+  if (b.n == b.n_out) myna__costs_add(&e->costs, b.n, myna__now() - start);
   for (myna__job *j = e->running, *next; j; j = next) {
     next = j->next;
     if (j->chunk > 0) after(e, j, logits);

@@ -274,7 +274,7 @@ class Run(Case):
         t = plain.json()["timings"]
         self.assertEqual((t["drafted_n"], t["accepted_n"]), (0, 0))
         self.assertNotIn("guesses", plain.err)
-        for more in ((), ("--draft-max", 31, "--spec-always"), ("--draft-n", 2, "--draft-min", 2, "--spec-ngram-size-n", 5, "--spec-ngram-size-min", 1)):
+        for more in ((), ("--draft-max", 31, "--spec-always"), ("--draft-n", 2, "--draft-min", 2, "--spec-ngram-size-n", 1, "--spec-always")):
             for kind in ("ngram", "ngram-simple"):
                 r = self.ok(*args, "--spec-type", kind, *more)
                 self.assertEqual(r.json()["tokens"], plain.json()["tokens"])
@@ -283,13 +283,26 @@ class Run(Case):
                 self.assertGreater(t["accepted_n"], 0)
                 self.assertGreaterEqual(t["drafted_n"], t["accepted_n"])
                 self.assertIn(" | guesses %d, right %d | memory" % (t["drafted_n"], t["accepted_n"]), r.err)
+        # a model that drafts for itself is always right
+        for more, lookup in ((("-md", LLAMA), False), (("--model-draft", LLAMA, "--spec-type", "ngram,draft"), True), (("-md", LLAMA, "--spec-type", "draft-simple", "-ngld", 99, "-td", 2), False)):
+            r = self.ok(*args, "--spec-always", *more)
+            self.assertEqual(r.json()["tokens"], plain.json()["tokens"])
+            t = r.json()["timings"]
+            self.assertGreater(t["accepted_n"], 20)
+            if not lookup:
+                self.assertEqual(t["accepted_n"], t["drafted_n"])
+            self.assertIn(" | guesses %d, right %d | memory" % (t["drafted_n"], t["accepted_n"]), r.err)
+        self.assertIn("--model-draft is not used", self.ok(*args, "--spec-type", "ngram", "-md", LLAMA).err)
+        self.assertEqual(self.ok(*args, "-md", LLAMA, "--spec-always", "--draft-p-min", 1).json()["timings"]["drafted_n"], 0)
+        self.fails(1, "vocabulary has 128 tokens, not 272", *args, "-md", NO_TOKENIZER)
+        self.fails(1, "No such file", *args, "-md", "/nowhere/x.gguf")
         env = self.ok(*args, env={"MYNA_SPEC_TYPE": "ngram", "MYNA_DRAFT_MAX": "3"}).json()
         self.assertGreater(env["timings"]["drafted_n"], 0)
         self.assertEqual(self.ok(*args, "--spec-type", "none").json()["timings"]["drafted_n"], 0)
-        self.assertIn("nothing is guessed without --spec-type", self.ok(*args, "--draft-max", 4).err)
-        for more, part in ((("--spec-type", "x"), "--spec-type x: none or ngram"), (("--draft-max", 32), "--draft-max 32: 1 to 31"), (("--draft-max", 3, "--draft-min", 4), "--draft-min 4: 1 to 3"),
+        self.assertIn("nothing is guessed without --spec-type or --model-draft", self.ok(*args, "--draft-max", 4).err)
+        for more, part in ((("--spec-type", "x"), "--spec-type x: none, ngram, draft or ngram,draft"), (("--spec-type", "ngram,y"), "--spec-type y: "), (("--spec-type", "draft"), "which model? --model-draft FILE"), (("--draft-max", 32), "--draft-max 32: 1 to 31"), (("--draft-max", 3, "--draft-min", 4), "--draft-min 4: 1 to 3"),
                            (("--draft-min", -1), "--draft-min -1: 1 to 31"), (("--spec-ngram-size-n", 9), "--spec-ngram-size-n 9: 1 to 8"),
-                           (("--spec-ngram-size-n", 2, "--spec-ngram-size-min", 3), "--spec-ngram-size-min 3: 1 to 2"), (("-md", "x.gguf"), "draft models are not supported yet")):
+                           (("--draft-p-min", 2), "--draft-p-min 2: 0 to 1"), (("-hfd", "x/y"), "models are not fetched yet")):
             self.fails(2, part, "run", LLAMA, "-p", "x", *more)
 
     def test_bias_and_ignore_eos(self):
@@ -520,6 +533,11 @@ class Bench(Case):
             self.fails(1, "tokens, ", "bench", LLAMA, "-n", 5000, "--replay", f.name)
             self.fails(1, "tokens, ", "bench", LLAMA, "-n", 1, "-d", 5000, "--replay", f.name)
             self.fails(2, "--replay: one sequence", "bench", LLAMA, "-B", 2, "--replay", f.name)
+            # drafts of a model that are right as often as is said
+            names, rows = self.rows("-p", 0, "-n", 150, "--replay", f.name, "-md", LLAMA, "--draft-accept", 0.7, "--spec-always", "--draft-max", 1)
+            self.assertAlmostEqual(rows[0]["n_accepted"] / rows[0]["n_drafted"], 0.7, delta=0.15)
+            self.fails(2, "--draft-accept 2: 0 to 1", "bench", LLAMA, "--replay", f.name, "-md", LLAMA, "--draft-accept", 2)
+            self.fails(2, "--draft-accept: only with", "bench", LLAMA, "--replay", f.name, "--draft-accept", 0.5)
         self.fails(1, "No such file", "bench", LLAMA, "--replay", "/nowhere/x")
         self.fails(1, "no tokenizer", "bench", NO_TOKENIZER, "--replay", __file__)
         # several sequences guess too

@@ -1,39 +1,58 @@
 /* test_spec.c: speculation: the index against a scan of the whole text, when a draft pays, and requests with and without it: the same tokens, text
  * and ends, whatever runs beside them. */
-#include "engine/job.h"
-#include "fixture.h"
-#include <math.h>
+#include "speculate.h"
 
-enum { N = 60, R = 6 };
+enum { N = 60, R = N_SAMPLINGS };
 
 static fx_result plain[16], guessed[16];
 
 /* Every occurrence is followed, so that most drafts are wrong; a draft that pays; the defaults. */
-static const myna_speculation
-    eager = {.kind = MYNA_SPECULATION_NGRAM, .n_max = 5, .ngram_max = 2, .ngram_min = 1, .always = true},
-    wide = {.kind = MYNA_SPECULATION_NGRAM, .n_max = 31, .ngram_max = 3, .ngram_min = 1, .always = true},
-    usual = {.kind = MYNA_SPECULATION_NGRAM};
+static const myna_speculation eager = {.kind = MYNA_SPECULATION_NGRAM, .n_max = 5, .ngram_min = 1, .always = true},
+                              wide = {.kind = MYNA_SPECULATION_NGRAM, .n_max = 31, .ngram_min = 1, .always = true},
+                              usual = {.kind = MYNA_SPECULATION_NGRAM};
+
+/* A step of so many rows, before anything was measured: what nothing but the shape says. */
+static const myna__costs shape = {.fixed = true};
+static myna__costs with_experts;
+static myna__spec_step step_of(int64_t rows, double fresh) {
+  with_experts = (myna__costs){.fixed = true, .fresh = fresh};
+  return (myna__spec_step){.costs = fresh > 0 ? &with_experts : &shape, .rows = rows, .useful = (double)rows};
+}
 
 /* ---- the index ---- */
 
-/* What spec.h says of a match, by looking everywhere. */
-static int64_t scan(const int32_t *t, int64_t n, int low, int high, int *len) {
+/* What spec.c says of a match, by looking everywhere: of the latest 32 places where the last 4 tokens (or `low` where these are more or nothing is
+ * found) stand, those with the longest equal past, of them the token that follows most often, and of those the latest place. */
+static int64_t scan(const int32_t *t, int64_t n, int low, int *len) {
   *len = 0;
-  for (int size = high; size >= low; size--)
-    for (int64_t end = n - 1; end >= size; end--) {
+  for (int k = 0; k < 2; k++) {
+    int size = k ? low : MYNA__MAX(4, low), places = 0, same = 0;
+    int64_t best[32];
+    for (int64_t end = n - 1; end >= size && places < 32; end--) {
       if (memcmp(t + end - size, t + n - size, (size_t)size * sizeof *t) != 0) continue;
-      while (*len < 32 && *len < end && t[end - 1 - *len] == t[n - 1 - *len]) ++*len;
-      return end;
+      int l = 0;
+      while (l < 32 && l < end && t[end - 1 - l] == t[n - 1 - l]) l++;
+      places++;
+      if (l > *len) *len = l, same = 0;
+      if (l == *len) best[same++] = end;
     }
+    int64_t at = 0;
+    for (int i = 0, most = 0; i < same; i++) {
+      int votes = 0;
+      for (int q = 0; q < same; q++) votes += t[best[q]] == t[best[i]];
+      if (votes > most) most = votes, at = best[i];
+    }
+    if (at) return at;
+  }
   return 0;
 }
 
-static void same_match(const myna__spec *p, const int32_t *t, int64_t n, int low, int high) {
+static void same_match(const myna__spec *p, const int32_t *t, int64_t n, int low) {
   int len, want_len;
-  int64_t at = myna__spec_match(p, &len), want = scan(t, n, low, high, &want_len);
+  int64_t at = myna__spec_match(p, &len), want = scan(t, n, low, &want_len);
   if (at != want || len != want_len)
-    fail_msg("of %lld tokens (%d to %d): %lld of length %d, not %lld of %d", (long long)n, low, high, (long long)at,
-             len, (long long)want, want_len);
+    fail_msg("of %lld tokens (%d): %lld of length %d, not %lld of %d", (long long)n, low, (long long)at, len,
+             (long long)want, want_len);
 }
 
 static void test_index(void **state) {
@@ -41,23 +60,22 @@ static void test_index(void **state) {
   test_rng r = test_rng_new(1);
   int32_t t[LEN];
   for (int k = 0; k < 60; k++) {
-    int high = 1 + (int)test_int(&r, 8), low = 1 + (int)test_int(&r, high);
+    int low = 1 + (int)test_int(&r, 8);
     int64_t n = 1 + test_int(&r, LEN), vocab = 1 + test_int(&r, k % 2 ? 4 : 40),
             period = k % 3 ? LEN : 1 + test_int(&r, 20);
     for (int64_t i = 0; i < n; i++) t[i] = i < period ? (int32_t)test_int(&r, vocab) : t[i - period];
-    myna_speculation s = {
-        .kind = MYNA_SPECULATION_NGRAM, .ngram_max = high, .ngram_min = low, .n_max = 31, .always = true};
+    myna_speculation s = {.kind = MYNA_SPECULATION_NGRAM, .ngram_min = low, .n_max = 31, .always = true};
     myna__spec *p = myna__spec_new(&s, n);
     for (int round = 0; round < 2; round++) {
       for (int64_t i = 0; i < n;) {
         int64_t more = 1 + (k % 4 == 0 ? test_int(&r, 50) : 0);
         i += MYNA__MIN(more, n - i);
-        myna__spec_add(p, t, i, k % 2);
-        same_match(p, t, i, low, high);
+        myna__spec_add(p, t, i, false);
+        same_match(p, t, i, low);
         int len;
-        int64_t from = scan(t, i, low, high, &len), room = 1 + test_int(&r, 40);
+        int64_t from = scan(t, i, low, &len), room = 1 + test_int(&r, 40);
         int32_t out[MYNA__SPEC_MAX], draft[LEN + 31];
-        myna__spec_step step = {.rows = 1, .useful = 1};
+        myna__spec_step step = step_of(1, 0);
         int drafted = myna__spec_draft(p, t, room, &step, out);
         assert_int_equal(drafted, from ? MYNA__MIN(room, 31) : 0);
         assert_int_equal(step.rows, 1 + drafted);
@@ -71,6 +89,30 @@ static void test_index(void **state) {
     }
     myna__spec_free(p);
   }
+}
+
+/* A copy of a text with one token changed: behind it the copy is followed at once, though nothing that long was seen. */
+static void test_changed_token(void **state) {
+  enum { LEN = 40 };
+  int32_t t[2 * LEN], out[MYNA__SPEC_MAX];
+  int len;
+  for (int i = 0; i < 2 * LEN; i++) t[i] = 100 + i % LEN;
+  for (int i = 20; i < 30; i++) t[LEN + i] = 500 + i;
+  myna_speculation s = usual;
+  s.always = true;
+  myna__spec *p = myna__spec_new(&s, 2 * LEN);
+  myna__spec_add(p, t, LEN + 10, false);
+  myna__spec_add(p, t, LEN + 20, true);
+  assert_int_equal(myna__spec_match(p, &len), 20);
+  for (int i = 21; i < 30; i++) { /* four tokens are tried, then it is given up */
+    myna__spec_add(p, t, LEN + i, true);
+    assert_int_equal(myna__spec_match(p, &len), i < 25 ? i : 0);
+    assert_int_equal(len, 0);
+    myna__spec_step step = step_of(1, 0);
+    assert_int_equal(myna__spec_draft(p, t, 5, &step, out), i < 25 ? 5 : 0);
+    if (i < 25) assert_memory_equal(out, t + i, 5 * sizeof *out);
+  }
+  myna__spec_free(p);
 }
 
 /* Tokens that all are different, and tokens that all are the same, fill the tables in other ways. */
@@ -88,7 +130,7 @@ static void test_index_full(void **state) {
     t[LEN - 3] = 8; /* what it was taken in as stays; here it is new */
     myna__spec_reset(p);
     myna__spec_add(p, t, LEN, false);
-    assert_int_equal(myna__spec_match(p, &len), k ? LEN - 3 : 5001);
+    assert_int_equal(myna__spec_match(p, &len), k ? LEN - 4 : 5001);
     assert_int_equal(len, 2);
     myna__spec_free(p);
   }
@@ -113,7 +155,7 @@ static outcome play(const int32_t *t, int64_t n_prompt, int64_t n, int64_t besid
   myna__spec *p = myna__spec_new(&usual, n);
   myna__spec_add(p, t, n_prompt, false);
   for (int64_t at = n_prompt; at < n; o.steps++) {
-    myna__spec_step step = {.rows = 1 + beside, .useful = (double)(1 + beside), .fresh = fresh};
+    myna__spec_step step = step_of(1 + beside, fresh);
     int64_t k = myna__spec_draft(p, t, n - at - 1, &step, draft), right = 0;
     while (right < k && draft[right] == t[at + right]) right++;
     at += right + 1;
@@ -121,7 +163,7 @@ static outcome play(const int32_t *t, int64_t n_prompt, int64_t n, int64_t besid
     myna__spec_told(p, (int)k, (int)right);
     o.drafted += k;
     o.accepted += right;
-    o.cost += myna__spec_cost(1 + k, fresh) / (double)(n - n_prompt);
+    o.cost += myna__costs_of(step.costs, 1 + k) / (double)(n - n_prompt);
   }
   myna__spec_free(p);
   return o;
@@ -144,7 +186,7 @@ static void test_pays(void **state) {
   assert_true(o.accepted > (LEN - PROMPT) * 8 / 10);
   assert_int_equal(o.accepted, o.drafted);
   assert_true(o.cost < 0.3);
-  assert_true(play(t, PROMPT, LEN, 200, 0).drafted ==
+  assert_true(play(t, PROMPT, LEN, 2000, 0).drafted ==
               0); /* where arithmetic is the limit, a token more costs what it brings */
   /* Edits of a text: parts of it again, with something new between. The text then repeats no more: it stops soon. */
   int at = 1000, edits = 0;
@@ -160,106 +202,77 @@ static void test_pays(void **state) {
   assert_true(o.steps < 800 && o.accepted > o.drafted * 7 / 10);
   outcome x = play(t, 1000, 3000, 0, 0.94); /* a token more reads its own experts: only what is nearly certain pays */
   print_message("of the time %.3f, with experts %.3f\n", o.cost, x.cost);
-  assert_true(o.cost < 0.4 && x.cost < 1 && x.drafted < o.drafted * 9 / 10);
+  assert_true(o.cost < 0.4 && x.cost < 1 && x.cost > o.cost);
   int64_t so_far = o.drafted;
   assert_true(play(t, 1000, LEN, 0, 0).drafted - so_far < 100);
 }
 
-/* "1 2 x" with another x each time: blocks [from, to); whether something is drafted behind "1 2" goes to drafted[], and was as right as
- * accepted says. */
+/* "1 2 x" with another x each time and six new tokens: blocks [from, to); whether something is drafted behind "1 2" goes to drafted[], and was as
+ * right as accepted says. */
+enum { BLOCK = 9 };
 static void blocks(myna__spec *p, int32_t *t, int from, int to, bool same_x, int accepted, bool *drafted) {
   for (int k = from; k < to; k++) {
-    int32_t draft[MYNA__SPEC_MAX];
-    t[3 * k] = 1;
-    t[3 * k + 1] = 2;
-    myna__spec_add(p, t, 3 * k + 2, true);
-    int n = myna__spec_draft(p, t, 1, &(myna__spec_step){.rows = 1, .useful = 1}, draft);
-    drafted[k] = n > 0;
-    myna__spec_told(p, n, n ? accepted : 0);
-    t[3 * k + 2] = same_x ? t[3 * k - 1] : 100 + k;
-    myna__spec_add(p, t, 3 * k + 3, true);
-  }
-}
-
-/* After a draft of which nothing was right no more are made for 2 tokens, then 4, and so on; what is right shortens that. */
-static void test_pause(void **state) {
-  int32_t t[100];
-  bool drafted[30];
-  myna__spec *p = myna__spec_new(&usual, 100);
-  blocks(p, t, 0, 6, false, 0, drafted);
-  static const bool want[] = {false, true, true, false, true, false};
-  assert_memory_equal(drafted, want, sizeof want);
-  myna__spec_free(p);
-  p = myna__spec_new(&usual, 100); /* the second draft was right after all */
-  blocks(p, t, 0, 2, false, 0, drafted);
-  blocks(p, t, 2, 3, false, 1, drafted);
-  blocks(p, t, 3, 5, false, 0, drafted);
-  static const bool again[] = {false, true, true, true, true};
-  assert_memory_equal(drafted, again, sizeof again);
-  myna__spec_free(p);
-  p = myna__spec_new(&usual, 100); /* what is proposed becomes right while nothing is drafted */
-  blocks(p, t, 0, 1, false, 0, drafted);
-  for (int i = 0; i < 4; i++) myna__spec_told(p, 1, 0);
-  blocks(p, t, 1, 3, true, 1, drafted); /* a pause of 16, and 5 tokens until drafted[2] */
-  assert_true(!drafted[1] && drafted[2]);
-  myna__spec_free(p);
-}
-
-static void test_cost(void **state) {
-  for (int k = 0; k < 4; k++) {
-    double fresh = k * 0.3;
-    assert_float_equal((float)myna__spec_cost(1, fresh), 1, 1e-6f);
-    for (int64_t i = 1; i < 300; i++) {
-      double more = myna__spec_cost(i + 1, fresh) - myna__spec_cost(i, fresh);
-      assert_true(more > 0 && more < 1);
-      assert_true(myna__spec_cost(i, fresh) >= myna__spec_cost(i, 0));
+    int32_t draft[MYNA__SPEC_MAX], *block = t + BLOCK * k;
+    block[0] = 1;
+    block[1] = 2;
+    for (int i = 2; i < BLOCK; i++) block[i] = 1000 + BLOCK * k + i;
+    if (same_x) block[2] = block[2 - BLOCK];
+    for (int i = 0; i < BLOCK; i++) {
+      if (i == 2) {
+        myna__spec_step step = step_of(1, 0);
+        int n = myna__spec_draft(p, t, 1, &step, draft);
+        drafted[k] = n > 0;
+        myna__spec_told(p, n, n ? accepted : 0);
+      }
+      myna__spec_add(p, t, BLOCK * k + i + 1, true);
     }
   }
 }
 
+/* After a draft of which nothing was right no more are made for 2 tokens, then 4, 8, and so on; what is right shortens that. */
+static void test_pause(void **state) {
+  int32_t t[BLOCK * 12];
+  bool drafted[12];
+  myna__spec *p = myna__spec_new(&usual, BLOCK * 12);
+  blocks(p, t, 0, 11, false, 0, drafted);
+  static const bool want[] = {false, true, true, true, true, false, true, false, false, false, true};
+  assert_memory_equal(drafted, want, sizeof want);
+  myna__spec_free(p);
+  p = myna__spec_new(&usual, BLOCK * 12); /* the second draft was right after all */
+  blocks(p, t, 0, 2, false, 0, drafted);
+  blocks(p, t, 2, 3, false, 1, drafted);
+  blocks(p, t, 3, 8, false, 0, drafted);
+  static const bool again[] = {false, true, true, true, true, true, true, false};
+  assert_memory_equal(drafted, again, sizeof again);
+  myna__spec_free(p);
+  p = myna__spec_new(&usual, BLOCK * 12); /* what is proposed becomes right while nothing is drafted */
+  blocks(p, t, 0, 1, false, 0, drafted);
+  for (int i = 0; i < 4; i++) myna__spec_told(p, 1, 0);
+  blocks(p, t, 1, 3, true, 1, drafted); /* a pause of 16, and 9 tokens until drafted[2] */
+  assert_true(!drafted[1] && drafted[2]);
+  myna__spec_free(p);
+}
+
+/* ---- credit ---- */
+
+/* Whatever is lost comes out of two steps and 0.8 %; what was won can be lost again, but not all of it. */
+static void test_credit(void **state) {
+  myna__spec_credit c = myna__spec_credit_new();
+  double lost = 0;
+  for (int i = 0; i < 2000; i++) {
+    if (c.left > 0) {
+      myna__spec_credit_draft(&c, 0.5, 0);
+      lost += 0.5;
+    }
+    myna__spec_credit_token(&c);
+  }
+  assert_true(lost > 2000 * 0.008 && lost < 2.5 + 2000 * 0.008);
+  for (int i = 0; i < 100; i++) myna__spec_credit_draft(&c, 0.5, 3);
+  for (lost = 0; c.left > 0; lost += 0.5) myna__spec_credit_draft(&c, 0.5, 0);
+  assert_true(lost > 2 && lost < 5);
+}
+
 /* ---- requests: the same with and without ---- */
-
-typedef struct prompt {
-  int32_t *t;
-  int64_t n;
-} prompt;
-
-static prompt prompt_of(const char *name) {
-  prompt p;
-  p.t = fx_tokens(name, 0, &p.n);
-  return p;
-}
-
-static void same_result(const fx_result *got, const fx_result *want, const char *what) {
-  if (got->n != want->n)
-    fail_msg("%s: %lld tokens, not %lld (finish %d %s)", what, (long long)got->n, (long long)want->n, got->finish,
-             got->err.msg);
-  for (int64_t i = 0; i < want->n; i++)
-    if (got->ids[i] != want->ids[i])
-      fail_msg("%s: token %lld is %d, not %d", what, (long long)i, got->ids[i], want->ids[i]);
-  if (strcmp(got->text, want->text) != 0) fail_msg("%s: \"%s\", not \"%s\"", what, got->text, want->text);
-  assert_int_equal(got->finish, want->finish);
-  assert_int_equal(got->timings.n_gen, want->timings.n_gen);
-  assert_int_equal(got->timings.n_prompt, want->timings.n_prompt);
-  assert_int_equal(want->timings.n_drafted, 0);
-  assert_in_range(got->timings.n_accepted, 0, got->timings.n_drafted);
-}
-
-/* Samplers of all kinds. Random weights do not repeat themselves: most of these have three tokens to choose from, ids[0..3). */
-static void sampling_of(myna_sampling *s, int k, const int32_t *ids) {
-  static myna_logit_bias bias[3];
-  for (int i = 0; i < 3; i++) bias[i] = (myna_logit_bias){ids[i], 100};
-  myna_sampling_default(s);
-  if (k < 5) s->bias = bias, s->n_bias = 3;
-  s->ignore_eos = true;
-  s->seed = (uint64_t)(7 * k);
-  s->temperature = k % 2 ? 0.7f : 0;
-  if (k == 1) s->mirostat = 2;
-  if (k == 2) s->repeat_penalty = 1.1f;
-  if (k == 3) s->mirostat = 1;
-  if (k == 4) s->dry_multiplier = 0.8f;
-  if (k == 5) s->frequency_penalty = 0.3f, s->xtc_probability = 0.3f, s->top_k = 5;
-}
 
 static const char *const families[] = {"llama", "gemma3", "qwen3", "mixtral", "phi3-swa", "llama-256-k"};
 
@@ -273,13 +286,13 @@ static void test_same_alone(void **state) {
     for (int k = 0; k < R; k++) {
       myna_request r = fx_greedy(p.t, p.n, 150);
       sampling_of(&r.sampling, k, p.t + 1);
-      myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 256, .n_seq = 1});
+      myna_engine *e = engine_of(m, 256, 1);
       fx_run(e, &r, &plain[0]);
       myna_engine_free(e);
       for (size_t b = 0; b < MYNA__COUNT(batches); b++) {
         r.speculation = *kinds[b == 0 ? (size_t)k % 3 : b - 1];
-        e = fx_engine(m,
-                      &(myna_engine_options){.n_threads = 1 + k % 2, .n_ctx = 256, .n_seq = 1, .n_batch = batches[b]});
+        e = engine_with(
+            m, &(myna_engine_options){.n_threads = 1 + k % 2, .n_ctx = 256, .n_seq = 1, .n_batch = batches[b]});
         fx_run(e, &r, &guessed[0]);
         same_result(&guessed[0], &plain[0], families[f]);
         const myna_timings *t = &guessed[0].timings;
@@ -314,7 +327,7 @@ static void test_same_crowd(void **state) {
     prompt p = prompt_of(families[f]);
     myna_model *m = fx_open(families[f]);
     myna_request r[R];
-    myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 256, .n_seq = 1});
+    myna_engine *e = engine_of(m, 256, 1);
     for (int k = 0; k < R; k++) {
       r[k] = fx_greedy(p.t + k, p.n - k, 90 + 20 * k);
       sampling_of(&r[k].sampling, k, p.t + 1);
@@ -325,7 +338,7 @@ static void test_same_crowd(void **state) {
       for (int some = 0; some < 2; some++) {
         for (int k = 0; k < R; k++)
           r[k].speculation = some && k % 2 ? (myna_speculation){0} : k % 3 == 2 ? usual : k % 3 ? wide : eager;
-        e = fx_engine(m, &modes[i]);
+        e = engine_with(m, &modes[i]);
         fx_run_all(e, r, R, guessed);
         for (int k = 0; k < R; k++) {
           same_result(&guessed[k], &plain[k], families[f]);
@@ -347,8 +360,7 @@ static void test_same_crowd(void **state) {
 static void test_limits(void **state) {
   prompt p = prompt_of("gemma3");
   myna_model *m = fx_open("gemma3");
-  myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 100, .n_seq = 2}),
-              *g = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 100, .n_seq = 2});
+  myna_engine *e = engine_of(m, 100, 2), *g = engine_of(m, 100, 2);
   for (int k = 0; k < 2 * R; k++) {
     for (int64_t max = 0; max < 24; max += max < 12 ? 1 : 5) { /* 0: until the context is full */
       myna_request r = fx_greedy(p.t, p.n, max);
@@ -373,8 +385,7 @@ static void test_context_shift(void **state) {
     prompt p = prompt_of(names[f]);
     myna_model *m = fx_open(names[f]);
     for (int k = 0; k < R; k++) {
-      myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 90, .n_seq = 2}),
-                  *g = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 90, .n_seq = 2});
+      myna_engine *e = engine_of(m, 90, 2), *g = engine_of(m, 90, 2);
       myna_request r = fx_greedy(p.t, p.n, 400);
       sampling_of(&r.sampling, k, p.t + 1);
       r.context_shift = true;
@@ -399,8 +410,7 @@ static void test_text(void **state) {
   int32_t ids[64];
   int64_t n = myna_tokenize(m, "hello hello hello", 17, NULL, ids, 64, &err), right = 0, stopped = 0;
   assert_true(n > 0);
-  myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 256, .n_seq = 2}),
-              *g = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 256, .n_seq = 2});
+  myna_engine *e = engine_of(m, 256, 2), *g = engine_of(m, 256, 2);
   for (int k = 0; k < 2 * R; k++) {
     static char whole[sizeof plain[0].text];
     myna_request r = {.tokens = ids, .n_tokens = n, .max_tokens = 80, .speculation = {0}};
@@ -455,7 +465,7 @@ static void test_cancel(void **state) {
   myna_model *m = fx_open("llama");
   myna_request r = fx_greedy(p.t, p.n, 200);
   sampling_of(&r.sampling, 0, p.t + 1);
-  myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 256, .n_seq = 2});
+  myna_engine *e = engine_of(m, 256, 2);
   fx_run(e, &r, &plain[0]);
   r.speculation = wide;
   for (int after = 1; after < 120; after += 7) {
@@ -487,7 +497,7 @@ static void test_probs(void **state) {
   myna_model *m = fx_open("llama");
   float want[100][4];
   for (int round = 0; round < 2; round++) {
-    myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 256, .n_seq = 2});
+    myna_engine *e = engine_of(m, 256, 2);
     myna_request r = fx_greedy(p.t, p.n, 100);
     sampling_of(&r.sampling, 3, p.t + 1);
     r.n_probs = 3;
@@ -518,7 +528,7 @@ static void test_displaces_nothing(void **state) {
   myna_model *m = fx_open("llama");
   int32_t t[250];
   for (int i = 0; i < 250; i++) t[i] = p.t[i * 7 % p.n];
-  myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 256, .n_seq = 4, .n_batch = 6});
+  myna_engine *e = engine_with(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 256, .n_seq = 4, .n_batch = 6});
   myna_logit_bias bias = {p.t[3], 1000};
   myna_request a = fx_greedy(p.t, 10, 0), b = fx_greedy(t, 250, 1);
   a.sampling.bias = &bias;
@@ -556,8 +566,7 @@ static void test_prefix_reuse(void **state) {
     prompt p = prompt_of(names[f]);
     myna_model *m = fx_open(names[f]);
     for (int k = 0; k < 24; k++) {
-      myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 256, .n_seq = 2}),
-                  *g = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 256, .n_seq = 2});
+      myna_engine *e = engine_of(m, 256, 2), *g = engine_of(m, 256, 2);
       myna_request r = fx_greedy(p.t, p.n, 20 + 4 * k);
       sampling_of(&r.sampling, k % R, p.t + 1);
       fx_run(e, &r, &plain[0]);
@@ -578,7 +587,7 @@ static void test_prefix_reuse(void **state) {
       assert_int_equal(guessed[0].timings.n_cached, plain[0].timings.n_cached);
       assert_true(guessed[0].timings.n_cached >= n - 3);
       myna_engine_free(e);
-      e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 256, .n_seq = 2});
+      e = engine_of(m, 256, 2);
       r.speculation = (myna_speculation){0};
       fx_run(e, &r, &plain[0]);
       same_result(&guessed[0], &plain[0], "against an empty cache");
@@ -599,8 +608,7 @@ static void test_forced(void **state) {
   myna_model *m = fx_open("llama");
   test_rng rng = test_rng_new(3);
   int32_t forced[LEN];
-  myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 512, .n_seq = 1}),
-              *small = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 128, .n_seq = 1});
+  myna_engine *e = engine_of(m, 512, 1), *small = engine_of(m, 128, 1);
   for (int k = REPEATS; k < KINDS; k++) {
     for (int i = 0; i < LEN; i++) {
       bool repeats = k == REPEATS || k == SHIFTS || i >= LEN / 2;
@@ -620,7 +628,7 @@ static void test_forced(void **state) {
     if (k == REPEATS) assert_true(t.n_accepted > LEN * 8 / 10);
     if (k == SHIFTS) assert_true(t.n_accepted > LEN * 6 / 10);
     if (k == RANDOM) assert_true(t.n_drafted < LEN / 25);
-    if (k == MISLEADS) assert_true(t.n_accepted > LEN / 3 && t.n_drafted - t.n_accepted <= 6);
+    if (k == MISLEADS) assert_true(t.n_accepted > LEN / 3 && t.n_drafted - t.n_accepted <= LEN / 5);
     fx_run(k == SHIFTS ? small : e, &r, &guessed[0]); /* the prompt is known now: the first step is the same */
     assert_int_equal(guessed[0].timings.n_drafted, t.n_drafted);
     assert_int_equal(guessed[0].timings.n_accepted, t.n_accepted);
@@ -648,7 +656,7 @@ static void test_forced(void **state) {
 static void test_errors(void **state) {
   prompt p = prompt_of("llama");
   myna_model *m = fx_open("llama");
-  myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 128, .n_seq = 1});
+  myna_engine *e = engine_of(m, 128, 1);
   static const struct {
     myna_speculation s;
     const char *says;
@@ -656,10 +664,12 @@ static void test_errors(void **state) {
                {{.kind = MYNA_SPECULATION_NGRAM, .n_max = -1}, "n_max is -1"},
                {{.kind = MYNA_SPECULATION_NGRAM, .n_max = 4, .n_min = 5}, "n_min is 5, it must be 0 to 4"},
                {{.kind = MYNA_SPECULATION_NGRAM, .n_min = 32}, "n_min is 32"},
-               {{.kind = MYNA_SPECULATION_NGRAM, .ngram_max = 9}, "ngram_max is 9, it must be 0 to 8"},
-               {{.kind = MYNA_SPECULATION_NGRAM, .ngram_max = 2, .ngram_min = 3}, "ngram_min is 3, it must be 0 to 2"},
+               {{.kind = MYNA_SPECULATION_NGRAM, .ngram_min = 9}, "ngram_min is 9, it must be 0 to 8"},
                {{.kind = MYNA_SPECULATION_NGRAM, .ngram_min = -1}, "ngram_min is -1"},
-               {{.kind = (myna_speculation_kind)7}, "kind is 7"}};
+               {{.kind = MYNA_SPECULATION_NGRAM, .p_min = 1.5f}, "p_min is 1.5, it must be 0 to 1"},
+               {{.kind = MYNA_SPECULATION_NGRAM, .force_accept = -1}, "force_accept is -1"},
+               {{.kind = MYNA_SPECULATION_DRAFT}, "asks for a draft model, the engine has none"},
+               {{.kind = 7}, "kind is 7"}};
   for (size_t i = 0; i < MYNA__COUNT(cases); i++) {
     int64_t id;
     myna_err err = {0};
@@ -692,7 +702,7 @@ static void test_out_of_memory(void **state) {
   prompt p = prompt_of("llama-tied");
   bool without = false;
   myna_model *m = fx_open("llama-tied");
-  myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 128, .n_seq = 1});
+  myna_engine *e = engine_of(m, 128, 1);
   myna_request r = fx_greedy(p.t, p.n, 20);
   r.speculation = wide;
   fx_run(e, &r, &plain[0]);
@@ -704,7 +714,7 @@ static void test_out_of_memory(void **state) {
     test_failing f;
     test_fail_at(&f, 0);
     m = fx_open("llama-tied");
-    e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 128, .n_seq = 1});
+    e = engine_of(m, 128, 1);
     f.fail_at = f.count + n;
     int64_t id, n_gen = 0;
     myna_err err = {0};
@@ -732,23 +742,15 @@ static void test_out_of_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_index),
-      cmocka_unit_test(test_index_full),
-      cmocka_unit_test(test_pays),
-      cmocka_unit_test(test_pause),
-      cmocka_unit_test(test_cost),
-      cmocka_unit_test(test_same_alone),
-      cmocka_unit_test(test_same_crowd),
-      cmocka_unit_test(test_limits),
-      cmocka_unit_test(test_context_shift),
-      cmocka_unit_test(test_text),
-      cmocka_unit_test(test_cancel),
-      cmocka_unit_test(test_probs),
-      cmocka_unit_test(test_displaces_nothing),
-      cmocka_unit_test(test_prefix_reuse),
-      cmocka_unit_test(test_forced),
-      cmocka_unit_test(test_errors),
-      cmocka_unit_test(test_out_of_memory),
+      cmocka_unit_test(test_index),        cmocka_unit_test(test_changed_token),
+      cmocka_unit_test(test_index_full),   cmocka_unit_test(test_pays),
+      cmocka_unit_test(test_pause),        cmocka_unit_test(test_credit),
+      cmocka_unit_test(test_same_alone),   cmocka_unit_test(test_same_crowd),
+      cmocka_unit_test(test_limits),       cmocka_unit_test(test_context_shift),
+      cmocka_unit_test(test_text),         cmocka_unit_test(test_cancel),
+      cmocka_unit_test(test_probs),        cmocka_unit_test(test_displaces_nothing),
+      cmocka_unit_test(test_prefix_reuse), cmocka_unit_test(test_forced),
+      cmocka_unit_test(test_errors),       cmocka_unit_test(test_out_of_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
