@@ -1,20 +1,23 @@
-"""The chart of bench.py: one panel per model, one group of bars per test, one bar per peer: the median ratio, its range as a line.
+"""The chart of bench.py: one panel per model (or per test, where there are more models), one group of bars per test (model), one bar per peer:
+the median ratio, its 95 % interval as a line.
 
 PNG where matplotlib is there, else SVG written here; both draw the same."""
 import html
 
 COLOURS = ("#2a6f97", "#e08e45", "#6a994e", "#7b5ea7", "#bc4b51", "#5c677d")
-TITLE = "times as fast as the peer (median and range of ratios within rounds)"
+TITLE = "times as fast (median and 95 % interval of ratios within rounds)"
 
 
 def panels(rows):
-    """{model: [(label, {peer: (median, low, high)})]} of rows that have a ratio."""
+    """{title: [(label, {peer: (median, low, high)})]} of rows that have a ratio."""
     out = {}
+    rows = [r for r in rows if r["peers"]]
+    by_test = len({r["model"] for r in rows}) > len({r["test"].name for r in rows})
     for r in rows:
-        if r["peers"]:
-            split = sum((x["model"], x["test"].name) == (r["model"], r["test"].name) for x in rows) > 1
-            label = r["test"].name + (f" ({r['memory'].split()[0]})" if split else "")
-            out.setdefault(r["model"], []).append((label, {p: x["ratio"] for p, x in r["peers"].items()}))
+        split = sum((x["model"], x["test"].name) == (r["model"], r["test"].name) for x in rows) > 1
+        memory = f" ({r['memory'].split()[0]})" if split else ""
+        title, label = (r["test"].name, r["model"]) if by_test else (r["model"], r["test"].name)
+        out.setdefault(title, []).append((label + memory, {p: x["ratio"] for p, x in r["peers"].items()}))
     return out
 
 
@@ -102,9 +105,14 @@ def line(x1, y1, x2, y2, colour, dash=""):
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"{dash and f" stroke-dasharray={chr(34)}{dash}{chr(34)}"}/>'
 
 
+def margin_of(groups):
+    """Room for the labels: 6 per character of size 11."""
+    return max(84, min(200, 16 + 6 * max(len(label) for label, _ in groups)))
+
+
 def panel(x0, y0, wide, model, groups, peers, top):
     """A panel whose upper left corner is x0, y0; the list of its elements."""
-    bar, margin = 14, 84
+    bar, margin = 14, margin_of(groups)
     group = bar * len(peers) + 12
     high = group * len(groups)
 
