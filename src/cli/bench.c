@@ -47,12 +47,25 @@ static int32_t *random_tokens(bench *b, int64_t n) {
 
 /* ---- requests ---- */
 
-/* What n requests did. Between `all` and `end` all of them were generating: from the last of their first tokens until one ended. */
+/* What n requests did. All of them generate from the last of their first tokens (`all`) until one ends: of this time each request's steps are
+ * counted from one of its own tokens to another, for the tokens of one step arrive one after the other, and `all` lies somewhere among them. */
 typedef struct window {
   bool seen[MAX_TOGETHER];
-  int64_t tokens, tokens_all;   /* behind the first of each; those between all and end */
-  double first, all, end, last; /* of the clock, 0: not yet */
+  int64_t steps[MAX_TOGETHER], steps_max; /* of a request while all generate; no more than these are counted, 0: none */
+  double from[MAX_TOGETHER], to[MAX_TOGETHER]; /* of the clock: where those steps begin and end, 0: not yet */
+  int64_t tokens;                              /* behind the first of each */
+  double first, all, last;                     /* of the clock, 0: not yet */
 } window;
+
+/* A token of request i while all generate. */
+static void count_step(window *w, int i) {
+  if (w->from[i] == 0) {
+    w->from[i] = now();
+  } else if (w->steps[i] < w->steps_max) {
+    w->steps[i]++;
+    w->to[i] = now();
+  }
+}
 
 /* Waits for the end of n requests, whose user pointers are places of w->seen. False on an error (told) or Ctrl-C. */
 static bool wait_all(bench *b, int n, window *w, myna_timings *last) {
@@ -61,17 +74,16 @@ static bool wait_all(bench *b, int n, window *w, myna_timings *last) {
     myna_event ev;
     if (myna_next_event(b->e, 200, &ev) <= 0) continue;
     bool *seen = ev.user;
-    if (ev.kind == MYNA_EVENT_TOKEN && *seen) {
-      w->tokens++;
-      if (w->all > 0 && done == 0) w->tokens_all++;
-    } else if (ev.kind == MYNA_EVENT_TOKEN) {
+    if (ev.kind == MYNA_EVENT_TOKEN) {
+      if (*seen) w->tokens++;
+      if (!*seen && started++ == 0) w->first = now();
+      if (!*seen && started == n) w->all = now();
       *seen = true;
-      if (started++ == 0) w->first = now();
-      if (started == n) w->all = now();
+      if (w->all > 0 && done == 0) count_step(w, (int)(seen - w->seen));
     } else if (ev.kind == MYNA_EVENT_DONE) {
       if (ev.finish == MYNA_FINISH_ERROR) return fail(&ev.err), false;
       w->last = now();
-      if (done++ == 0) w->end = w->last;
+      done++;
       if (last) *last = ev.timings;
     }
   }
@@ -146,23 +158,34 @@ static double time_both(bench *b, int64_t n, int64_t n_gen, int64_t depth) {
   return ok && t.prompt_s + t.gen_s > 0 ? tokens / (t.prompt_s + t.gen_s) : -1;
 }
 
-/* Total rate of `together` sequences. What lies before is computed first, so that all start within a few steps. */
+/* Sum of the rates of n requests while all generated; negative if one of them had less than half of the steps then. */
+static double rate_together(const window *w, int n) {
+  double rate = 0;
+  for (int i = 0; i < n; i++) {
+    if (w->steps[i] < 1 || w->steps[i] < w->steps_max / 2 || w->to[i] <= w->from[i]) return -1;
+    rate += (double)w->steps[i] / (w->to[i] - w->from[i]);
+  }
+  return rate;
+}
+
+/* Total rate of `together` sequences, each with a prompt and an answer of its own. What lies before is computed first, so that all start within
+ * a few steps; the answers are a few tokens longer than asked, for the steps in which not all have started. */
 static double time_together(bench *b, int64_t n, int64_t depth, int together) {
-  window w = {0};
+  window w = {.steps_max = n};
   myna_timings t;
-  int64_t len = depth + 1;
-  int32_t *ids = random_tokens(b, len * together), *forced = random_tokens(b, n + together);
+  int64_t len = depth + 1, n_forced = n + together;
+  int32_t *ids = random_tokens(b, len * together), *forced = random_tokens(b, n_forced * together);
   bool ok = ids && forced;
   for (int i = 0; i < together && depth > 0 && ok; i++) ok = one(b, ids + i * len, len, 1, &t);
-  /* a few tokens more than asked, for the steps in which not all have started */
-  for (int i = 0; i < together && ok; i++) ok = submit(b, ids + i * len, len, forced, n + together, &w.seen[i]);
+  for (int i = 0; i < together && ok; i++)
+    ok = submit(b, ids + i * len, len, forced + i * n_forced, n_forced, &w.seen[i]);
   ok = ok && wait_all(b, together, &w, NULL);
   free(ids);
   free(forced);
   if (!ok) return -1;
   /* A tiny model may end its first answers before the last request arrives: then the whole time counts. */
-  if (w.tokens_all > n * together / 2 && w.end > w.all) return (double)w.tokens_all / (w.end - w.all);
-  return w.last > w.first ? (double)w.tokens / (w.last - w.first) : -1;
+  double rate = rate_together(&w, together);
+  return rate > 0 ? rate : w.last > w.first ? (double)w.tokens / (w.last - w.first) : -1;
 }
 
 /* ---- rows ---- */
