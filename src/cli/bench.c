@@ -28,6 +28,9 @@ typedef struct bench {
   myna_speculation speculation;
   int32_t *text; /* [n_text], of --replay; NULL without */
   int64_t n_text;
+  int32_t
+      *before; /* [n_before]: tokens at depth, the same for all rows of one sequence, so that they are computed once */
+  int64_t n_before;
   row *rows;
   int n_rows;
 } bench;
@@ -42,6 +45,20 @@ static int32_t random_token(bench *b) { /* xorshift: the tokens' values do not m
 static int32_t *random_tokens(bench *b, int64_t n) {
   int32_t *ids = malloc((size_t)(n > 0 ? n : 1) * sizeof *ids);
   for (int64_t i = 0; ids && i < n; i++) ids[i] = random_token(b);
+  return ids;
+}
+
+/* A prompt of depth + n tokens, of which the first `depth` are those of all such prompts; NULL without memory. */
+static int32_t *tokens_behind(bench *b, int64_t depth, int64_t n) {
+  int32_t *ids = random_tokens(b, depth + n);
+  if (ids && depth > b->n_before) {
+    int32_t *more = realloc(b->before, (size_t)depth * sizeof *more);
+    if (!more) return free(ids), NULL;
+    memcpy(more + b->n_before, ids + b->n_before, (size_t)(depth - b->n_before) * sizeof *more);
+    b->before = more;
+    b->n_before = depth;
+  }
+  if (ids && depth) memcpy(ids, b->before, (size_t)depth * sizeof *ids);
   return ids;
 }
 
@@ -123,7 +140,7 @@ static bool one(bench *b, const int32_t *ids, int64_t n, int64_t n_gen, myna_tim
 
 static double time_prompt(bench *b, int64_t n, int64_t depth) {
   myna_timings t = {0};
-  int32_t *ids = random_tokens(b, depth + n);
+  int32_t *ids = tokens_behind(b, depth, n);
   bool ok = ids && (depth == 0 || one(b, ids, depth, 1, &t)) && one(b, ids, depth + n, 1, &t);
   free(ids);
   return ok && t.prompt_s > 0 ? (double)(t.n_prompt - t.n_cached) / t.prompt_s : -1;
@@ -131,7 +148,7 @@ static double time_prompt(bench *b, int64_t n, int64_t depth) {
 
 static double time_gen(bench *b, int64_t n, int64_t depth) {
   myna_timings t = {0};
-  int32_t *ids = random_tokens(b, depth + 1);
+  int32_t *ids = tokens_behind(b, depth, 1);
   bool ok = ids && one(b, ids, depth + 1, n + 1, &t);
   free(ids);
   return ok && t.gen_s > 0 ? (double)n / t.gen_s : -1;
@@ -151,7 +168,7 @@ static double time_replay(bench *b, int64_t n, int64_t depth) {
 
 static double time_both(bench *b, int64_t n, int64_t n_gen, int64_t depth) {
   myna_timings t = {0};
-  int32_t *ids = random_tokens(b, depth + n);
+  int32_t *ids = tokens_behind(b, depth, n);
   bool ok = ids && (depth == 0 || one(b, ids, depth, 1, &t)) && one(b, ids, depth + n, n_gen + 1, &t);
   free(ids);
   double tokens = (double)(t.n_prompt - t.n_cached + n_gen);
@@ -225,14 +242,14 @@ static bool measure(bench *b, int64_t n_prompt, int64_t n_gen, int64_t depth, in
   int warm = b->o->no_warmup ? 0 : 1;
   for (int i = -warm; i < b->o->repeats; i++) {
     progress_show(&p, i + warm, (double)b->o->repeats + warm, "");
-    int64_t n = i < 0 && n_gen > 2 ? 2 : n_gen;
+    int64_t n = i < 0 && n_gen > 2 ? 2 : n_gen, at = i < 0 && !replay ? 0 : depth; /* warm is warm at any depth */
     myna_engine_stats before, after;
     myna_engine_get_stats(b->e, &before);
-    double x = n_gen == 0      ? time_prompt(b, n_prompt, depth)
-               : n_prompt      ? time_both(b, n_prompt, n, depth)
-               : replay        ? time_replay(b, n, depth)
-               : together == 1 ? time_gen(b, n, depth)
-                               : time_together(b, n, depth, together);
+    double x = n_gen == 0      ? time_prompt(b, n_prompt, at)
+               : n_prompt      ? time_both(b, n_prompt, n, at)
+               : replay        ? time_replay(b, n, at)
+               : together == 1 ? time_gen(b, n, at)
+                               : time_together(b, n, at, together);
     if (x < 0) break;
     if (i < 0) continue;
     myna_engine_get_stats(b->e, &after);
@@ -449,5 +466,6 @@ int cmd_bench(options *o) {
   myna_model_close(m);
   free(b.rows);
   free(b.text);
+  free(b.before);
   return rc;
 }
