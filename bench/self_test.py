@@ -10,6 +10,7 @@ import tempfile
 import bench
 import charts
 import engines
+import kl
 import table
 
 # One script plays all programs; what it is called decides. Its flags are written to a log.
@@ -300,6 +301,22 @@ def test_others():
         check(share > 1.5 / cores and own < share - 1 / cores, f"shares of others are {share} and {own}")
 
 
+def test_divergence():
+    equal(kl.windows_of(list(range(10)), None, 4, 9), [[0, 1, 2, 3], [4, 5, 6, 7]], "whole windows")
+    equal(kl.windows_of(list(range(10)), 99, 4, 1), [[99, 1, 2, 3]], "a window that begins with BOS")
+    said = "====== KL divergence statistics ======\nMean    KLD:   0.217302 ±   0.004888\nMaximum KLD:   9.500000\n"
+    equal(kl.parse_kl(said), (0.217302, 0.004888), "a divergence")
+    fails(kl.parse_kl, "Mean PPL(Q): 9", words="Mean KLD")
+    drawn = kl.table(["/a/x.gguf"], {("/a/x.gguf", c): (0.5, 0.1) for c in kl.CACHES}, dict(llama={("/a/x.gguf", "default cache"): (0.25, 0.1)}))
+    check("| x.gguf | 0.500000 ± 0.100000 | 0.250000 (2.000) | 0.500000 ± 0.100000 | - |" in drawn, f"the table is {drawn}")
+    try:
+        import numpy
+    except ImportError:
+        return
+    p, q = numpy.log([[0.5, 0.5], [0.25, 0.75]]), numpy.log([[0.5, 0.5], [0.5, 0.5]])
+    check(numpy.allclose(kl.divergences(p, q), [0, 0.25 * numpy.log(0.5) + 0.75 * numpy.log(1.5)]), "a divergence that is known")
+
+
 def test_failures():
     """What fails at once is not tried again; what fails later is, once."""
     run = bench.Run(None, [], {}, [])
@@ -387,6 +404,7 @@ def main():
     test_goals()
     test_table()
     test_others()
+    test_divergence()
     test_failures()
     for test in (test_plans, test_run):
         with tempfile.TemporaryDirectory() as folder:
