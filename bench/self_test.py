@@ -278,7 +278,7 @@ def test_table():
     equal((own[0]["best"], own[0]["judged"]), ((2, "llama"), (0.5, "itself")), "the best peer beside myna itself")
     equal(table.headline(rows), "Worst ratio: 0.25 against ik (m pp4). 2 of 3 ratios reach their goal.", "the headline")
     equal(table.headline([]), "", "the headline of nothing")
-    drawn = charts.svg(charts.panels(rows), ["llama", "ik"], 8)
+    drawn = charts.svg(charts.panels(rows), ["llama", "ik"])
     check(all(x in drawn for x in ("tg4 (near)", "tg4 (far)", "pp4", ">2.00<", "myna / llama", "</svg>")), f"the chart lacks something: {drawn}")
     more = [dict(r, model=m) for m in "xyz" for r in rows]
     equal([(k, [label for label, _ in v]) for k, v in charts.panels(more).items()],
