@@ -112,6 +112,11 @@ def table(models, mine, peers):
     return "\n".join(lines)
 
 
+def further(mine, peers):
+    """"file, cache" where myna's divergence is larger than a peer's by more than its own error."""
+    return [f"{os.path.basename(m)} ({c})" for (m, c), (mean, error) in mine.items() if any((m, c) in f and mean - error > f[m, c][0] for f in peers.values())]
+
+
 def main(argv):
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("models", nargs="+", metavar="MODEL.gguf")
@@ -140,10 +145,10 @@ def main(argv):
         except Failed as e:
             sys.exit(f"kl.py: {e}")
     print(table(a.models, mine, found))
-    worse = [os.path.basename(m) for (m, c), x in mine.items() if any((m, c) in f and x[0] > f[m, c][0] for f in found.values())]
+    worse = further(mine, found)
     print(f"\n{len(windows)} windows of {a.ctx} tokens of {os.path.basename(a.text)}; in brackets myna's divergence over the peer's, below 1 is closer to F32.")
     if worse:
-        print("Further from F32 than a peer: " + ", ".join(dict.fromkeys(worse)))
+        print("Further from F32 than a peer by more than the error of the mean: " + ", ".join(worse))
     return 0
 
 

@@ -311,6 +311,8 @@ def test_divergence():
     fails(kl.parse_kl, "Mean PPL(Q): 9", words="Mean KLD")
     drawn = kl.table(["/a/x.gguf"], {("/a/x.gguf", c): (0.5, 0.1) for c in kl.CACHES}, dict(llama={("/a/x.gguf", "default cache"): (0.25, 0.1)}))
     check("| x.gguf | 0.500000 ± 0.100000 | 0.250000 (2.000) | 0.500000 ± 0.100000 | - |" in drawn, f"the table is {drawn}")
+    mine, theirs = {("/a/x", "c"): (0.5, 0.1), ("/a/y", "c"): (0.5, 0.1)}, {("/a/x", "c"): (0.45, 0.1), ("/a/y", "c"): (0.3, 0.1)}
+    equal(kl.further(mine, dict(llama=theirs)), ["y (c)"], "what is clearly further from F32")
     try:
         import numpy
     except ImportError:
