@@ -38,10 +38,10 @@ quick: ## static checks and unit tests only
 oracles: ## make the committed results of tests again (downloads Python packages)
 	@tools/oracles.sh
 
-bench: build/myna ## measure speed: MODELS="a.gguf b.gguf" PEERS="llama=/path/to/llama-bench" ROUNDS=15 SUITE=quick|full
+bench: build/myna ## measure speed: MODELS="a.gguf b.gguf:depth" PEERS="llama=/path/to/its/bin" SUITES=basic,batch ROUNDS=15 SHORT=1
 	@cmake --build $(BUILD) --target probe >/dev/null
-	@python3 bench/bench.py --myna $(BUILD)/myna --probe $(BUILD)/probe --peers "$(PEERS)" --suite $(or $(SUITE),quick) \
-	  --rounds $(or $(ROUNDS),15) $(ARGS) $(or $(MODELS),models/myna-stories.gguf)
+	@python3 bench/bench.py --myna $(BUILD)/myna --probe $(BUILD)/probe --peers "$(PEERS)" --suites $(or $(SUITES),$(SUITE),quick) \
+	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SHORT),--short) $(ARGS) $(or $(MODELS),models/myna-stories.gguf)
 
 install: build/myna ## install into PREFIX (default /usr/local)
 	@cmake --install $(BUILD) --prefix $(PREFIX)

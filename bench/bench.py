@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Speed of myna beside peers on the same files, as ratios within interleaved rounds and as shares of what the machine can do.
 
-  bench.py [--peers "llama=/path/llama-bench llama.batched=/path/llama-batched-bench llama.run=/path/llama-completion"] MODEL.gguf ...
+  bench.py --peers "llama=/path/to/its/bin ik=/path/to/llama-bench" --suites basic,batch MODEL.gguf OTHER.gguf:depth,kv FOLDER ...
 
-A peer is a program that takes llama-bench's flags and prints its JSON; NAME.batched and NAME.run are its programs for rows with
-several sequences and for the start. NAME.args=-x,1 adds flags to its llama-bench. Tests are named as in myna bench: pp512, tg64,
-tg64@d4096 (behind 4096 positions), tg32x8 (8 sequences), and start (process start to the first token). README.md beside this file
-says what the columns mean. Only Python's standard library is needed.
+A peer is a folder with llama-bench and what comes with it, or its llama-bench. A model may name suites of its own. Tests are named as in
+myna bench: pp512, tg64, tg64@d4096 (behind 4096 positions), tg32x8@d32 (8 sequences), start (process start to the first token), replay256
+(256 tokens along a text, with and without speculation); /kv=q8_0 and /t=8 behind them choose cache type and threads. README.md beside this
+file says what the columns mean. Only Python's standard library is needed.
 """
 import argparse
 import csv
@@ -14,211 +14,41 @@ import datetime
 import json
 import math
 import os
-import re
-import select
-import shlex
 import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.dont_write_bytecode = True
 
+import table
+from engines import Engine, Failed, Process, Test, groups, parse_peers
+
 SUITES = {
-    "quick": "pp512 tg64 tg32x8 start",
-    "full": "pp512 tg64 tg32@d4096 tg32@d16384 pp512@d4096 tg32x4 tg32x8 tg32x16 tg32x32 start",
+    "quick": "pp512 tg64 tg32x8@d32 start",
+    "basic": "pp512 tg64",
+    "batch": "tg32x1@d32 tg32x4@d32 tg32x8@d32 tg32x16@d32 tg32x32@d32",
+    "depth": "tg32@d4096 pp512@d4096 tg32@d16384",
+    "kv": "tg32@d4096/kv=q8_0 pp512@d4096/kv=q8_0 tg32@d16384/kv=q8_0 tg32@d4096/kv=q4_0 pp512@d4096/kv=q4_0 tg32@d16384/kv=q4_0",
+    "start": "start",
+    "replay": "replay256",
+    "threads": "pp512/t=8 tg64/t=8",
 }
+SUITES["full"] = " ".join(SUITES[x] for x in ("basic", "batch", "depth", "kv", "start", "replay", "threads"))
+SHORT_DEPTH = 4096  # the deepest of --short
 FORMS = {"BF16": "bf16", "F16": "f32", "F32": "f32", "F64": "f32"}  # arithmetic of a storage type; all others: int8
 GATHERED = ("token_embd.", "per_layer_token_embd.", "position_embd.", "token_types.")  # of these a token reads one row
-
-
-class Failed(Exception):
-    """A program could not be run; the text is its own message."""
-
-
-class NoRow(Failed):
-    """It ended well but without a result, as programs do that lose output when they end."""
-
-
-# ---- tests --------------------------------------------------------------------------------------------------------------------------
-
-
-class Test:
-    """pp512, tg64@d4096, tg32x8 or start."""
-
-    def __init__(self, name):
-        m = re.fullmatch(r"(pp|tg)(\d+)(?:x(\d+))?(?:@d(\d+))?", name)
-        if not m and name != "start" or m and (m[1] == "pp" and m[3] or int(m[2]) == 0 or m[3] and int(m[3]) == 0):
-            raise ValueError(f"{name}: a test is pp512, tg64, tg64@d4096, tg32x8 or start")
-        self.name = name
-        self.kind = m[1] if m else "start"
-        self.n = int(m[2]) if m else 1
-        self.together = int(m[3] or 1) if m else 1
-        self.depth = int(m[4] or 0) if m else 0
-        self.positions = self.depth + self.n + 1
-
-    def ratio(self, mine, theirs):
-        """How many times as fast we are."""
-        return theirs / mine if self.kind == "start" else mine / theirs
-
-
-# ---- engines ------------------------------------------------------------------------------------------------------------------------
-
-
-def last_words(text):
-    """What a failed program said: its first line with an error, else its last lines."""
-    lines = [x.strip() for x in text.splitlines() if x.strip()]
-    errors = [x for x in lines if re.search(r"error|invalid|unknown|fail|refus|cannot", x, re.I)]
-    return (errors[0] if errors else " / ".join(lines[-2:]) or "no message")[:300]
+SMALL = 700e6  # weights of a small model
 
 
 def run(cmd, timeout):
     """Standard output of a program."""
-    with tempfile.TemporaryFile("w+", errors="replace") as err:
-        try:
-            done = subprocess.run(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, timeout=timeout)
-        except subprocess.TimeoutExpired:
-            raise Failed(f"took more than {timeout} s") from None
-        except OSError as e:
-            raise Failed(str(e)) from None
-        out = done.stdout.decode(errors="replace")
-        if done.returncode:
-            err.seek(0)
-            raise Failed(f"{last_words(err.read() or out)} (exit status {done.returncode})")
-        return out
-
-
-def first_output(cmd, timeout):
-    """Seconds from the start of a program to its first byte of output, or to its end when it writes nothing (a token may have no text)."""
-    with tempfile.TemporaryFile("w+", errors="replace") as err:
-        start = time.perf_counter()
-        try:
-            p = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err)
-        except OSError as e:
-            raise Failed(str(e)) from None
-        try:
-            if not select.select([p.stdout], [], [], timeout)[0]:
-                raise Failed(f"no token in {timeout} s")
-            os.read(p.stdout.fileno(), 1)
-            seconds = time.perf_counter() - start
-            p.stdout.read()
-            if p.wait(timeout):
-                err.seek(0)
-                raise Failed(f"{last_words(err.read())} (exit status {p.returncode})")
-        except subprocess.TimeoutExpired:
-            raise Failed(f"took more than {timeout} s") from None
-        finally:
-            p.kill()
-            p.stdout.close()
-            p.wait()
-        return seconds
-
-
-def parse_rate(text):
-    """avg_ts of the one row that llama-bench and myna bench print as JSON; other lines may stand before it."""
-    start = re.search(r"^\[", text, re.M)
+    process = Process(cmd)
     try:
-        rows = json.loads(text[start.start():]) if start else []
-        if len(rows) == 1 and float(rows[0]["avg_ts"]) > 0:
-            return float(rows[0]["avg_ts"])
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise NoRow("its output is not one row of JSON with avg_ts: " + last_words(text))
-
-
-def parse_batched(text):
-    """speed_tg of the row that llama-batched-bench prints as a line of JSON."""
-    for line in reversed(text.splitlines()):
-        try:
-            return float(json.loads(line)["speed_tg"])
-        except (ValueError, KeyError, TypeError):
-            continue
-    raise NoRow("its output has no line of JSON with speed_tg: " + last_words(text))
-
-
-class Engine:
-    """An engine's programs; `bench` of myna serves all kinds."""
-
-    def __init__(self, name, programs, args=(), is_myna=False):
-        self.name, self.programs, self.args, self.is_myna = name, programs, list(args), is_myna
-        self.chosen = {}  # kind of test: which of the variants of its flags the program takes
-
-    def has(self, test):
-        return self.is_myna or self.kind(test) in self.programs
-
-    def kind(self, test):
-        return "run" if test.kind == "start" else "batched" if test.together > 1 else "bench"
-
-    def variants(self, test, model, threads):
-        """Command lines, best first: not all peers know all flags."""
-        t, n, d, b = str(threads), str(test.n), str(test.depth), str(test.together)
-        if self.is_myna and test.kind == "start":
-            return [[self.programs["bench"], "run", "-m", model, "-t", t, "-c", "512", "-p", "Once", "-n", "1", "--temp", "0", "--raw", "-q"]]
-        if self.is_myna:
-            p, g = (n, "0") if test.kind == "pp" else ("0", n)
-            return [[self.programs["bench"], "bench", "-m", model, "-t", t, "-p", p, "-n", g, "-B", b, "-d", d, "-r", "1", "--json", "-q"]]
-        path = self.programs[self.kind(test)]
-        if test.kind == "start":
-            base = [path, "-m", model, "-t", t, "-c", "512", "-p", "Once", "-n", "1", "--temp", "0"]
-            return [base + ["-no-cnv", "--no-display-prompt", "--no-warmup"], base + ["--no-display-prompt", "--no-warmup"], base]
-        if test.together > 1:
-            ctx = -(-test.together * test.positions // 256) * 256
-            base = [path, "-m", model, "-t", t, "-tb", t, "-c", str(ctx), "-npp", str(test.depth + 1), "-ntg", n, "-npl", b]
-            return [base + ["-fa", "on", "--output-format", "jsonl"], base + ["-fa", "--output-format", "jsonl"], base + ["--output-format", "jsonl"]]
-        base = [path, "-m", model, "-t", t, "-r", "1", "-o", "json", "-fa", "1"] + self.args
-        plain = base + (["-p", n, "-n", "0"] if test.kind == "pp" else ["-p", "0", "-n", n])
-        if not test.depth:
-            return [plain]
-        older = [base + ["-p", "0", "-n", "0", "-gp", f"{d},{n}"]] if test.kind == "tg" else []
-        return [plain + ["-d", d]] + older
-
-    def measure(self, test, model, threads, timeout):
-        """Tokens per second, of start seconds."""
-        variants = self.variants(test, model, threads)
-        key = (self.kind(test), test.kind, test.depth > 0)
-        first = None
-        for i in [self.chosen[key]] if key in self.chosen else range(len(variants)):
-            try:
-                value = self.try_flags(test, variants[i], timeout)
-            except Failed as e:
-                first = first or e
-                continue
-            self.chosen[key] = i
-            return value
-        raise first
-
-    def try_flags(self, test, cmd, timeout, tries=3):
-        if test.kind == "start":
-            return first_output(cmd, timeout)
-        parse = parse_batched if self.kind(test) == "batched" and not self.is_myna else parse_rate
-        for left in reversed(range(tries)):
-            try:
-                return parse(run(cmd, timeout))
-            except NoRow:
-                if not left:
-                    raise
-
-
-def parse_peers(text, note):
-    """Engines of "llama=/p/llama-bench llama.run=/p/llama-completion ik=..."; programs that are not there are noted and left out."""
-    found = {}
-    for word in shlex.split(text):
-        m = re.fullmatch(r"([A-Za-z0-9_+-]+)(?:\.(batched|run|args))?=(.+)", word)
-        if not m:
-            raise ValueError(f"{word}: NAME=PATH, NAME.batched=PATH, NAME.run=PATH or NAME.args=FLAGS is expected")
-        name, kind, value = m[1], m[2] or "bench", m[3]
-        if name == "myna":
-            raise ValueError("myna is the engine that is compared; call the peer something else")
-        peer = found.setdefault(name, Engine(name, {}))
-        if kind == "args":
-            peer.args = value.split(",")
-        elif shutil.which(value):
-            peer.programs[kind] = value
-        else:
-            note(f"{name}: {value} is no program; its rows are left out")
-    return list(found.values())
+        return process.finish(timeout)[0]
+    finally:
+        process.close()
 
 
 # ---- the machine --------------------------------------------------------------------------------------------------------------------
@@ -245,6 +75,43 @@ def machine():
     except OSError:
         pass
     return name or os.uname().machine
+
+
+def read_once(path, block=1 << 24):
+    """Reads a file into memory, so that no sample waits for the disk. Folders and files that memory cannot hold are left as they are."""
+    try:
+        with open("/proc/meminfo") as f:
+            free = next(int(x.split()[1]) * 1024 for x in f if x.startswith("MemAvailable"))
+        if not os.path.isfile(path) or os.path.getsize(path) > 0.8 * free:
+            return
+        with open(path, "rb", buffering=0) as f:
+            while f.read(block):
+                pass
+    except (OSError, StopIteration):
+        pass
+
+
+class Others:
+    """Share of the machine that other programs had between two moments, from the kernel's ticks; None where it cannot tell."""
+
+    def __init__(self):
+        self.ticks, self.wall = self.read(), time.perf_counter()
+
+    @staticmethod
+    def read():
+        try:
+            with open("/proc/stat") as f:
+                user, nice, system, idle, wait, irq, soft, steal = map(int, f.readline().split()[1:9])
+            return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
+        except (OSError, ValueError):
+            return None
+
+    def share(self, own):
+        """own: processor seconds that were ours. A tick is 10 ms, so nothing is said of short times."""
+        wall, now = time.perf_counter() - self.wall, self.read()
+        if self.ticks is None or now is None or wall < 0.5:
+            return None
+        return max(0.0, (now - self.ticks - own) / (wall * (os.cpu_count() or 1)))
 
 
 class Probe:
@@ -285,6 +152,8 @@ class Facts:
     """What a token costs: bytes read and multiply-adds by form of arithmetic, from `myna inspect --json`."""
 
     def __init__(self, info, kv_per_position=0.0):
+        self.kinds = []
+        self.file = info.get("n_bytes") or sum(t["bytes"] for t in info.get("tensors", []))
         self.positions = info.get("n_ctx_train") or 0
         self.kv = kv_per_position
         meta = info.get("metadata", {})
@@ -322,7 +191,7 @@ class Facts:
         """[(share of the peak, name of the peak, reached, unit)] of a rate, the binding one first; attention's arithmetic is not counted."""
         out = []
         weights = self.weights(test)
-        if test.kind == "start":
+        if test.kind in ("start", "replay"):
             return out
         if weights and all(probed.get(f + "_gops") for f in weights):
             ideal = sum(2e-9 * w / probed[f + "_gops"] for f, w in weights.items())  # seconds per token
@@ -333,36 +202,56 @@ class Facts:
         return sorted(out, reverse=True)
 
 
-def read_facts(myna, model, timeout):
+def kinds_of(info, facts):
+    """What the goals ask of a model: its most frequent type, small, moe."""
+    by_type, n = {}, 0
+    for t in info.get("tensors", []):
+        by_type[t["type"]] = by_type.get(t["type"], 0) + t["bytes"]
+        n += math.prod(t["shape"])
+    return ([max(by_type, key=by_type.get)] if by_type else []) + ["small"] * (n < SMALL) + ["moe"] * (facts.experts > 0)
+
+
+def read_facts(myna, model, kv, timeout):
+    """Facts of a model with a type of cache."""
     def inspect(ctx):
-        return json.loads(run([myna, "inspect", "--json", "-c", str(ctx), model], timeout))
+        cache = ["-ctk", kv, "-ctv", kv] if kv else []
+        return json.loads(run([myna, "inspect", "--json", "-c", str(ctx)] + cache + [os.path.abspath(model)], timeout))
 
     low, high = inspect(1024), inspect(2048)
+    low_facts = Facts(low)
+    low_facts.kinds = kinds_of(low, low_facts)
     if "memory" not in low or "memory" not in high:
-        return Facts(low)
-    return Facts(low, max(0, high["memory"]["kv"] - low["memory"]["kv"]) / 1024)
+        return low_facts
+    low_facts.kv = max(0, high["memory"]["kv"] - low["memory"]["kv"]) / 1024
+    return low_facts
 
 
 # ---- the run ------------------------------------------------------------------------------------------------------------------------
 
 COLUMNS = ("time model test round order engine value unit memory_before memory_after ping_ns read_gbs int8_gops bf16_gops f32_gops share share_of "
-           "reached reached_unit").split()
+           "reached reached_unit others rss took").split()
+NUMBERS = "value ping_ns read_gbs int8_gops bf16_gops f32_gops share reached others rss took".split()
+
+
+class Enough(Exception):
+    """The time that was given is over."""
 
 
 class Clock:
-    """Time left, from how long the same sample took before; of a file not met yet by its size."""
+    """Time left, from how long the same samples took before; of a file not met yet by its size."""
 
     def __init__(self):
-        self.took = {}
+        self.took, self.sizes = {}, {}
 
-    def add(self, model, test, engine, seconds):
-        self.took.setdefault((model, test, engine), []).append(seconds)
+    def add(self, model, tests, engine, seconds):
+        self.took.setdefault((model, tests, engine), []).append(seconds)
+        self.sizes[model] = max(1, os.path.getsize(model))
 
-    def guess(self, model, test, engine):
-        known = self.took.get((model, test, engine))
+    def guess(self, model, tests, engine):
+        known = self.took.get((model, tests, engine))
         if known:
             return statistics.median(known)
-        others = [s / max(1, os.path.getsize(m)) for (m, t, e), x in self.took.items() if (t, e) == (test, engine) for s in x]
+        others = [s / self.sizes[m] for (m, t, e), x in self.took.items() if (t, e) == (tests, engine) for s in x]
         if others:
             return statistics.median(others) * os.path.getsize(model)
         return statistics.mean([s for x in self.took.values() for s in x] or [0])
@@ -373,11 +262,14 @@ class Clock:
 
 
 class Run:
-    def __init__(self, a, engines, tests, notes):
-        self.a, self.engines, self.tests, self.notes = a, engines, tests, notes
-        self.samples, self.clock = [], Clock()
+    def __init__(self, a, engines, plan, notes):
+        """plan: {model: its tests}."""
+        self.a, self.engines, self.plan, self.notes = a, engines, plan, notes
+        self.samples, self.clock, self.facts, self.kinds = [], Clock(), {}, {}
+        self.have = set()  # (model, test, engine, round) of samples
         self.out, self.flaky = set(), set()  # (model, test, engine) that are left out; that failed once
         self.file = self.writer = None
+        self.start = time.perf_counter()
 
     def say(self, text, end="\n"):
         print(text, end=end, file=sys.stderr, flush=True)
@@ -391,63 +283,108 @@ class Run:
         return os.path.basename(model)[:-5] if model.endswith(".gguf") else os.path.basename(model)
 
     def todo(self, model):
-        """(test, engine) of one round."""
-        return [(t, e) for t in self.tests for e in self.engines if (model, t.name, e.name) not in self.out]
+        """(tests, engine) of one round; tests that share their depth are one sample."""
+        return [([t for t in g if (model, t.name, e.name) not in self.out], e) for g in groups(self.plan[model]) for e in self.engines
+                if any((model, t.name, e.name) not in self.out for t in g)]
 
-    def left(self, at_model, at_round, done):
-        """Seconds left, `done` samples into a round."""
-        total = sum(self.clock.guess(at_model, t.name, e.name) for t, e in self.todo(at_model)[done:])
-        for m in self.a.models[self.a.models.index(at_model):]:
-            rounds = self.a.rounds - at_round - 1 if m == at_model else self.a.rounds
-            total += rounds * sum(self.clock.guess(m, t.name, e.name) for t, e in self.todo(m))
+    def missing(self, model, r, tests, engine):
+        return [t for t in tests if (self.label(model), t.name, engine.name, r + 1) not in self.have]
+
+    def left(self, at_model, at_round):
+        """Seconds left."""
+        total, models = 0, list(self.plan)
+        for m in models[models.index(at_model):]:
+            for tests, e in self.todo(m):
+                one = self.clock.guess(m, " ".join(t.name for t in tests), e.name)
+                total += one * sum(bool(self.missing(m, r, tests, e)) for r in range(at_round if m == at_model else 0, self.a.rounds))
         return total
 
     def all(self):
-        for model in self.a.models:
-            try:
-                facts = read_facts(self.a.myna, model, self.a.timeout)
-            except (Failed, ValueError) as e:
-                self.note(f"{self.label(model)}: left out, myna cannot read it: {e}")
+        for model, tests in self.plan.items():
+            if not self.prepare(model, tests):
                 continue
-            for t in self.tests:
-                for e in self.engines:
-                    if facts.positions and t.positions > facts.positions:
-                        self.out.add((model, t.name, e.name))
-                        self.note(f"{self.label(model)} {t.name}: left out, the model knows {facts.positions} positions")
-                    elif not e.has(t):
-                        self.out.add((model, t.name, e.name))
-                        what = {"run": "start", "batched": "several sequences", "bench": "all other tests"}[e.kind(t)]
-                        self.note(f"{e.name}: {what} left out, no {e.name}{'' if e.kind(t) == 'bench' else '.' + e.kind(t)}=PATH was given")
+            if not any(self.missing(model, r, x, e) for r in range(self.a.rounds) for x, e in self.todo(model)):
+                continue
+            read_once(model)
             probe = Probe(self.a.probe, model, self.a.threads, self.note)
             try:
                 for r in range(self.a.rounds):
-                    self.round(model, facts, probe, r)
+                    self.round(model, probe, r)
             finally:
                 probe.close()
 
-    def round(self, model, facts, probe, r):
+    def facts_of(self, model, kv=""):
+        if (model, kv) not in self.facts:
+            try:
+                self.facts[model, kv] = read_facts(self.a.myna, model, kv, self.a.timeout)
+            except (Failed, ValueError):
+                if not kv:
+                    raise
+                self.facts[model, kv] = self.facts_of(model)
+        return self.facts[model, kv]
+
+    def prepare(self, model, tests):
+        """Leaves out what a model or an engine cannot do. False if myna cannot read the model."""
+        try:
+            facts = self.facts_of(model)
+        except (Failed, ValueError) as e:
+            self.note(f"{self.label(model)}: left out, myna cannot read it: {e}")
+            return False
+        self.kinds[self.label(model)] = facts.kinds
+        for t in tests:
+            for e in self.engines:
+                if facts.positions and t.positions > facts.positions:
+                    self.out.add((model, t.name, e.name))
+                    self.note(f"{self.label(model)} {t.name}: left out, the model knows {facts.positions} positions")
+                elif not e.has(t):
+                    self.out.add((model, t.name, e.name))
+                    if e.lacks(t):
+                        self.note(e.lacks(t))
+        return True
+
+    def round(self, model, probe, r):
+        todo = self.todo(model)
+        if not any(self.missing(model, r, tests, e) for tests, e in todo):
+            return
         peaks = probe.ask("all")
-        before, done = peaks, 0
-        for test in self.tests:
+        before = peaks
+        for group in groups(self.plan[model]):
             for place, engine in enumerate(self.engines if r % 2 == 0 else self.engines[::-1]):
-                if (model, test.name, engine.name) in self.out:
-                    continue
-                left = self.left(model, r, done)
-                self.say(f"{self.label(model)}  round {r + 1}/{self.a.rounds}  {test.name} {engine.name}", end=" ")
-                start = time.perf_counter()
-                try:
-                    value = engine.measure(test, model, self.a.threads, self.a.timeout)
-                except Failed as e:
-                    self.say("failed")
-                    self.failed((model, test.name, engine.name), f"{self.label(model)} {test.name}: {engine.name}", e)
-                    continue
-                after = probe.ask("quick")
-                self.clock.add(model, test.name, engine.name, time.perf_counter() - start)
-                done += 1
-                self.add(model, test, engine, r, place, value, facts, {**peaks, **join(before, after)})
-                left = f"{Clock.text(left)} left" if left else "time left unknown"
-                self.say(f"{number(value)} {self.samples[-1]['unit']}, memory {self.samples[-1]['memory_after'] or 'unknown'}, {left}")
-                before = after
+                tests = self.missing(model, r, [t for t in group if (model, t.name, engine.name) not in self.out], engine)
+                if tests:
+                    before = self.sample(model, tests, engine, r, place, probe, peaks, before)
+
+    def sample(self, model, tests, engine, r, place, probe, peaks, before):
+        """One process of one engine; what the probe said behind it."""
+        names = " ".join(t.name for t in tests)
+        left = self.left(model, r)
+        spent = time.perf_counter() - self.start
+        if self.a.seconds and spent + self.clock.guess(model, names, engine.name) > self.a.seconds and self.samples:
+            raise Enough
+        self.say(f"{self.label(model)}  round {r + 1}/{self.a.rounds}  {names} {engine.name}", end=" ")
+        start, others = time.perf_counter(), Others()
+        try:
+            done = engine.measure(tests, model, self.a.threads, self.a.timeout)
+        except Failed as e:
+            self.say("failed")
+            if len(tests) == 1:
+                self.failed((model, names, engine.name), f"{self.label(model)} {names}: {engine.name}", e)
+                return probe.ask("quick")
+            for t in tests:  # it may know one of them
+                before = self.sample(model, [t], engine, r, place, probe, peaks, before)
+            return before
+        took, share = time.perf_counter() - start, others.share(done.cpu)
+        after = probe.ask("quick")
+        self.clock.add(model, names, engine.name, took)
+        for t in tests:
+            known = dict(others="" if share is None else round(share, 3), rss=done.rss, took=round(took / len(tests), 3))
+            self.add(model, t, engine, r, place, done.values[t.name], {**peaks, **join(before, after), **known})
+        s = self.samples[-1]
+        values = ", ".join(table.number(done.values[t.name]) for t in tests)
+        disturbed = f", OTHERS {100 * share:.0f} %" if table.disturbed(s) else ""
+        self.say(f"{values} {s['unit']}, memory {s['memory_after'] or 'unknown'}{disturbed}, " + (f"{Clock.text(left)} left" if left else "time left unknown"))
+        self.check_size(s, self.facts_of(model, tests[-1].kv), tests[-1])
+        return after
 
     def failed(self, key, where, e):
         """What fails at once fails always; what fails later is tried once more."""
@@ -459,23 +396,51 @@ class Run:
             self.out.add(key)
             self.note(f"{where} left out: {e}")
 
-    def add(self, model, test, engine, r, place, value, facts, probed):
-        share = facts.shares(test, value, probed)
+    def add(self, model, test, engine, r, place, value, known):
+        facts = self.facts_of(model, test.kv)
+        share = facts.shares(test, value, known)
         s = dict.fromkeys(COLUMNS, "")
         s.update(time=datetime.datetime.now().isoformat(timespec="seconds"), model=self.label(model), test=test.name, round=r + 1, order=place + 1,
                  engine=engine.name, value=round(value, 6), unit="s" if test.kind == "start" else "t/s")
-        s.update({k: probed.get(k, "") for k in ("memory_before", "memory_after", "ping_ns", "read_gbs", "int8_gops", "bf16_gops", "f32_gops")})
+        s.update({k: known[k] for k in COLUMNS if k in known})
         if share:
             s.update(share=round(share[0][0], 4), share_of=share[0][1], reached=round(share[0][2], 3), reached_unit=share[0][3])
+        self.keep(s)
+        self.write(s)
+
+    def check_size(self, s, facts, test):
+        """Resident size is to be at most the mapped file, the cache, and 5 % or 64 MB."""
+        if s["engine"] != "myna" or test.kind == "start":
+            return
+        most = facts.file + facts.kv * test.positions * test.together
+        if s["rss"] > most + max(0.05 * most, 64e6):
+            self.note(f"{s['model']} {s['test']}: {s['rss'] / 1e6:.0f} MB resident, {most / 1e6:.0f} MB are file and cache")
+
+    def keep(self, s):
         self.samples.append(s)
-        if self.a.csv and not self.file:
+        self.have.add((s["model"], s["test"], s["engine"], s["round"]))
+
+    def write(self, s):
+        if not self.file:
             os.makedirs(os.path.dirname(os.path.abspath(self.a.csv)), exist_ok=True)
-            self.file = open(self.a.csv, "w", newline="")
+            fresh = not (self.a.go_on and os.path.exists(self.a.csv))
+            self.file = open(self.a.csv, "w" if fresh else "a", newline="")
             self.writer = csv.DictWriter(self.file, COLUMNS)
-            self.writer.writeheader()
-        if self.file:  # at once, so that whatever ends the run keeps them
-            self.writer.writerow(s)
-            self.file.flush()
+            if fresh:
+                self.writer.writeheader()
+        self.writer.writerow(s)
+        self.file.flush()
+
+    def load(self, path):
+        """Samples of an earlier run of the same tests, to go on with; all of the file stay in it."""
+        with open(path, newline="") as f:
+            for s in csv.DictReader(f):
+                s["round"], s["order"] = int(s["round"]), int(s["order"])
+                s.update({k: float(s[k]) for k in NUMBERS if s.get(k)})
+                self.keep(s)
+                model = next((m for m in self.plan if self.label(m) == s["model"]), None)
+                if model and s.get("took"):
+                    self.clock.add(model, s["test"], s["engine"], s["took"])
 
 
 def join(before, after):
@@ -488,79 +453,30 @@ def join(before, after):
     return out
 
 
-# ---- the table ----------------------------------------------------------------------------------------------------------------------
-
-
-def memory_of(s):
-    """Class of the memory during a sample. On a busy machine the probe may fail to tell on one side, or on both."""
-    seen = {s["memory_before"], s["memory_after"]} - {""}
-    return "unknown" if not seen else "changed" if len(seen) > 1 else seen.pop()
-
-
-def summarise(samples, tests, engines):
-    """Rows of the table. A test that reads weights (tg) has a row for each class of memory, and both sides of a ratio are of that class; samples
-    whose class changed or is unknown count only where there are no others."""
-    rows = []
-    for model in dict.fromkeys(s["model"] for s in samples):
-        for test in tests:
-            here = [s for s in samples if (s["model"], s["test"]) == (model, test.name)]
-            found = [memory_of(s) for s in here if s["engine"] == "myna"]
-            classes = sorted(set(found) - {"changed", "unknown"}, reverse=True)
-            for memory in [None] if found and (test.kind != "tg" or not classes) else classes:
-                def of(engine):
-                    return {s["round"]: s for s in here if s["engine"] == engine and memory in (None, memory_of(s))}
-                counts = [f"{c} {found.count(c)}" for c in ([memory] if memory else sorted(set(found), reverse=True))]
-                rows.append(summarise_row(model, test, ", ".join(counts), of, engines))
-    return rows
-
-
-def summarise_row(model, test, memory, of, engines):
-    mine = of("myna")
-    row = dict(model=model, test=test, memory=memory, value=statistics.median(s["value"] for s in mine.values()), peers={}, share="", share_value=None)
-    shares = [s for s in mine.values() if s["share"] != ""]
-    if shares:
-        name = statistics.mode(s["share_of"] for s in shares)
-        shares = [s for s in shares if s["share_of"] == name]
-        row["share_value"] = statistics.median(s["share"] for s in shares)
-        row["share"] = f"{100 * row['share_value']:.0f} % {name} ({statistics.median(s['reached'] for s in shares):.0f} {shares[0]['reached_unit']})"
-    for e in engines[1:]:
-        theirs = of(e.name)
-        ratios = [test.ratio(mine[r]["value"], theirs[r]["value"]) for r in mine if r in theirs]
-        if ratios:
-            row["peers"][e.name] = dict(value=statistics.median(s["value"] for s in theirs.values()), ratio=(statistics.median(ratios), min(ratios), max(ratios)))
-    return row
-
-
-def number(x, unit=""):
-    return f"{x:.{0 if x >= 100 else 1 if x >= 10 else 2 if x >= 1 else 3}f}{unit}"
-
-
-def markdown(rows, engines):
-    peers = [e.name for e in engines[1:] if any(e.name in r["peers"] for r in rows)]
-    head = ["model", "test", "myna t/s"] + [x for p in peers for x in (f"{p} t/s", f"myna / {p} (range)")] + ["share of peak", "memory"]
-    lines = ["| " + " | ".join(head) + " |", "|---|---|---:|" + "---:|---:|" * len(peers) + "---|---|"]
-    for r in rows:
-        unit = " s" if r["test"].kind == "start" else ""
-        cells = [r["model"], r["test"].name, number(r["value"], unit)]
-        for p in peers:
-            x = r["peers"].get(p)
-            cells += [number(x["value"], unit), "{:.2f} ({:.2f} to {:.2f})".format(*x["ratio"])] if x else ["-", "-"]
-        lines.append("| " + " | ".join(cells + [r["share"] or "-", r["memory"]]) + " |")
-    return "\n".join(lines)
+# ---- the report ---------------------------------------------------------------------------------------------------------------------
 
 
 def report(run):
-    if not run.samples:
+    here = {run.label(m) for m in run.plan}
+    samples = [s for s in run.samples if s["model"] in here]
+    tests = list({t.name: t for tests in run.plan.values() for t in tests}.values())
+    known = {s["model"] for s in samples if s["engine"] == "myna"}
+    rows = table.summarise([s for s in samples if s["model"] in known], tests, run.engines, run.kinds)
+    if not rows:
         print("nothing was measured")
     else:
-        rows = summarise(run.samples, run.tests, run.engines)
-        print(markdown(rows, run.engines))
-        n = max(s["round"] for s in run.samples)
-        changed = sum(memory_of(s) == "changed" for s in run.samples)
-        print(f"\n{machine()}, {run.a.threads} threads, {n} round{'s' * (n > 1)}, medians; ratios are within rounds, above 1 myna is faster.")
+        n = max(s["round"] for s in samples)
+        changed = sum(table.memory_of(s) == "changed" for s in samples)
+        noisy = sum(map(table.disturbed, samples))
+        text = table.headline(rows)
+        text += ("\n\n" if text else "") + table.markdown(rows, run.engines)
+        text += f"\n\n{machine()}, {run.a.threads} threads, {n} round{'s' * (n > 1)}, medians; ratios are within rounds, above 1 myna is faster."
         if changed:
-            print(f"The memory's class changed during {changed} of {len(run.samples)} samples.")
-        draw(run, rows)
+            text += f"\nThe memory's class changed during {changed} of {len(samples)} samples."
+        if noisy:
+            text += f"\nOther programs disturbed {noisy} of {len(samples)} samples."
+        print(text)
+        draw(run, rows, text)
     for text in run.notes:
         print(f"- {text}")
     if run.file:
@@ -568,13 +484,19 @@ def report(run):
         run.say(f"samples: {run.a.csv}")
 
 
-def draw(run, rows):
+def draw(run, rows, text):
+    """Table and chart beside each other: DATE.md, DATE-table.csv, DATE.png."""
     import charts
-    if not run.a.png or not any(r["peers"] for r in rows):
+    if not run.a.png:
         return
     os.makedirs(run.a.png, exist_ok=True)
     stem = os.path.join(run.a.png, run.a.stamp)
-    run.say("chart: " + charts.draw(stem, rows, [e.name for e in run.engines[1:]]))
+    with open(stem + ".md", "w") as f:
+        f.write(text + "\n" + "".join(f"- {x}\n" for x in run.notes))
+    table.write_csv(stem + "-table.csv", rows)
+    run.say(f"table: {stem}.md, {stem}-table.csv")
+    if any(r["peers"] for r in rows):
+        run.say("chart: " + charts.draw(stem, rows, [e.name for e in run.engines[1:]]))
 
 
 # ---- the command line ---------------------------------------------------------------------------------------------------------------
@@ -582,66 +504,128 @@ def draw(run, rows):
 
 def parse_args(argv):
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("models", nargs="*", metavar="MODEL.gguf")
+    p.add_argument("models", nargs="*", metavar="MODEL.gguf[:SUITE,...]", help="or a folder: all .gguf files in it")
     p.add_argument("--myna", default="build/myna", metavar="PATH")
     p.add_argument("--probe", default="build/probe", metavar="PATH", help="bench/probe.c, built (build/probe)")
     p.add_argument("--peers", default=os.environ.get("PEERS", ""), metavar='"NAME=PATH ..."', help="see above; also the environment variable PEERS")
-    p.add_argument("--suite", default="quick", help=f"{' or '.join(SUITES)} (quick)")
-    p.add_argument("--tests", default="", metavar="NAME,...", help="these tests instead of a suite")
-    p.add_argument("--rounds", type=int, default=15, metavar="N", help="(15)")
+    p.add_argument("--suites", "--suite", default="quick", metavar="NAME,...", help=f"of {', '.join(SUITES)} (quick)")
+    p.add_argument("--tests", default="", metavar="NAME,...", help="these tests instead of suites")
+    p.add_argument("--short", action="store_true", help=f"half as many tokens, depth {SHORT_DEPTH} at most, 3 rounds")
+    p.add_argument("--rounds", type=int, default=0, metavar="N", help="(15; 3 if short)")
+    p.add_argument("--seconds", type=int, default=0, metavar="N", help="stop in time, with the table of what was done")
+    p.add_argument("--continue", dest="go_on", default="", metavar="FILE.csv", help="do what is missing in the samples of an earlier run, add to them")
     p.add_argument("--threads", type=int, default=0, metavar="N", help="(physical cores)")
+    p.add_argument("--replay", default="", metavar="FILE,...", help="texts of the test replay256")
+    p.add_argument("--speculation", action="append", default=[], metavar="NAME=FLAGS", help='ways to guess in replay256 ("ngram=--spec-type ngram")')
     p.add_argument("--timeout", type=int, default=1800, metavar="SECONDS", help="of one sample (1800)")
     p.add_argument("--csv", default="", metavar="FILE", help="every sample (build/bench/DATE.csv)")
-    p.add_argument("--png", default="build/bench", metavar="DIR", help="where the chart goes (build/bench); empty: none")
+    p.add_argument("--png", default="build/bench", metavar="DIR", help="where table and chart go (build/bench); empty: nowhere")
     p.add_argument("--self-test", action="store_true", help="check this script with engines that are none")
     a = p.parse_args(argv)
     a.stamp = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    a.csv = a.csv or os.path.join("build", "bench", a.stamp + ".csv")
+    a.csv = a.csv or a.go_on or os.path.join("build", "bench", a.stamp + ".csv")
     a.threads = a.threads or physical_cores()
+    a.rounds = a.rounds or (3 if a.short else 15)
     notes = []
     if a.self_test:
-        return a, [], [], notes
+        return a, [], {}, notes
     if not a.models:
         p.error("MODEL.gguf: at least one is needed")
-    for m in a.models:
-        if not os.path.isfile(m):
-            p.error(f"MODEL.gguf: {m}: no such file")
-    for name, low in (("rounds", 1), ("threads", 1), ("timeout", 1)):
+    for name, low in (("rounds", 1), ("threads", 1), ("timeout", 1), ("seconds", 0)):
         if getattr(a, name) < low:
             p.error(f"--{name}: {getattr(a, name)} is less than {low}")
-    if a.suite not in SUITES:
-        p.error(f"--suite: {a.suite} is none of {', '.join(SUITES)}")
+    for flag, path in [("--replay", x) for x in a.replay.split(",") if x] + [("--continue", a.go_on)] * bool(a.go_on):
+        if not os.path.isfile(path):
+            p.error(f"{flag}: {path}: no such file")
     if not shutil.which(a.myna):
         p.error(f"--myna: {a.myna} is no program (make builds it)")
+    programs = {"bench": shutil.which(a.myna)}
+    engines = [Engine("myna", programs, is_myna=True), Engine("itself", programs, is_myna=True)]
+    for e in engines:
+        e.texts = {os.path.basename(x): x for x in a.replay.split(",") if x}
+        e.speculations = {}
+        for x in a.speculation or ["ngram=--spec-type ngram"]:
+            name, _, flags = x.partition("=")
+            if not flags:
+                p.error(f"--speculation: {x}: NAME=FLAGS is expected")
+            e.speculations[name] = flags.split()
     try:
-        tests = [Test(x) for x in dict.fromkeys((a.tests or SUITES[a.suite]).replace(",", " ").split())]
+        plan = {}
+        for x in a.models:
+            models, suites = named_models(x)
+            names = (a.tests if a.tests and not suites else " ".join(tests_of(y) for y in (suites or a.suites).split(","))).replace(",", " ").split()
+            for m in models:
+                tests = plan.setdefault(m, {})
+                tests.update({t.name: t for y in names for t in expand(y, a.short, engines[0], notes)})
+        plan = {m: list(tests.values()) for m, tests in plan.items()}
     except ValueError as e:
-        p.error(f"--tests: {e}")
+        p.error(str(e))
     try:
         peers = parse_peers(a.peers, notes.append)
     except ValueError as e:
         p.error(f"--peers: {e}")
-    a.models = list(dict.fromkeys(a.models))
-    return a, [Engine("myna", {"bench": a.myna}, is_myna=True)] + [e for e in peers if e.programs], tests, notes
+    if not any(t.kind == "replay" or t.threads for tests in plan.values() for t in tests):
+        engines.pop()
+    return a, engines[:1] + peers + engines[1:], plan, notes
+
+
+def tests_of(suite):
+    if suite not in SUITES:
+        raise ValueError(f"--suites: {suite} is none of {', '.join(SUITES)}")
+    return SUITES[suite]
+
+
+def named_models(text):
+    """(files, suites or "") of FILE, FOLDER, FILE:suites or FOLDER:suites."""
+    path, suites = text, ""
+    if not os.path.exists(path) and ":" in path:
+        path, suites = path.rsplit(":", 1)
+    if os.path.isdir(path) and not os.path.exists(os.path.join(path, "config.json")):
+        files = sorted(os.path.join(path, x) for x in os.listdir(path) if x.endswith(".gguf"))
+        if files:
+            return files, suites
+    if not os.path.exists(path):
+        raise ValueError(f"MODEL.gguf: {text}: no such file")
+    return [path], suites
+
+
+def expand(name, short, myna, notes):
+    """Tests of a name: replay256 is one for each text and way to guess."""
+    t = Test(name)
+    if short and t.depth > SHORT_DEPTH:
+        return []
+    if short and t.kind in ("tg", "replay") and t.n % 2 == 0 and not t.batched:
+        return expand(name.replace(f"{t.kind}{t.n}", f"{t.kind}{t.n // 2}", 1), False, myna, notes)
+    if t.kind != "replay" or t.text:
+        if t.kind == "replay" and (t.text not in myna.texts or t.how not in myna.speculations):
+            raise ValueError(f"--tests: {name}: no --replay or --speculation has this name")
+        return [t]
+    if not myna.texts:
+        notes.append(f"{name}: left out, --replay names no text")
+    return [Test(f"{name}/{how}/{text}") for text in myna.texts for how in myna.speculations]
 
 
 def main(argv):
-    a, engines, tests, notes = parse_args(argv)
+    a, engines, plan, notes = parse_args(argv)
     if a.self_test:
         import self_test
         return self_test.main()
-    run = Run(a, engines, tests, notes)
+    run = Run(a, engines, plan, notes)
     for text in notes:
         run.say("note: " + text)
-    load = os.getloadavg()[0]
-    if load > 0.3:
-        run.note(f"the machine had other work to do at the start (load {load:.1f})")
     code = 0
     try:
+        if a.go_on:
+            run.load(a.go_on)
         run.all()
+    except Enough:
+        run.say("the time is over; --continue does the rest")
     except KeyboardInterrupt:
         run.say("\ninterrupted; this is what was done so far")
         code = 130
+    for model in plan:
+        if run.label(model) not in run.kinds and any(s["model"] == run.label(model) for s in run.samples):
+            run.prepare(model, [])
     report(run)
     return code or (0 if run.samples else 1)
 

@@ -1,20 +1,23 @@
-"""The chart of bench.py: one panel per model, one group of bars per test, one bar per peer: the median ratio, its range as a line.
+"""The chart of bench.py: one panel per model (or per test, where there are more models), one group of bars per test (model), one bar per peer:
+the median ratio, its 95 % interval as a line.
 
 PNG where matplotlib is there, else SVG written here; both draw the same."""
 import html
 
 COLOURS = ("#2a6f97", "#e08e45", "#6a994e", "#7b5ea7", "#bc4b51", "#5c677d")
-TITLE = "times as fast as the peer (median and range of ratios within rounds)"
+TITLE = "times as fast (median and 95 % interval of ratios within rounds)"
 
 
 def panels(rows):
-    """{model: [(label, {peer: (median, low, high)})]} of rows that have a ratio."""
+    """{title: [(label, {peer: (median, low, high)})]} of rows that have a ratio."""
     out = {}
+    rows = [r for r in rows if r["peers"]]
+    by_test = len({r["model"] for r in rows}) > len({r["test"].name for r in rows})
     for r in rows:
-        if r["peers"]:
-            split = sum((x["model"], x["test"].name) == (r["model"], r["test"].name) for x in rows) > 1
-            label = r["test"].name + (f" ({r['memory'].split()[0]})" if split else "")
-            out.setdefault(r["model"], []).append((label, {p: x["ratio"] for p, x in r["peers"].items()}))
+        split = sum((x["model"], x["test"].name) == (r["model"], r["test"].name) for x in rows) > 1
+        memory = f" ({r['memory'].split()[0]})" if split else ""
+        title, label = (r["test"].name, r["model"]) if by_test else (r["model"], r["test"].name)
+        out.setdefault(title, []).append((label + memory, {p: x["ratio"] for p, x in r["peers"].items()}))
     return out
 
 
@@ -22,17 +25,20 @@ def draw(stem, rows, peers):
     """Writes stem.png or stem.svg and returns its name."""
     data = panels(rows)
     peers = [p for p in peers if any(p in ratios for groups in data.values() for _, ratios in groups)]
-    top = 1.12 * max(ratio[2] for groups in data.values() for _, ratios in groups for ratio in ratios.values())
-    top = max(top, 1.25)
     try:
         import matplotlib
     except ImportError:
         with open(stem + ".svg", "w") as f:
-            f.write(svg(data, peers, top))
+            f.write(svg(data, peers))
         return stem + ".svg (PNG needs matplotlib)"
     matplotlib.use("Agg")
-    png(stem + ".png", data, peers, top)
+    png(stem + ".png", data, peers)
     return stem + ".png"
+
+
+def top_of(groups):
+    """Where a panel's axis ends."""
+    return max(1.25, 1.12 * max(ratio[2] for _, ratios in groups for ratio in ratios.values()))
 
 
 def columns(n):
@@ -54,7 +60,7 @@ def ticks(top):
 # ---- PNG ----------------------------------------------------------------------------------------------------------------------------
 
 
-def png(path, data, peers, top):
+def png(path, data, peers):
     import matplotlib.pyplot as plt
     across = columns(len(data))
     down = -(-len(data) // across)
@@ -66,6 +72,7 @@ def png(path, data, peers, top):
         ax.set_visible(False)
     bar = 0.8 / len(peers)
     for ax, (model, groups) in zip(flat, data.items()):
+        top = top_of(groups)
         for i, (_, ratios) in enumerate(groups):
             for peer, colour, place in places(peers, ratios):
                 mid, low, high = ratios[peer]
@@ -102,9 +109,14 @@ def line(x1, y1, x2, y2, colour, dash=""):
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"{dash and f" stroke-dasharray={chr(34)}{dash}{chr(34)}"}/>'
 
 
-def panel(x0, y0, wide, model, groups, peers, top):
+def margin_of(groups):
+    """Room for the labels: 6 per character of size 11."""
+    return max(84, min(200, 16 + 6 * max(len(label) for label, _ in groups)))
+
+
+def panel(x0, y0, wide, model, groups, peers):
     """A panel whose upper left corner is x0, y0; the list of its elements."""
-    bar, margin = 14, 84
+    bar, margin, top = 14, margin_of(groups), top_of(groups)
     group = bar * len(peers) + 12
     high = group * len(groups)
 
@@ -126,7 +138,7 @@ def panel(x0, y0, wide, model, groups, peers, top):
     return out + [line(at(1), y0, at(1), y0 + high, "#333333", "4 3")]
 
 
-def svg(data, peers, top):
+def svg(data, peers):
     across, wide = columns(len(data)), 400
     down = -(-len(data) // across)
     tall = max(len(groups) for groups in data.values()) * (14 * len(peers) + 12) + 60
@@ -134,7 +146,7 @@ def svg(data, peers, top):
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" font-family="sans-serif">',
            f'<rect width="{width}" height="{height}" fill="white"/>', text(12, 24, "myna: " + TITLE, 13)]
     for i, (model, groups) in enumerate(data.items()):
-        out += panel(12 + i % across * wide, 40 + i // across * tall, wide - 16, model, groups, peers, top)
+        out += panel(12 + i % across * wide, 40 + i // across * tall, wide - 16, model, groups, peers)
     for k, peer in enumerate(peers):
         out += [f'<rect x="{12 + 130 * k}" y="{height - 22}" width="12" height="12" fill="{COLOURS[k % len(COLOURS)]}"/>',
                 text(30 + 130 * k, height - 12, f"myna / {peer}")]

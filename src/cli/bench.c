@@ -28,6 +28,9 @@ typedef struct bench {
   myna_speculation speculation;
   int32_t *text; /* [n_text], of --replay; NULL without */
   int64_t n_text;
+  int32_t
+      *before; /* [n_before]: tokens at depth, the same for all rows of one sequence, so that they are computed once */
+  int64_t n_before;
   row *rows;
   int n_rows;
 } bench;
@@ -45,14 +48,41 @@ static int32_t *random_tokens(bench *b, int64_t n) {
   return ids;
 }
 
+/* A prompt of depth + n tokens, of which the first `depth` are those of all such prompts; NULL without memory. */
+static int32_t *tokens_behind(bench *b, int64_t depth, int64_t n) {
+  int32_t *ids = random_tokens(b, depth + n);
+  if (ids && depth > b->n_before) {
+    int32_t *more = realloc(b->before, (size_t)depth * sizeof *more);
+    if (!more) return free(ids), NULL;
+    memcpy(more + b->n_before, ids + b->n_before, (size_t)(depth - b->n_before) * sizeof *more);
+    b->before = more;
+    b->n_before = depth;
+  }
+  if (ids && depth) memcpy(ids, b->before, (size_t)depth * sizeof *ids);
+  return ids;
+}
+
 /* ---- requests ---- */
 
-/* What n requests did. Between `all` and `end` all of them were generating: from the last of their first tokens until one ended. */
+/* What n requests did. All of them generate from the last of their first tokens (`all`) until one ends: of this time each request's steps are
+ * counted from one of its own tokens to another, for the tokens of one step arrive one after the other, and `all` lies somewhere among them. */
 typedef struct window {
   bool seen[MAX_TOGETHER];
-  int64_t tokens, tokens_all;   /* behind the first of each; those between all and end */
-  double first, all, end, last; /* of the clock, 0: not yet */
+  int64_t steps[MAX_TOGETHER], steps_max; /* of a request while all generate; no more than these are counted, 0: none */
+  double from[MAX_TOGETHER], to[MAX_TOGETHER]; /* of the clock: where those steps begin and end, 0: not yet */
+  int64_t tokens;                              /* behind the first of each */
+  double first, all, last;                     /* of the clock, 0: not yet */
 } window;
+
+/* A token of request i while all generate. */
+static void count_step(window *w, int i) {
+  if (w->from[i] == 0) {
+    w->from[i] = now();
+  } else if (w->steps[i] < w->steps_max) {
+    w->steps[i]++;
+    w->to[i] = now();
+  }
+}
 
 /* Waits for the end of n requests, whose user pointers are places of w->seen. False on an error (told) or Ctrl-C. */
 static bool wait_all(bench *b, int n, window *w, myna_timings *last) {
@@ -61,17 +91,16 @@ static bool wait_all(bench *b, int n, window *w, myna_timings *last) {
     myna_event ev;
     if (myna_next_event(b->e, 200, &ev) <= 0) continue;
     bool *seen = ev.user;
-    if (ev.kind == MYNA_EVENT_TOKEN && *seen) {
-      w->tokens++;
-      if (w->all > 0 && done == 0) w->tokens_all++;
-    } else if (ev.kind == MYNA_EVENT_TOKEN) {
+    if (ev.kind == MYNA_EVENT_TOKEN) {
+      if (*seen) w->tokens++;
+      if (!*seen && started++ == 0) w->first = now();
+      if (!*seen && started == n) w->all = now();
       *seen = true;
-      if (started++ == 0) w->first = now();
-      if (started == n) w->all = now();
+      if (w->all > 0 && done == 0) count_step(w, (int)(seen - w->seen));
     } else if (ev.kind == MYNA_EVENT_DONE) {
       if (ev.finish == MYNA_FINISH_ERROR) return fail(&ev.err), false;
       w->last = now();
-      if (done++ == 0) w->end = w->last;
+      done++;
       if (last) *last = ev.timings;
     }
   }
@@ -111,7 +140,7 @@ static bool one(bench *b, const int32_t *ids, int64_t n, int64_t n_gen, myna_tim
 
 static double time_prompt(bench *b, int64_t n, int64_t depth) {
   myna_timings t = {0};
-  int32_t *ids = random_tokens(b, depth + n);
+  int32_t *ids = tokens_behind(b, depth, n);
   bool ok = ids && (depth == 0 || one(b, ids, depth, 1, &t)) && one(b, ids, depth + n, 1, &t);
   free(ids);
   return ok && t.prompt_s > 0 ? (double)(t.n_prompt - t.n_cached) / t.prompt_s : -1;
@@ -119,7 +148,7 @@ static double time_prompt(bench *b, int64_t n, int64_t depth) {
 
 static double time_gen(bench *b, int64_t n, int64_t depth) {
   myna_timings t = {0};
-  int32_t *ids = random_tokens(b, depth + 1);
+  int32_t *ids = tokens_behind(b, depth, 1);
   bool ok = ids && one(b, ids, depth + 1, n + 1, &t);
   free(ids);
   return ok && t.gen_s > 0 ? (double)n / t.gen_s : -1;
@@ -139,30 +168,41 @@ static double time_replay(bench *b, int64_t n, int64_t depth) {
 
 static double time_both(bench *b, int64_t n, int64_t n_gen, int64_t depth) {
   myna_timings t = {0};
-  int32_t *ids = random_tokens(b, depth + n);
+  int32_t *ids = tokens_behind(b, depth, n);
   bool ok = ids && (depth == 0 || one(b, ids, depth, 1, &t)) && one(b, ids, depth + n, n_gen + 1, &t);
   free(ids);
   double tokens = (double)(t.n_prompt - t.n_cached + n_gen);
   return ok && t.prompt_s + t.gen_s > 0 ? tokens / (t.prompt_s + t.gen_s) : -1;
 }
 
-/* Total rate of `together` sequences. What lies before is computed first, so that all start within a few steps. */
+/* Sum of the rates of n requests while all generated; negative if one of them had less than half of the steps then. */
+static double rate_together(const window *w, int n) {
+  double rate = 0;
+  for (int i = 0; i < n; i++) {
+    if (w->steps[i] < 1 || w->steps[i] < w->steps_max / 2 || w->to[i] <= w->from[i]) return -1;
+    rate += (double)w->steps[i] / (w->to[i] - w->from[i]);
+  }
+  return rate;
+}
+
+/* Total rate of `together` sequences, each with a prompt and an answer of its own. What lies before is computed first, so that all start within
+ * a few steps; the answers are a few tokens longer than asked, for the steps in which not all have started. */
 static double time_together(bench *b, int64_t n, int64_t depth, int together) {
-  window w = {0};
+  window w = {.steps_max = n};
   myna_timings t;
-  int64_t len = depth + 1;
-  int32_t *ids = random_tokens(b, len * together), *forced = random_tokens(b, n + together);
+  int64_t len = depth + 1, n_forced = n + together;
+  int32_t *ids = random_tokens(b, len * together), *forced = random_tokens(b, n_forced * together);
   bool ok = ids && forced;
   for (int i = 0; i < together && depth > 0 && ok; i++) ok = one(b, ids + i * len, len, 1, &t);
-  /* a few tokens more than asked, for the steps in which not all have started */
-  for (int i = 0; i < together && ok; i++) ok = submit(b, ids + i * len, len, forced, n + together, &w.seen[i]);
+  for (int i = 0; i < together && ok; i++)
+    ok = submit(b, ids + i * len, len, forced + i * n_forced, n_forced, &w.seen[i]);
   ok = ok && wait_all(b, together, &w, NULL);
   free(ids);
   free(forced);
   if (!ok) return -1;
   /* A tiny model may end its first answers before the last request arrives: then the whole time counts. */
-  if (w.tokens_all > n * together / 2 && w.end > w.all) return (double)w.tokens_all / (w.end - w.all);
-  return w.last > w.first ? (double)w.tokens / (w.last - w.first) : -1;
+  double rate = rate_together(&w, together);
+  return rate > 0 ? rate : w.last > w.first ? (double)w.tokens / (w.last - w.first) : -1;
 }
 
 /* ---- rows ---- */
@@ -202,14 +242,14 @@ static bool measure(bench *b, int64_t n_prompt, int64_t n_gen, int64_t depth, in
   int warm = b->o->no_warmup ? 0 : 1;
   for (int i = -warm; i < b->o->repeats; i++) {
     progress_show(&p, i + warm, (double)b->o->repeats + warm, "");
-    int64_t n = i < 0 && n_gen > 2 ? 2 : n_gen;
+    int64_t n = i < 0 && n_gen > 2 ? 2 : n_gen, at = i < 0 && !replay ? 0 : depth; /* warm is warm at any depth */
     myna_engine_stats before, after;
     myna_engine_get_stats(b->e, &before);
-    double x = n_gen == 0      ? time_prompt(b, n_prompt, depth)
-               : n_prompt      ? time_both(b, n_prompt, n, depth)
-               : replay        ? time_replay(b, n, depth)
-               : together == 1 ? time_gen(b, n, depth)
-                               : time_together(b, n, depth, together);
+    double x = n_gen == 0      ? time_prompt(b, n_prompt, at)
+               : n_prompt      ? time_both(b, n_prompt, n, at)
+               : replay        ? time_replay(b, n, at)
+               : together == 1 ? time_gen(b, n, at)
+                               : time_together(b, n, at, together);
     if (x < 0) break;
     if (i < 0) continue;
     myna_engine_get_stats(b->e, &after);
@@ -434,5 +474,6 @@ int cmd_bench(options *o) {
   myna_model_close(m);
   free(b.rows);
   free(b.text);
+  free(b.before);
   return rc;
 }

@@ -340,9 +340,9 @@ static void test_long_prompt(void **state) {
 
 /* ---- what it does to others ---- */
 
-/* Drafts take no pages from others. The pool has five: the first request never needs more than three of its own, but its drafts reach into a fourth; the
- * second holds two and waits for a third. Were it preempted it would compute its answer again, which the counter of generated tokens tells. */
-static void test_preempts_nobody(void **state) {
+/* Two requests in five pages, the first drafting into pages that the second waits for: both get the answers and the work is that
+ * without drafts. (It does not show whether anybody was preempted: an engine whose drafts do preempt was seen to pass.) */
+static void test_drafts_in_few_pages(void **state) {
   enum { FORCED = 80 };
   static const myna_speculation lookup = {.kind = MYNA_SPECULATION_NGRAM, .n_max = 31, .ngram_min = 1, .always = true};
   pair w = pair_of("llama", "llama");
@@ -626,7 +626,7 @@ int main(void) {
       cmocka_unit_test(test_cancel),
       cmocka_unit_test(test_prefix_reuse),
       cmocka_unit_test(test_long_prompt),
-      cmocka_unit_test(test_preempts_nobody),
+      cmocka_unit_test(test_drafts_in_few_pages),
       cmocka_unit_test(test_cancel_between_rows),
       cmocka_unit_test(test_forced),
       cmocka_unit_test(test_adapts),
