@@ -231,7 +231,7 @@ static int make_caches(myna_engine *e, myna_err *err) {
                           .table = p->table,
                           .copy = copy_page,
                           .user = p};
-    const uint64_t facts[] = {e->opt.kv_type, e->opt.exact};
+    const uint64_t facts[] = {e->opt.kv_type, e->opt.kv_type_v, e->opt.exact};
     o.key = myna__hash(facts, sizeof facts, myna__hash_seed());
     TRY(myna__kv_new(&e->kv[g], &o, err));
     e->stats.pages_total += p->n_pages;
@@ -336,6 +336,7 @@ void myna_engine_get_stats(const myna_engine *ce, myna_engine_stats *out) {
   out->n_batch = e->opt.n_batch;
   out->n_seq = e->opt.n_seq;
   out->kv_type = myna_dtype_name(e->opt.kv_type);
+  out->kv_type_v = myna_dtype_name(e->opt.kv_type_v);
   out->cpu_level = myna__cpu_name(myna__cpu());
   out->memory = e->memory;
 }

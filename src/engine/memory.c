@@ -16,8 +16,10 @@ static int defaults(const myna_model *m, myna_engine_options *o, myna_err *err) 
   if (o->n_seq == 0) o->n_seq = 8;
   if (o->n_batch == 0) o->n_batch = 512;
   o->n_batch = MYNA__MAX(o->n_batch, o->n_seq); /* every sequence decodes in every step */
-  if (o->exact) o->kv_type = MYNA_F32, o->kv_type_set = true;
-  if (!o->kv_type_set) o->kv_type = myna__lm_default_kv(m, false);
+  if (o->exact) o->kv_type = o->kv_type_v = MYNA_F32, o->kv_type_set = o->kv_type_v_set = true;
+  myna_dtype by_weights = myna__lm_default_kv(m, false);
+  if (!o->kv_type_set) o->kv_type = by_weights;
+  if (!o->kv_type_v_set) o->kv_type_v = o->kv_type_set ? o->kv_type : by_weights;
   return 0;
 }
 
@@ -25,8 +27,12 @@ int myna__engine_plan(myna_model *m, myna_engine_options *o, myna__lm_options *l
   if (!m->bound) return myna__err(err, MYNA_E_UNSUPPORTED, "%s: opened for its header only", m->path);
   TRY(defaults(m, o, err));
   int64_t rows = (16 << 20) / MYNA__MAX(m->cfg.n_vocab, 1); /* 64 MB of logits at most */
-  *lo = (myna__lm_options){
-      .kv_type = o->kv_type, .exact = o->exact, .n_ctx = o->n_ctx, .n_tok = o->n_batch, .n_seq = o->n_seq};
+  *lo = (myna__lm_options){.kv_type = o->kv_type,
+                           .kv_type_v = o->kv_type_v,
+                           .exact = o->exact,
+                           .n_ctx = o->n_ctx,
+                           .n_tok = o->n_batch,
+                           .n_seq = o->n_seq};
   lo->n_out = MYNA__MIN(o->n_batch, MYNA__MAX(rows, o->n_seq));
   for (int g = 0; g < MYNA__MAX_GROUPS; g++) lo->n_pages[g] = 1;
   myna__lm *probe;
