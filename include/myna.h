@@ -150,12 +150,14 @@ typedef struct myna_engine_options {
   bool pin;      /* bind each thread to a processor */
   bool no_spin;  /* threads that wait for work sleep at once: slower, for shared machines */
   myna_numa numa;
-  int64_t n_ctx;      /* positions per sequence; 0: what the model was trained for (at most 4096 unless asked) */
-  int64_t n_seq;      /* sequences at once; 0: 8 */
-  int64_t n_batch;    /* tokens per step; 0: 512 */
-  int64_t kv_tokens;  /* positions in the page pool over all sequences; 0: n_ctx * min(n_seq, what fits) */
-  myna_dtype kv_type; /* with kv_type_set: F32, F16, BF16 for keys and values; else by the weights (decision 11) */
-  bool kv_type_set;
+  int64_t n_ctx;     /* positions per sequence; 0: what the model was trained for (at most 4096 unless asked) */
+  int64_t n_seq;     /* sequences at once; 0: 8 */
+  int64_t n_batch;   /* tokens per step; 0: 512 */
+  int64_t kv_tokens; /* positions in the page pool over all sequences; 0: n_ctx * min(n_seq, what fits) */
+  /* Types of keys and of values in the cache, any pair of F32, F16, BF16, Q8_0, Q4_0, each with its _set. Without kv_type_v_set values have
+   * the type of keys, without kv_type_set keys have the type by the weights (decision 11). */
+  myna_dtype kv_type, kv_type_v;
+  bool kv_type_set, kv_type_v_set;
   bool exact;              /* float activations and F32 KV for any file */
   int64_t mem_limit;       /* bytes of private memory + mapped file; 0: none */
   bool mem_weights_cached; /* leave the mapped file out of the limit */
@@ -276,7 +278,7 @@ typedef struct myna_engine_stats {
       tokens_reused;
   int64_t n_drafted, n_accepted; /* by speculation */
   int64_t n_threads, n_ctx, n_batch, n_seq;
-  const char *kv_type, *cpu_level;
+  const char *kv_type, *kv_type_v, *cpu_level; /* kv_type: of keys */
   myna_memory memory;
 } myna_engine_stats;
 /* Counters since the engine started, and what it runs with. Thread-safe. */

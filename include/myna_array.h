@@ -257,11 +257,11 @@ MYNA_API myna_array *myna_cross_entropy(myna_ctx *c, myna_array *logits, myna_ar
 
 /* Paged KV of one layer below the engine: a pool of bytes (a state) and I32 page tables. */
 typedef struct myna_kv_layout {
-  myna_dtype type; /* F32, F16 or BF16 */
+  myna_dtype type_k, type_v; /* any pair of F32, F16, BF16, Q8_0, Q4_0 */
   int64_t n_kv_head, dim_k, dim_v;
   int64_t page_stride, layer_offset; /* bytes: page p of this layer at p * page_stride + layer_offset */
 } myna_kv_layout;
-/* Bytes of one layer's page of 64 positions, a multiple of 64; 0 when the type is not supported. */
+/* Bytes of one layer's page of 64 positions, a multiple of 64; 0 when a type is not supported. */
 MYNA_API int64_t myna_kv_page_bytes(const myna_kv_layout *l);
 /* Effect: stores k [n_tok, n_kv_head, dim_k], v [n_tok, n_kv_head, dim_v] for (seq[i], pos[i]); table I32
  * [n_seq, table_len]; rows with seq < 0 are skipped. Returns the next version of pool. */

@@ -48,7 +48,20 @@ unsigned myna__cpu_levels_arm(uint64_t hwcap, uint64_t hwcap2) {
   return levels;
 }
 
+bool myna__cpu_fast_bf16_x86(const char vendor[12], uint32_t eax1) {
+  uint32_t family = eax1 >> 8 & 15;
+  if (family == 15) family += eax1 >> 20 & 255;
+  return memcmp(vendor, "AuthenticAMD", 12) == 0 && family >= 0x19;
+}
+
 #if defined(__x86_64__)
+
+bool myna__cpu_fast_bf16(void) {
+  uint32_t a, b, c, d, leaf, text[3] = {0};
+  if (!myna__cpu_supported(MYNA__CPU_AVX512BF16)) return false;
+  if (!__get_cpuid(0, &leaf, &text[0], &text[2], &text[1]) || !__get_cpuid(1, &a, &b, &c, &d)) return false;
+  return myna__cpu_fast_bf16_x86((const char *)text, a);
+}
 
 static uint64_t read_xcr0(void) {
   uint32_t lo, hi;
@@ -68,6 +81,8 @@ static unsigned detect(void) {
 }
 
 #elif defined(__aarch64__)
+
+bool myna__cpu_fast_bf16(void) { return myna__cpu_supported(MYNA__CPU_ARMBF16); } /* BFDOT, BFMMLA */
 
 #ifdef __linux__
 static unsigned detect(void) { return myna__cpu_levels_arm(getauxval(AT_HWCAP), getauxval(AT_HWCAP2)); }
@@ -92,6 +107,7 @@ static unsigned detect(void) { return 1u << MYNA__CPU_REF; }
 #endif
 
 #else
+bool myna__cpu_fast_bf16(void) { return false; }
 static unsigned detect(void) { return 1u << MYNA__CPU_REF; }
 #endif
 

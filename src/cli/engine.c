@@ -11,17 +11,25 @@
 
 enum { MAX_BATCH = 2048, PAGE = 64 };
 
-static int cache_type(const options *o, myna_engine_options *e) {
+/* auto is no choice. */
+static int cache_type(const char *flag, const char *name, myna_dtype *type, bool *set) {
+  static const myna_dtype possible[] = {MYNA_F32, MYNA_F16, MYNA_BF16, MYNA_Q8_0, MYNA_Q4_0};
+  if (!name || strcasecmp(name, "auto") == 0) return 0;
+  int t = myna_dtype_from_name(name);
+  for (size_t i = 0; i < sizeof possible / sizeof *possible; i++)
+    if (t == (int)possible[i]) {
+      *type = possible[i];
+      *set = true;
+      return 0;
+    }
+  return usage("%s %s: auto, f32, f16, bf16, q8_0 and q4_0 are possible", flag, name);
+}
+
+/* One flag alone is for both. */
+static int cache_types(const options *o, myna_engine_options *e) {
   const char *k = o->cache_k ? o->cache_k : o->cache_v, *v = o->cache_v ? o->cache_v : o->cache_k;
-  if (!k) return 0;
-  if (strcasecmp(k, v) != 0) return usage("--cache-type-k %s and --cache-type-v %s must be the same", k, v);
-  if (strcasecmp(k, "auto") == 0) return 0;
-  int t = myna_dtype_from_name(k);
-  if (t != MYNA_F32 && t != MYNA_F16 && t != MYNA_BF16)
-    return usage("--cache-type-k %s: auto, f32, f16 and bf16 are possible", k);
-  e->kv_type = (myna_dtype)t;
-  e->kv_type_set = true;
-  return 0;
+  int rc = cache_type(o->cache_k ? "--cache-type-k" : "--cache-type-v", k, &e->kv_type, &e->kv_type_set);
+  return rc ? rc : cache_type("--cache-type-v", v, &e->kv_type_v, &e->kv_type_v_set);
 }
 
 /* ---- where threads run ---- */
@@ -115,7 +123,7 @@ int engine_options(const options *o, myna_engine_options *e) {
   e->mem_weights_cached = o->mem_weights != NULL;
   if (o->poll < 0 || o->poll > 100) return usage("--poll %lld: 0 to 100", (long long)o->poll);
   int rc = numa_mode(o, &e->numa);
-  return rc ? rc : cache_type(o, e);
+  return rc ? rc : cache_types(o, e);
 }
 
 int measuring_options(const options *o, myna_engine_options *e) {

@@ -185,6 +185,7 @@ bool myna_token_is_eog(const myna_model *m, int32_t id) {
 int64_t myna_model_print_plan(myna_model *m, char *buf, int64_t n, myna_err *err) {
   myna__lm *lm;
   myna__lm_options o = {.kv_type = myna__lm_default_kv(m, false),
+                        .kv_type_v = myna__lm_default_kv(m, false),
                         .n_ctx = MYNA__MIN(m->cfg.n_ctx_train, 4096),
                         .n_tok = 512,
                         .n_seq = 1,

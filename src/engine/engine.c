@@ -237,7 +237,7 @@ int myna__engine_caches(myna__kv **kv, myna__lm *lm, myna_err *err, int64_t *pag
                           .table = p->table,
                           .copy = copy_page,
                           .user = p};
-    const uint64_t facts[] = {lm->opt.kv_type, lm->opt.exact};
+    const uint64_t facts[] = {lm->opt.kv_type, lm->opt.kv_type_v, lm->opt.exact};
     o.key = myna__hash(facts, sizeof facts, myna__hash_seed());
     TRY(myna__kv_new(&kv[g], &o, err));
     *pages += p->n_pages;
@@ -352,6 +352,7 @@ void myna_engine_get_stats(const myna_engine *ce, myna_engine_stats *out) {
   out->n_batch = e->opt.n_batch;
   out->n_seq = e->opt.n_seq;
   out->kv_type = myna_dtype_name(e->opt.kv_type);
+  out->kv_type_v = myna_dtype_name(e->opt.kv_type_v);
   out->cpu_level = myna__cpu_name(myna__cpu());
   out->memory = e->memory;
 }

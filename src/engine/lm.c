@@ -8,15 +8,25 @@
 enum { SYM_TOK = 0, SYM_OUT = 1, IN_FIXED = 4 };
 
 myna_dtype myna__lm_default_kv(const myna_model *m, bool exact) {
-  if (exact) return MYNA_F32;
-  for (int64_t i = 0; i < m->n_bound; i++)
-    if (m->bound[i].present && m->bound[i].n_dims >= 2 && m->bound[i].w.type != MYNA_F32) return MYNA_BF16;
-  return MYNA_F32;
+  bool fine = true, packed = false; /* every matrix in 8 bits and more; any not in F32 */
+  for (int64_t i = 0; i < m->n_bound && !exact; i++) {
+    if (!m->bound[i].present || m->bound[i].n_dims < 2) continue;
+    myna_dtype t = m->bound[i].w.type;
+    packed |= t != MYNA_F32;
+    fine &= t == MYNA_F32 || t == MYNA_F16 || t == MYNA_BF16 || t == MYNA_Q8_0;
+  }
+  return !packed ? MYNA_F32 : fine ? MYNA_F16 : MYNA_BF16;
 }
 
-int myna__lm_groups(const myna__config *cfg, const myna__family *f, myna_dtype kv_type, myna__lm *lm, myna_err *err) {
-  size_t page = myna__kv_page_bytes(kv_type, cfg->n_head_kv, cfg->dim_k, cfg->dim_v);
-  if (page == 0) return myna__err(err, MYNA_E_UNSUPPORTED, "no cache layout for type %s", myna_dtype_name(kv_type));
+int myna__lm_groups(const myna__config *cfg, const myna__family *f, myna_dtype kv_type, myna_dtype kv_type_v,
+                    myna__lm *lm, myna_err *err) {
+  size_t page = myna__kv_page_bytes(kv_type, kv_type_v, cfg->n_head_kv, cfg->dim_k, cfg->dim_v);
+  if (page == 0) {
+    bool keys = myna__kv_page_bytes(kv_type, kv_type, 1, 1, 1) == 0;
+    return myna__err(err, MYNA_E_UNSUPPORTED,
+                     "no cache layout for %s of type %s: F32, F16, BF16, Q8_0 and Q4_0 are possible",
+                     keys ? "keys" : "values", myna_dtype_name(keys ? kv_type : kv_type_v));
+  }
   lm->n_groups = 0;
   for (int i = 0; i < cfg->n_layer; i++) {
     int64_t window = f->window_of ? f->window_of(cfg, i) : 0;
@@ -38,7 +48,8 @@ static myna_array *attend(myna__build *b, int layer, myna_array *q, myna_array *
                           const myna__attend_options *o) {
   myna__lm *lm = b->user;
   myna__lm_group *g = &lm->group[lm->layer_group[layer]];
-  myna_kv_layout l = {.type = lm->opt.kv_type,
+  myna_kv_layout l = {.type_k = lm->opt.kv_type,
+                      .type_v = lm->opt.kv_type_v,
                       .n_kv_head = lm->cfg.n_head_kv,
                       .dim_k = lm->cfg.dim_k,
                       .dim_v = lm->cfg.dim_v,
@@ -133,7 +144,7 @@ int myna__lm_new(myna__lm **out, myna_model *m, const myna__lm_options *o, myna_
   lm->cfg = m->cfg;
   lm->cfg.n_ctx = o->n_ctx;
   if (lm->opt.n_out <= 0) lm->opt.n_out = lm->opt.n_tok;
-  int rc = myna__lm_groups(&lm->cfg, m->family, o->kv_type, lm, err);
+  int rc = myna__lm_groups(&lm->cfg, m->family, o->kv_type, o->kv_type_v, lm, err);
   if (rc == 0) rc = alloc_pools(lm, err);
   if (rc == 0) rc = myna__ctx_new_pool(&lm->ctx, o->pool, 0, err);
   if (rc == 0) rc = build_plan(lm, err);

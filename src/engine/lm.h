@@ -12,7 +12,7 @@ enum { MYNA__MAX_GROUPS = 4 };
 
 typedef struct myna__lm_options {
   myna__pool *pool;
-  myna_dtype kv_type;
+  myna_dtype kv_type, kv_type_v; /* of keys, of values */
   bool exact;
   int64_t n_ctx, n_tok, n_seq;       /* maxima: positions per sequence, tokens per step, sequences */
   int64_t n_out;                     /* most rows with logits per step; 0: n_tok */
@@ -55,8 +55,10 @@ typedef struct myna__lm_step {
 int myna__lm_step_run(myna__lm *lm, const myna__lm_step *s, const float **logits, myna_err *err);
 
 /* Splits layers into groups of one window and gives each group's bytes per page: what a memory plan needs before loading. */
-int myna__lm_groups(const myna__config *cfg, const myna__family *f, myna_dtype kv_type, myna__lm *out, myna_err *err);
-/* KV type by the weights (decision 11): F32 when every matrix is F32 or `exact`, else BF16. */
+int myna__lm_groups(const myna__config *cfg, const myna__family *f, myna_dtype kv_type, myna_dtype kv_type_v,
+                    myna__lm *out, myna_err *err);
+/* KV type by the weights (decision 11): F32 when every matrix is F32 or `exact`; F16 when they have 8 bits or more, whose errors are
+ * smaller than BF16's rounding; else BF16. */
 myna_dtype myna__lm_default_kv(const myna_model *m, bool exact);
 
 #endif

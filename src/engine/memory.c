@@ -16,8 +16,10 @@ static int defaults(const myna_model *m, myna_engine_options *o, myna_err *err) 
   if (o->n_seq == 0) o->n_seq = 8;
   if (o->n_batch == 0) o->n_batch = 512;
   o->n_batch = MYNA__MAX(o->n_batch, o->n_seq); /* every sequence decodes in every step */
-  if (o->exact) o->kv_type = MYNA_F32, o->kv_type_set = true;
-  if (!o->kv_type_set) o->kv_type = myna__lm_default_kv(m, false);
+  if (o->exact) o->kv_type = o->kv_type_v = MYNA_F32, o->kv_type_set = o->kv_type_v_set = true;
+  myna_dtype by_weights = myna__lm_default_kv(m, false);
+  if (!o->kv_type_set) o->kv_type = by_weights;
+  if (!o->kv_type_v_set) o->kv_type_v = o->kv_type_set ? o->kv_type : by_weights;
   return 0;
 }
 
@@ -54,15 +56,19 @@ int myna__engine_plan(myna_model *m, myna_engine_options *o, myna__lm_options *l
   if (dm && !dm->bound) return myna__err(err, MYNA_E_UNSUPPORTED, "%s: opened for its header only", dm->path);
   TRY(defaults(m, o, err));
   int64_t rows = (16 << 20) / MYNA__MAX(m->cfg.n_vocab, 1); /* 64 MB of logits at most */
-  *lo = (myna__lm_options){
-      .kv_type = o->kv_type, .exact = o->exact, .n_ctx = o->n_ctx, .n_tok = o->n_batch, .n_seq = o->n_seq};
+  *lo = (myna__lm_options){.kv_type = o->kv_type,
+                           .kv_type_v = o->kv_type_v,
+                           .exact = o->exact,
+                           .n_ctx = o->n_ctx,
+                           .n_tok = o->n_batch,
+                           .n_seq = o->n_seq};
   for (int g = 0; g < MYNA__MAX_GROUPS; g++) lo->n_pages[g] = 1;
   *draft = *lo;
   lo->n_out = MYNA__MIN(o->n_batch, MYNA__MAX(rows, o->n_seq));
   draft->n_out = o->n_seq;
   sizes s = {0}, d = {0};
   TRY(measure(m, lo, o->n_threads, &s, err));
-  if (dm && !o->exact) draft->kv_type = myna__lm_default_kv(dm, false);
+  if (dm && !o->exact) draft->kv_type = draft->kv_type_v = myna__lm_default_kv(dm, false);
   if (dm) TRY(measure(dm, draft, o->n_threads, &d, err));
   int64_t per_seq = pages_of(o->n_ctx), stride = s.stride + d.stride;
   *out = (myna_memory){.weights = m->file_bytes, .compute = s.compute, .limit = o->mem_limit};

@@ -1,4 +1,4 @@
-/* attn.c: cache pages and attention over them: layout, writes, and how rows and segments are spread over the pool.
+/* attn.c: attention over cache pages: how rows and segments are spread over the pool, and the walk over pages and tiles.
  *
  * A block is some consecutive tokens of one sequence; with one KV head and its group of query heads it makes up to 48 rows that
  * share every page. Few tokens: a unit is (block, head, segment), the last unit of a block and head merges the segments. Many
@@ -9,160 +9,12 @@
 #include <math.h>
 #include <stdatomic.h>
 
-static const struct {
-  myna_dtype type;
-  int bytes;
-  bool pairs;
-} kinds[MYNA__KV_KINDS] = {[MYNA__KV_F32] = {MYNA_F32, 4, false},
-                           [MYNA__KV_BF16] = {MYNA_BF16, 2, true},
-                           [MYNA__KV_F16] = {MYNA_F16, 2, false}};
-
-static int kind_of(myna_dtype t) {
-  for (int i = 0; i < MYNA__KV_KINDS; i++)
-    if (kinds[i].type == t) return i;
-  return -1;
-}
-
-size_t myna__kv_page_bytes(myna_dtype kv, int64_t n_kv_head, int64_t dim_k, int64_t dim_v) {
-  int k = kind_of(kv);
-  return k < 0 ? 0 : (size_t)(n_kv_head * (myna__page_k(dim_k) + myna__page_v(dim_v)) * kinds[k].bytes);
-}
-
-static uint8_t *head_of(const myna__kv_view *kv, int64_t page, int64_t head, int kind) {
-  return kv->pool + page * kv->page_stride +
-         head * (myna__page_k(kv->dim_k) + myna__page_v(kv->dim_v)) * kinds[kind].bytes;
-}
-
-/* Page of a position, or -1. */
-static int64_t page_at(const myna__kv_view *kv, int64_t seq, int64_t pos) {
-  if (seq < 0 || pos < 0 || pos / MYNA__PAGE >= kv->table_len) return -1;
-  int32_t page = kv->table[seq * kv->table_len + pos / MYNA__PAGE];
-  return page >= 0 && page < kv->n_page ? page : -1;
-}
-
-/* ---- writes and reads ---- */
-
-static float get(const uint8_t *base, int64_t at, int kind) {
-  float x;
-  uint16_t h;
-  if (kinds[kind].type == MYNA_F32) {
-    memcpy(&x, base + at * 4, 4);
-    return x;
-  }
-  memcpy(&h, base + at * 2, 2);
-  return kinds[kind].type == MYNA_BF16 ? myna__bf16_to_f32(h) : myna__f16_to_f32(h);
-}
-
-/* The 16-bit form of n floats. BF16 without calls and branches, so that it vectorizes: nearest even, NaN stays NaN. */
-static void narrow(uint16_t *h, const float *x, int64_t n, int kind) {
-  if (kinds[kind].type == MYNA_F16) {
-    for (int64_t i = 0; i < n; i++) h[i] = myna__f32_to_f16(x[i]);
-    return;
-  }
-  for (int64_t i = 0; i < n; i++) {
-    uint32_t u;
-    memcpy(&u, &x[i], 4);
-    uint32_t even = u + 0x7fff + ((u >> 16) & 1), nan = u | 0x400000;
-    h[i] = (uint16_t)(((u & 0x7fffffff) > 0x7f800000 ? nan : even) >> 16);
-  }
-}
-
-static void scatter16(uint8_t *to, int64_t stride, const uint16_t *h, int64_t n) {
-  for (int64_t i = 0; i < n; i++) memcpy(to + i * stride, &h[i], 2);
-}
-static void scatter32(uint8_t *to, int64_t stride, const void *x, int64_t n) {
-  for (int64_t i = 0; i < n; i++) memcpy(to + i * stride, (const uint8_t *)x + 4 * i, 4);
-}
-
-enum { CHUNK = 256 };
-
-/* K of one head at position p of the page: dimensions (F32, F16) or pairs of them (BF16) lie 16 positions apart. */
-static void write_k(uint8_t *base, const float *x, int64_t dim, int64_t p, int kind) {
-  bool pairs = kinds[kind].pairs;
-  int bytes = kinds[kind].bytes;
-  for (int64_t d = 0; d < dim; d += CHUNK) {
-    uint8_t *to = base + myna__k_at(dim, p, d, pairs) * bytes;
-    int64_t n = MYNA__MIN(CHUNK, dim - d);
-    uint16_t h[CHUNK];
-    if (bytes == 4) {
-      scatter32(to, 64, x + d, n);
-      continue;
-    }
-    narrow(h, x + d, n, kind);
-    if (n % 2) h[n] = 0; /* the padding of an odd dim is multiplied, too */
-    if (pairs)
-      scatter32(to, 64, h, (n + 1) / 2);
-    else
-      scatter16(to, 32, h, n);
-  }
-}
-
-/* V of one head: a row of its own, or (BF16) every other value of the pair's row. */
-static void write_v(uint8_t *base, const float *x, int64_t dim, int64_t p, int kind) {
-  bool pairs = kinds[kind].pairs;
-  int bytes = kinds[kind].bytes;
-  for (int64_t d = 0; d < dim; d += CHUNK) {
-    uint8_t *to = base + myna__v_at(dim, p, d, pairs) * bytes;
-    int64_t n = MYNA__MIN(CHUNK, dim - d);
-    uint16_t h[CHUNK];
-    if (bytes == 4) {
-      memcpy(to, x + d, (size_t)n * 4);
-      continue;
-    }
-    narrow(h, x + d, n, kind);
-    scatter16(to, pairs ? 4 : 2, h, n);
-  }
-}
-
-typedef struct write_job {
-  const myna__kv_view *kv;
-  const float *k, *v;
-  int64_t ldk, ldv, n_tok, per_unit;
-  const int32_t *seq, *pos;
-  int kind;
-} write_job;
-
-static void write_token(const write_job *j, int64_t t) {
-  const myna__kv_view *kv = j->kv;
-  int64_t page = page_at(kv, j->seq[t], j->pos[t]), p = j->pos[t] % MYNA__PAGE;
-  if (page < 0) return;
-  for (int64_t h = 0; h < kv->n_kv_head; h++) {
-    uint8_t *base = head_of(kv, page, h, j->kind);
-    write_k(base, j->k + t * j->ldk + h * kv->dim_k, kv->dim_k, p, j->kind);
-    write_v(base + myna__page_k(kv->dim_k) * kinds[j->kind].bytes, j->v + t * j->ldv + h * kv->dim_v, kv->dim_v, p,
-            j->kind);
-  }
-}
-
-static void write_unit(void *arg, int64_t unit, int worker) {
-  const write_job *j = arg;
-  (void)worker;
-  int64_t end = MYNA__MIN(j->n_tok, (unit + 1) * j->per_unit);
-  for (int64_t t = unit * j->per_unit; t < end; t++) write_token(j, t);
-}
-
-void myna__kv_write(const myna__kv_view *kv, const float *k, int64_t ldk, const float *v, int64_t ldv,
-                    const int32_t *seq, const int32_t *pos, int64_t n_tok, myna__pool *pool) {
-  write_job j = {kv, k, v, ldk, ldv, n_tok, 0, seq, pos, kind_of(kv->type)};
-  if (j.kind < 0 || n_tok < 1) return;
-  j.per_unit = n_tok < 16 ? n_tok : MYNA__MAX(8, n_tok / (4 * myna__pool_size(pool)));
-  myna__pool_run(pool, (n_tok + j.per_unit - 1) / j.per_unit, write_unit, &j);
-}
-
-void myna__kv_read(const myna__kv_view *kv, int32_t page, float *k, float *v) {
-  int kind = kind_of(kv->type);
-  bool pairs = kinds[kind].pairs;
-  for (int64_t p = 0; p < MYNA__PAGE; p++)
-    for (int64_t h = 0; h < kv->n_kv_head; h++) {
-      const uint8_t *base = head_of(kv, page, h, kind), *values = base + myna__page_k(kv->dim_k) * kinds[kind].bytes;
-      for (int64_t d = 0; d < kv->dim_k; d++) *k++ = get(base, myna__k_at(kv->dim_k, p, d, pairs), kind);
-      for (int64_t d = 0; d < kv->dim_v; d++) *v++ = get(values, myna__v_at(kv->dim_v, p, d, pairs), kind);
-    }
-}
-
-/* ---- attention ---- */
-
-enum { ROWS = 48, FEW = 8 /* tokens up to which segments are units */ };
+enum {
+  ROWS = 48,
+  FEW = 8,   /* tokens up to which segments are units */
+  MANY = 12, /* rows from which on a page of 16 bits is opened once rather than by every tile */
+  TURN = 256 /* floats of a query that are rotated at once: a multiple of every rotation */
+};
 
 typedef struct block { /* consecutive tokens of one sequence */
   int32_t first, n;
@@ -179,7 +31,8 @@ typedef struct attn_job {
   layout l;
   uint8_t *scratch;
   int64_t n_block;
-  int kind;
+  int kind_k, kind_v;
+  int64_t bytes_k, bytes_v; /* of one head in a page */
   bool split;
 } attn_job;
 
@@ -194,8 +47,9 @@ static layout plan(const myna__attn_args *a, int64_t max_tok, int n_threads) {
   at += up64((size_t)max_tok * sizeof(block));
   l.counters = at;
   at += up64((size_t)(FEW * a->kv.n_kv_head) * sizeof(atomic_int));
-  /* per worker: prepared queries, o of a segment, rows, M and L of the rows */
-  l.worker_bytes = up64((size_t)l.max_rows * ((size_t)myna__query_bytes(a->kv.dim_k) + sizeof(myna__attn_row) +
+  /* per worker: an opened page, prepared queries, o of a segment, rows, M and L of the rows */
+  l.worker_bytes = up64((size_t)(a->kv.dim_k + a->kv.dim_v) * MYNA__PAGE * 4 +
+                        (size_t)l.max_rows * ((size_t)myna__query_bytes(a->kv.dim_k) + sizeof(myna__attn_row) +
                                               (size_t)a->kv.dim_v * 4 + 8));
   l.workers = at;
   at += l.worker_bytes * (size_t)n_threads;
@@ -240,14 +94,16 @@ static void merge(float *M, float *L, float *O, float m, float l, const float *o
   *M = top;
 }
 
-/* The sink takes its share of the denominator; what sees nothing is zero. */
-static void finish_row(const myna__attn_args *a, int64_t head, float M, float L, float *o) {
+/* The sink takes its share of the denominator; what sees nothing is zero. Rotated values are turned back. */
+static void finish_row(const attn_job *j, int64_t head, float M, float L, float *o) {
+  const myna__attn_args *a = j->a;
   if (a->sinks) {
     float top = a->sinks[head] > M ? a->sinks[head] : M, f = expf(M - top);
     L = L * f + expf(a->sinks[head] - top);
     for (int64_t d = 0; d < a->kv.dim_v; d++) o[d] *= f;
   }
   for (int64_t d = 0; d < a->kv.dim_v; d++) o[d] = L > 0 ? o[d] / L : 0.0f;
+  if (myna__kv_facts[j->kind_v].groups) j->t->hadamard(o, a->kv.dim_v, myna__rotation(a->kv.dim_v));
 }
 
 /* Rows of a block and KV head: row i is token i / group, head i % group of the group. */
@@ -259,14 +115,16 @@ static float *row_out(const attn_job *j, const block *b, int64_t kv_head, int i)
 }
 
 typedef struct work { /* a worker's memory */
+  float *open_k, *open_v, *o, *M, *L;
   uint8_t *query;
-  float *o, *M, *L;
   myna__attn_row *row;
 } work;
 
 static work work_of(const attn_job *j, int worker) {
   const myna__kv_view *kv = &j->a->kv;
-  work w = {.query = j->scratch + j->l.workers + j->l.worker_bytes * (size_t)worker};
+  work w = {.open_k = (float *)(void *)(j->scratch + j->l.workers + j->l.worker_bytes * (size_t)worker)};
+  w.open_v = w.open_k + MYNA__PAGE * kv->dim_k;
+  w.query = (uint8_t *)(w.open_v + MYNA__PAGE * kv->dim_v);
   w.row = (myna__attn_row *)(void *)(w.query + j->l.max_rows * myna__query_bytes(kv->dim_k));
   w.o = (float *)(void *)(w.row + j->l.max_rows);
   w.M = w.o + j->l.max_rows * kv->dim_v;
@@ -274,16 +132,60 @@ static work work_of(const attn_job *j, int worker) {
   return w;
 }
 
-/* The queries of (block, head). */
+/* The queries of (block, head), rotated as the keys are. */
 static void prepare(const attn_job *j, const block *b, int64_t kv_head, work *w) {
   const myna__attn_args *a = j->a;
+  int64_t dim = a->kv.dim_k;
   for (int i = 0; i < rows_of(j, b); i++) {
-    const float *q = a->q + row_token(j, b, i) * a->ldq + row_head(j, kv_head, i) * a->kv.dim_k;
+    const float *q = a->q + row_token(j, b, i) * a->ldq + row_head(j, kv_head, i) * dim;
+    uint8_t *to = w->query + i * myna__query_bytes(dim);
     w->row[i] = (myna__attn_row){.q = q, .o = w->o + i * a->kv.dim_v};
-    if (!j->t->attn_query[j->kind]) continue;
-    w->row[i].q = w->query + i * myna__query_bytes(a->kv.dim_k);
-    j->t->attn_query[j->kind](w->query + i * myna__query_bytes(a->kv.dim_k), q, a->kv.dim_k, a->scale);
+    if (!j->t->attn_query[j->kind_k]) continue;
+    if (myna__kv_facts[j->kind_k].groups) {
+      memcpy(w->open_k, q, (size_t)dim * sizeof *q); /* nothing is opened yet */
+      j->t->hadamard(w->open_k, dim, myna__rotation(dim));
+      q = w->open_k;
+    }
+    j->t->attn_query[j->kind_k](to, q, dim, a->scale);
+    w->row[i].q = to;
   }
+}
+
+/* All rows over one page, in tiles. Values are added in runs of rows that see the same positions. */
+static void walk_tiles(const myna__ktable *t, const myna__attn_page *p, myna__attn_row *row, int n, int kind_k,
+                       int kind_v) {
+  myna__attn_tile tile;
+  tile.p = p;
+  for (int i = 0, R; i < n; i += R) {
+    R = myna__attn_tile_rows(n - i);
+    tile.row = row + i;
+    t->attn_scores[kind_k](&tile, R);
+    for (int r = 0; r < R; r++)
+      if (tile.row[r].lo < tile.row[r].hi) t->attn_soften[kind_v](&tile, r);
+    for (int from = 0, to; from < R; from = to) {
+      for (to = from + 1; to < R && tile.row[to].lo == tile.row[from].lo && tile.row[to].hi == tile.row[from].hi;) to++;
+      if (tile.row[from].lo < tile.row[from].hi) t->attn_values[kind_v](&tile, from, to - from);
+    }
+  }
+}
+
+/* Opens what is not read as it lies, then walks. What is opened depends on the page alone, not on the rows. */
+static void walk_page(const attn_job *j, myna__attn_page *p, const work *w, int n) {
+  int lo = MYNA__PAGE, hi = 0, kind_k = j->kind_k, kind_v = j->kind_v;
+  for (int i = 0; i < n; i++)
+    if (w->row[i].lo < w->row[i].hi) lo = MYNA__MIN(lo, w->row[i].lo), hi = MYNA__MAX(hi, w->row[i].hi);
+  if (lo >= hi) return;
+  if (j->t->attn_open_v[kind_v] && (n >= MANY || !j->t->attn_values[kind_v])) {
+    j->t->attn_open_v[kind_v](w->open_v, p, lo, hi);
+    p->v = p->next_v = (const uint8_t *)w->open_v;
+    kind_v = MYNA__KV_F32;
+  }
+  if (j->t->attn_open_k[kind_k] && n >= MANY) {
+    j->t->attn_open_k[kind_k](w->open_k, p, 0, MYNA__PAGE);
+    p->k = p->next_k = (const uint8_t *)w->open_k;
+    kind_k = MYNA__KV_F32;
+  }
+  walk_tiles(j->t, p, w->row, n, kind_k, kind_v);
 }
 
 /* One segment of all rows of (block, head): fills w->row[].m, .l (lanes) and o. */
@@ -297,27 +199,27 @@ static void segment(const attn_job *j, const block *b, int64_t kv_head, int64_t 
     memset(w->row[i].o, 0, (size_t)kv->dim_v * sizeof(float));
   }
   int64_t last = a->pos[b->first + b->n - 1], from = MYNA__MAX(first_visible(a, a->pos[b->first]), seg * MYNA__SEGMENT);
-  int64_t to = MYNA__MIN(last + 1, (seg + 1) * MYNA__SEGMENT);
+  int64_t to = MYNA__MIN(last + 1, (seg + 1) * MYNA__SEGMENT), head = kv_head * (j->bytes_k + j->bytes_v);
   for (int64_t p = from / MYNA__PAGE * MYNA__PAGE; p < to; p += MYNA__PAGE) {
-    int64_t page = page_at(kv, a->seq[b->first], p),
-            next = p + MYNA__PAGE < to ? page_at(kv, a->seq[b->first], p + MYNA__PAGE) : -1;
+    int64_t page = myna__kv_page_at(kv, a->seq[b->first], p),
+            next = p + MYNA__PAGE < to ? myna__kv_page_at(kv, a->seq[b->first], p + MYNA__PAGE) : -1;
     if (page < 0) continue;
-    const uint8_t *base = head_of(kv, page, kv_head, j->kind);
-    myna__attn_page x = {.k = base,
-                         .next = next < 0 ? NULL : head_of(kv, next, kv_head, j->kind),
-                         .v = base + myna__page_k(kv->dim_k) * kinds[j->kind].bytes,
+    const uint8_t *k = kv->pool + page * kv->page_stride + head,
+                  *k2 = next < 0 ? k : kv->pool + next * kv->page_stride + head;
+    myna__attn_page x = {.k = k,
+                         .v = k + j->bytes_k,
+                         .next_k = k2,
+                         .next_v = k2 + j->bytes_k,
                          .dim_k = kv->dim_k,
                          .dim_v = kv->dim_v,
-                         .scale = a->scale,
-                         .softcap = a->softcap,
-                         .row = w->row,
-                         .n_row = n};
+                         .scale = j->t->attn_query[j->kind_k] ? 1.0f : a->scale,
+                         .softcap = a->softcap};
     for (int i = 0; i < n; i++) {
       int64_t pos = a->pos[row_token(j, b, i)];
       w->row[i].lo = (int)MYNA__MAX(first_visible(a, pos) - p, 0);
       w->row[i].hi = (int)MYNA__MIN(pos + 1 - p, MYNA__PAGE);
     }
-    j->t->attn_page[j->kind](&x);
+    walk_page(j, &x, w, n);
   }
 }
 
@@ -357,7 +259,7 @@ static void unit_whole(void *arg, int64_t unit, int worker) {
     for (int i = 0; i < n; i++)
       merge(&w.M[i], &w.L[i], row_out(j, b, kv_head, i), w.row[i].m, lanes(w.row[i].l), w.row[i].o, dim);
   }
-  for (int i = 0; i < n; i++) finish_row(j->a, row_head(j, kv_head, i), w.M[i], w.L[i], row_out(j, b, kv_head, i));
+  for (int i = 0; i < n; i++) finish_row(j, row_head(j, kv_head, i), w.M[i], w.L[i], row_out(j, b, kv_head, i));
 }
 
 static float *partial(const attn_job *j, int64_t token, int64_t head, int64_t seg) {
@@ -393,7 +295,7 @@ static void unit_segment(void *arg, int64_t unit, int worker) {
       const float *p = partial(j, row_token(j, b, i), row_head(j, kv_head, i), s);
       merge(&M, &L, o, p[0], p[1], p + 2, dim);
     }
-    finish_row(j->a, row_head(j, kv_head, i), M, L, o);
+    finish_row(j, row_head(j, kv_head, i), M, L, o);
   }
 }
 
@@ -402,9 +304,12 @@ void myna__attn(const myna__attn_args *a, void *scratch, myna__pool *pool) {
                 .t = myna__kernels(),
                 .l = plan(a, a->n_tok, myna__pool_size(pool)),
                 .scratch = scratch,
-                .kind = kind_of(a->kv.type),
+                .kind_k = myna__kv_kind_of(a->kv.type_k),
+                .kind_v = myna__kv_kind_of(a->kv.type_v),
                 .split = a->n_tok <= FEW};
-  if (j.kind < 0 || a->n_tok < 1) return;
+  if (j.kind_k < 0 || j.kind_v < 0 || a->n_tok < 1) return;
+  j.bytes_k = myna__page_k(a->kv.dim_k, j.kind_k);
+  j.bytes_v = myna__page_v(a->kv.dim_v, j.kind_v);
   j.n_block = make_blocks(a, (block *)(void *)(j.scratch + j.l.blocks), MYNA__MAX(1, ROWS / j.l.group));
   int64_t n = j.n_block * a->kv.n_kv_head, most = 0;
   if (!j.split) {

@@ -75,13 +75,15 @@ void myna__embed(float *y, int64_t ldy, const myna__weight *w, const int32_t *id
 
 enum { MYNA__PAGE = 64, MYNA__SEGMENT = 512 };
 
-/* Layout of K and V of one layer in one page belongs to (cpu, KV type); types: F32, BF16, F16. */
-size_t myna__kv_page_bytes(myna_dtype kv, int64_t n_kv_head, int64_t dim_k, int64_t dim_v);
+/* Bytes of K and V of one layer in one page, a multiple of 64; types, in any pair: F32, BF16, F16, Q8_0, Q4_0; 0 for others. */
+size_t myna__kv_page_bytes(myna_dtype k, myna_dtype v, int64_t n_kv_head, int64_t dim_k, int64_t dim_v);
+/* Length of the runs that are rotated before they become codes: the largest power of two that divides dim, at most 256. */
+int64_t myna__rotation(int64_t dim);
 
 typedef struct myna__kv_view { /* one layer of one group */
   uint8_t *pool;               /* page p of this layer at pool + p * page_stride */
   int64_t page_stride;
-  myna_dtype type;
+  myna_dtype type_k, type_v;
   int64_t n_kv_head, dim_k, dim_v;
   int64_t n_page;       /* pages in the pool: ids outside [0, n_page) are skipped */
   const int32_t *table; /* [n_seq, table_len] page of positions [64 i, 64 i + 64), -1 where none is held */
@@ -108,6 +110,9 @@ typedef struct myna__attn_args {
   const float *sinks; /* NULL or [n_head]: logits that only enlarge the denominator */
   bool full;          /* not causal: sees every position < kv_len[seq] (unused at present: NULL) */
 } myna__attn_args;
+/* Does the level in force multiply BF16 pages in pairs (VDPBF16PS)? Tests and benchmarks force it, while no kernel runs. */
+bool myna__bf16_dot(void);
+void myna__force_bf16_dot(bool use);
 size_t myna__attn_scratch(const myna__attn_args *a, int64_t max_tok, int n_threads);
 /* One parallel region for few tokens, at most two. Segments of 512 absolute positions, each with its own
  * (m, l, o), merged in ascending order; rescaling decided per query row. */

@@ -12,8 +12,9 @@ static bool builds_on(myna__cpu_level high, myna__cpu_level low) {
   return same_arch && low < high && low != MYNA__CPU_AVX2VNNI;
 }
 
-static void build(myna__cpu_level level) {
+static void build(myna__cpu_level level, bool fast_bf16) {
   myna__ktable *t = &tables[level];
+  *t = (myna__ktable){.bf16_dot = fast_bf16 && level == MYNA__CPU_AVX512BF16};
 #define FILL(l, name) \
   if (builds_on(level, MYNA__CPU_##l)) myna__fill_##name(t);
 #if defined(__x86_64__)
@@ -23,13 +24,21 @@ static void build(myna__cpu_level level) {
 }
 
 static void build_all(void) {
+  bool fast_bf16 = myna__cpu_fast_bf16();
   for (int l = 0; l < MYNA__CPU_COUNT; l++)
-    if (myna__cpu_supported((myna__cpu_level)l)) build((myna__cpu_level)l);
+    if (myna__cpu_supported((myna__cpu_level)l)) build((myna__cpu_level)l, fast_bf16);
 }
 
 const myna__ktable *myna__kernels(void) {
   pthread_once(&once, build_all);
   return &tables[myna__cpu()];
+}
+
+bool myna__bf16_dot(void) { return myna__kernels()->bf16_dot; }
+
+void myna__force_bf16_dot(bool use) {
+  pthread_once(&once, build_all);
+  if (myna__cpu_supported(MYNA__CPU_AVX512BF16)) build(MYNA__CPU_AVX512BF16, use);
 }
 
 /* ---- panel forms ---- */

@@ -94,6 +94,14 @@ static void test_levels_x86(void **state) {
     }
 }
 
+static void test_fast_bf16(void **state) {
+  assert_true(myna__cpu_fast_bf16_x86("AuthenticAMD", 0x00B20F40));  /* Zen 5, family 1Ah */
+  assert_true(myna__cpu_fast_bf16_x86("AuthenticAMD", 0x00A60F12));  /* Zen 4, family 19h */
+  assert_false(myna__cpu_fast_bf16_x86("AuthenticAMD", 0x00870F10)); /* Zen 2, family 17h */
+  assert_false(myna__cpu_fast_bf16_x86("GenuineIntel", 0x000C06F2)); /* Emerald Rapids */
+  assert_false(myna__cpu_fast_bf16_x86("GenuineIntel", 0x00B20F40));
+}
+
 static void test_levels_arm(void **state) {
   enum { NEON = 1 << MYNA__CPU_NEON, I8MM = 1 << MYNA__CPU_I8MM, ARMBF16 = 1 << MYNA__CPU_ARMBF16 };
   const unsigned full = REF | NEON | I8MM | ARMBF16;
@@ -391,6 +399,7 @@ int main(void) {
       cmocka_unit_test(test_supported),
       cmocka_unit_test(test_levels_x86),
       cmocka_unit_test(test_levels_arm),
+      cmocka_unit_test(test_fast_bf16),
       cmocka_unit_test(test_choice),
       cmocka_unit_test_setup_teardown(test_cores, fresh_root, remove_root),
       cmocka_unit_test_setup_teardown(test_quota_v2, fresh_root, remove_root),

@@ -81,8 +81,8 @@ class Usage(Case):
             (["--stop", ""], "empty"),
             (["-t", "100000"], "1 to 1024"),
             (["-c", "-5"], "--ctx-size"),
-            (["-ctk", "q8_0"], "f32, f16 and bf16"),
-            (["-ctk", "f32", "-ctv", "f16"], "must be the same"),
+            (["-ctk", "q5_0"], "f32, f16, bf16, q8_0 and q4_0"),
+            (["-ctk", "f32", "-ctv", "q4_k"], "--cache-type-v q4_k: auto"),
             (["--samplers", "top_k;nose"], "is no sampler"),
             (["-l", "15"], "ID+X"),
             (["--mem-limit", "-1"], "negative"),
@@ -480,6 +480,14 @@ class Perplexity(Case):
             self.near(r["ppl"], want)
             self.assertEqual(r["tokens"], 255 * chunks)
         self.assertEqual(self.measure("--chunks", 2, "-b", 100, "-t", 1)["ppl"], self.measure("--chunks", 2)["ppl"])
+
+    @sample
+    def test_cache_types(self):
+        ppl = {kind: self.measure("--chunks", 4, *kind)["ppl"] for kind in (("-ctk", "f32"), ("-ctk", "q8_0"), ("-ctk", "q4_0"), ("-ctk", "f16", "-ctv", "q4_0"))}
+        exact, q8, q4, mixed = ppl.values()
+        self.assertLess(abs(q8 / exact - 1), 5e-3, ppl)
+        self.assertLess(abs(q4 / exact - 1), 0.1, ppl)
+        self.assertLess(abs(mixed / exact - 1), 0.05, ppl)
 
     def test_messages(self):
         self.fails(2, "wants a text", "perplexity", LLAMA)

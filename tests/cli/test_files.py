@@ -461,6 +461,9 @@ class Numbers(Folder):
         self.assertEqual(rows(), rows("-ctk", "f32"))
         self.assertNotEqual(rows(), rows("-ctk", "bf16"))
         self.assertEqual(rows("-ctv", "bf16"), rows("-ctk", "bf16"))
+        different = [rows("-ctk", k, "-ctv", v) for k in ("f32", "q8_0", "q4_0") for v in ("f32", "q8_0", "q4_0")]
+        self.assertEqual(len(set(different)), 9)
+        self.assertEqual(rows("-ctk", "q8_0"), rows("-ctk", "q8_0", "-ctv", "q8_0"))
 
 
 if __name__ == "__main__":

@@ -268,14 +268,16 @@ class Values(Case):
         for args, part in ((("-t", -1), "--threads -1: 1 to 1024"), (("-t", 1025), "--threads 1025: 1 to 1024"), (("-c", -1), "--ctx-size -1: 1 to 2147483647, or 0"),
                            (("-c", 2**31), "--ctx-size 2147483648"), (("-b", -1), "--batch-size -1: 1 to 2048"), (("-ub", -3, "-b", 5), "--ubatch-size -3: 1 to 2048"),
                            (("--mem-limit", -1), "--mem-limit -1 is negative"), (("--mem-weights", "x"), "--mem-weights x: only cached is possible"),
-                           (("-ctk", "q4_0"), "--cache-type-k q4_0: auto, f32, f16 and bf16 are possible"), (("-ctv", "nosuch"), "--cache-type-k nosuch"),
+                           (("-ctk", "q4_1"), "--cache-type-k q4_1: auto, f32, f16, bf16, q8_0 and q4_0 are possible"), (("-ctv", "nosuch"), "--cache-type-v nosuch"),
                            (("-n", -3), "--predict -3"), (("--stop", "a", "--stop", ""), "--stop: an empty text")):
             self.fails(2, part, *run, *args)
         for args in (("-t", 1), ("-b", 0), ("-b", 2048), ("-b", 2049), ("-ub", 1, "-b", -5), ("-c", 1), ("-n", -2), ("--mem-weights", "cached"), ("-ctk", "AUTO", "-ctv", "auto")):
             self.ok("run", LLAMA, "-p", "", "-n", 0, *args)
-        for kind in ("f32", "f16", "bf16"):
-            for args in (("-ctk", kind), ("-ctv", kind.upper()), ("-ctk", kind, "-ctv", kind.upper())):
-                self.assertEqual(self.ok("bench", LLAMA, "-p", 1, "-n", 0, "-r", 1, "--json", *args).json()[0]["kv_type"].lower(), kind)
+        kinds = ("f32", "f16", "bf16", "q8_0", "q4_0")
+        for kind, other in zip(kinds, kinds[1:] + kinds[:1]):
+            for args, want in ((("-ctk", kind), kind), (("-ctv", kind.upper()), kind), (("-ctk", kind, "-ctv", other.upper()), other)):
+                row = self.ok("bench", LLAMA, "-p", 1, "-n", 0, "-r", 1, "--json", *args).json()[0]
+                self.assertEqual((row["kv_type"].lower(), row["kv_type_v"].lower()), (kind, want))
         self.assertEqual(self.ok("bench", LLAMA, "-p", 1, "-n", 0, "-r", 1, "--json", "-t", 3, "--cpu", "ref").json()[0]["n_threads"], 3)
         self.assertEqual(self.ok("bench", LLAMA, "-p", 1, "-n", 0, "-r", 1, "--json", "--cpu", "ref").json()[0]["cpu"], "ref")
 

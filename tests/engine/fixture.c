@@ -72,8 +72,12 @@ double fx_nmse(const float *x, const float *want, int64_t n) {
 /* ---- plans ---- */
 
 myna__lm *fx_lm(myna_model *m, const fx_lm_options *o) {
-  myna__lm_options lo = {
-      .kv_type = o->kv_type, .exact = o->exact, .n_ctx = o->n_ctx, .n_tok = o->n_tok, .n_seq = o->n_seq};
+  myna__lm_options lo = {.kv_type = o->kv_type,
+                         .kv_type_v = o->kv_v ? o->kv_v : o->kv_type,
+                         .exact = o->exact,
+                         .n_ctx = o->n_ctx,
+                         .n_tok = o->n_tok,
+                         .n_seq = o->n_seq};
   myna__lm *lm = NULL;
   myna_err err = {0};
   if (o->n_threads > 0) ASSERT_OK_ERR(myna__pool_new(&lo.pool, o->n_threads, false, &err), &err);

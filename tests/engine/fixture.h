@@ -19,8 +19,8 @@ float *fx_logits(const char *name, int k, int64_t n_vocab);
 double fx_nmse(const float *x, const float *want, int64_t n);
 
 typedef struct fx_lm_options {
-  int n_threads; /* 0: no pool */
-  myna_dtype kv_type;
+  int n_threads;            /* 0: no pool */
+  myna_dtype kv_type, kv_v; /* kv_v: of values, F32 (0): as keys */
   bool exact;
   int64_t n_ctx, n_tok, n_seq;
 } fx_lm_options;

@@ -221,7 +221,8 @@ static void test_engines(void **state) {
   REFUSED(MYNA_E_ARG, "n_ctx is -1", .n_ctx = -1);
   REFUSED(MYNA_E_ARG, "n_batch is 1048577", .n_batch = (1 << 20) + 1);
   REFUSED(MYNA_E_ARG, "n_seq is 65537", .n_seq = (1 << 16) + 1);
-  REFUSED(MYNA_E_UNSUPPORTED, "no cache layout for type Q4_K", .kv_type = MYNA_Q4_K, .kv_type_set = true);
+  REFUSED(MYNA_E_UNSUPPORTED, "no cache layout for keys of type Q4_K", .kv_type = MYNA_Q4_K, .kv_type_set = true);
+  REFUSED(MYNA_E_UNSUPPORTED, "no cache layout for values of type Q5_0", .kv_type_v = MYNA_Q5_0, .kv_type_v_set = true);
   REFUSED(MYNA_E_ARG, "kv_tokens 64 holds less than one context of 65", .n_ctx = 65, .kv_tokens = 64);
   /* no options, and options that are all zero, are the same; zeros stand for these */
   assert_int_equal(myna_memory_plan(m, NULL, &a, &err), 0);

@@ -103,14 +103,15 @@ enum { LONG = 90, BATCH = 7 };
 typedef struct seven {
   const char *name;
   myna_model *m;
-  myna_dtype kv;
+  myna_dtype kv, kv_v;
   int32_t tokens[BATCH][LONG]; /* sequence 3 is the one looked at */
   float *want, *out;
 } seven;
 
 /* Sequence 3 in chunks that end at `cuts` (ended by LONG), beside `others` more sequences of other lengths. */
 static void run_seven(seven *s, int n_threads, bool others, const int *cuts, const char *what) {
-  fx_lm_options o = {.kv_type = s->kv, .n_ctx = 128, .n_tok = 256, .n_seq = BATCH, .n_threads = n_threads};
+  fx_lm_options o = {
+      .kv_type = s->kv, .kv_v = s->kv_v, .n_ctx = 128, .n_tok = 256, .n_seq = BATCH, .n_threads = n_threads};
   myna__lm *lm = fx_lm(s->m, &o);
   int64_t at = 0, v = lm->cfg.n_vocab;
   memset(s->out, 0, (size_t)(LONG * v) * sizeof *s->out);
@@ -128,17 +129,18 @@ static void run_seven(seven *s, int n_threads, bool others, const int *cuts, con
   }
   if (n_threads == 0) memcpy(s->want, s->out, (size_t)(LONG * v) * sizeof *s->out);
   char text[128];
-  snprintf(text, sizeof text, "%s, KV %s, %d threads", what, myna_dtype_name(s->kv), n_threads);
+  snprintf(text, sizeof text, "%s, KV %s/%s, %d threads", what, myna_dtype_name(s->kv), myna_dtype_name(s->kv_v),
+           n_threads);
   same_bits(text, s->name, s->out, s->want, LONG, v);
   fx_lm_free(lm);
 }
 
-static void check_seven(const char *name, myna_dtype kv) {
+static void check_seven(const char *name, myna_dtype kv, myna_dtype kv_v) {
   static const int once[] = {LONG}, twice[] = {37, LONG}, page[] = {63, 64, 65, LONG},
                    many[] = {1, 2, 9, 33, 34, 66, 89, LONG};
   static const int all[] = {1, 2, 3, 4, 5, 6, 7, 8, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, LONG};
   test_rng r = {3};
-  seven s = {.name = name, .m = fx_open(name), .kv = kv};
+  seven s = {.name = name, .m = fx_open(name), .kv = kv, .kv_v = kv_v};
   myna_model_info info;
   myna_model_get_info(s.m, &info);
   for (int k = 0; k < BATCH; k++)
@@ -164,9 +166,13 @@ static void test_decision_7(void **state) {
                                       "llama-256-q4_0", "llama-256-k",   "llama-256-i",  "llama-hd80",
                                       "gemma3",         "phi3",          "mixtral",      "qwen3moe"};
   for (size_t i = 0; i < MYNA__COUNT(names); i++) {
-    check_seven(names[i], MYNA_F32);
-    check_seven(names[i], MYNA_BF16);
-    if (i % 3 == 0) check_seven(names[i], MYNA_F16);
+    check_seven(names[i], MYNA_F32, MYNA_F32);
+    check_seven(names[i], MYNA_BF16, MYNA_BF16);
+    if (i % 3 == 0) check_seven(names[i], MYNA_F16, MYNA_F16);
+    if (i % 3 == 1) check_seven(names[i], MYNA_Q8_0, MYNA_Q8_0);
+    if (i % 3 == 2) check_seven(names[i], MYNA_Q4_0, MYNA_Q4_0);
+    if (i % 4 == 3) check_seven(names[i], MYNA_Q8_0, MYNA_Q4_0);
+    if (i % 4 == 0) check_seven(names[i], MYNA_BF16, MYNA_Q8_0);
   }
 }
 

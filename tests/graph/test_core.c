@@ -263,7 +263,7 @@ BAD(sym_repeat, myna_repeat(c, SYMBOLIC(N, 3), 2, 0))
 BAD(sym_argsort, myna_argsort(c, SYMBOLIC(N, 3), 0))
 BAD(sym_cumsum, myna_cumsum(c, SYMBOLIC(N, 3), 0))
 static myna_array *read_pages(myna_ctx *c, int64_t n_seq, int n_pos_dims, myna_dtype table) {
-  static const myna_kv_layout l = {.type = MYNA_F32, .n_kv_head = 1, .dim_k = 16, .dim_v = 16, .page_stride = 1 << 16};
+  static const myna_kv_layout l = {.type_k = MYNA_F32, .type_v = MYNA_F32, .n_kv_head = 1, .dim_k = 16, .dim_v = 16, .page_stride = 1 << 16};
   myna_array *pos = n_pos_dims == 1 ? myna_zeros(c, MYNA_I32, D(2)) : myna_zeros(c, MYNA_I32, D(2, 1));
   return myna_attention_paged(c, Z(2, 1, 16), myna_state(c, "kv", MYNA_U8, D(1 << 16)), myna_zeros(c, table, D(1, 1)), myna_zeros(c, MYNA_I32, &n_seq, 1), pos, NULL, &l, NULL);
 }
@@ -458,7 +458,7 @@ static void test_null_operands(void **state) {
 /* ---- states ---- */
 
 static const myna_kv_layout layout = {
-    .type = MYNA_F32, .n_kv_head = 1, .dim_k = 16, .dim_v = 16, .page_stride = 1 << 16};
+    .type_k = MYNA_F32, .type_v = MYNA_F32, .n_kv_head = 1, .dim_k = 16, .dim_v = 16, .page_stride = 1 << 16};
 
 static myna_array *write_kv(myna_ctx *c, myna_array *pool) {
   myna_array *kv = myna_zeros(c, MYNA_F32, D(2, 1, 16)), *seq = myna_zeros(c, MYNA_I32, D(2));

@@ -379,7 +379,7 @@ static void test_paged(void **state) {
   myna_ctx *c;
   myna_err err = {0};
   ASSERT_OK_ERR(myna_ctx_new(&c, NULL, &err), &err);
-  myna_kv_layout l = {.type = MYNA_F32, .n_kv_head = KV, .dim_k = DIM, .dim_v = DIM};
+  myna_kv_layout l = {.type_k = MYNA_F32, .type_v = MYNA_F32, .n_kv_head = KV, .dim_k = DIM, .dim_v = DIM};
   l.page_stride = myna_kv_page_bytes(&l);
   assert_true(l.page_stride > 0 && l.page_stride % 64 == 0);
   myna_attention_options o = {.causal = true, .window = 100};

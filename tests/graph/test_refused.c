@@ -269,11 +269,16 @@ static void test_attention(void **state) {
 #undef ATTN
 }
 
-static const myna_kv_layout layout = {
-    .type = MYNA_F32, .n_kv_head = 2, .dim_k = 8, .dim_v = 16, .page_stride = 1 << 16, .layer_offset = 64};
+static const myna_kv_layout layout = {.type_k = MYNA_F32,
+                                      .type_v = MYNA_F32,
+                                      .n_kv_head = 2,
+                                      .dim_k = 8,
+                                      .dim_v = 16,
+                                      .page_stride = 1 << 16,
+                                      .layer_offset = 64};
 
 static myna_kv_layout with(int64_t heads, int64_t dim_k, int64_t dim_v, int64_t offset, int64_t stride) {
-  myna_kv_layout l = {MYNA_F32, heads, dim_k, dim_v, stride, offset};
+  myna_kv_layout l = {MYNA_F32, MYNA_F32, heads, dim_k, dim_v, stride, offset};
   return l;
 }
 
@@ -294,10 +299,10 @@ static void test_pages(void **state) {
   fits.page_stride--;
   REFUSED(ARG, "kv_write: bad layout", WRITE(POOL, k, v, t, i, i, &fits));
   REFUSED(ARG, "attention_paged: bad layout", READ(q, t, i, i, NULL, &fits));
-  packed.type = MYNA_Q4_0;
+  packed.type_v = MYNA_Q4_K;
   assert_int_equal(myna_kv_page_bytes(&packed), 0);
-  REFUSED(DTYPE, "kv_write: no page layout for type Q4_0", WRITE(POOL, k, v, t, i, i, &packed));
-  REFUSED(DTYPE, "attention_paged: no page layout for type Q4_0", READ(q, t, i, i, NULL, &packed));
+  REFUSED(DTYPE, "kv_write: no page layout for type Q4_K", WRITE(POOL, k, v, t, i, i, &packed));
+  REFUSED(DTYPE, "attention_paged: no page layout for type Q4_K", READ(q, t, i, i, NULL, &packed));
   for (int bad = 0; bad < 4; bad++) {
     myna_kv_layout l = with(bad == 0 ? 0 : 2, bad == 1 ? 0 : 8, bad == 2 ? 0 : 16, bad == 3 ? -64 : 0, 1 << 16);
     if (WRITE(POOL, k, v, t, i, i, &l)) fail_msg("layout %d gave an array", bad);

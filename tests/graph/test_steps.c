@@ -232,7 +232,8 @@ static void test_text(void **state) {
   has_text(c, (myna_array *[]){q, pos}, 2, myna_rope(c, q, pos, NULL, NULL), "rope neox  q, pos -> ");
   has_text(c, (myna_array *[]){q, pos}, 2, myna_rope(c, q, pos, NULL, &(myna_rope_options){.interleaved = true}),
            "rope interleaved  q, pos -> ");
-  myna_kv_layout l = {.type = MYNA_BF16, .n_kv_head = 2, .dim_k = 8, .dim_v = 8, .page_stride = 1 << 16};
+  myna_kv_layout l = {
+      .type_k = MYNA_BF16, .type_v = MYNA_BF16, .n_kv_head = 2, .dim_k = 8, .dim_v = 8, .page_stride = 1 << 16};
   myna_array *all[4] = {q, pool, table, pos};
   has_text(c, all, 4, myna_attention_paged(c, q, pool, table, pos, pos, NULL, &l, NULL),
            "attention_paged BF16  q, cache, table, pos, pos -> F32[3,4,8]\n");

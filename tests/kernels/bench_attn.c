@@ -1,6 +1,6 @@
 /* bench_attn.c: speed of attention over pages and of the row operations.
  *
- *   test_kernels_attn --bench [-j THREADS] [-l LEVEL] [-t KV TYPE] [-d HEAD DIM] [-r SECONDS] [-p MEGABYTES]
+ *   test_kernels_attn --bench [-j THREADS] [-l LEVEL] [-t KV TYPE] [-v TYPE OF V] [-b 0|1: bf16 dot] [-d HEAD DIM] [-r SECONDS] [-p MEGABYTES]
  *   test_kernels_rows --bench [-j THREADS] [-l LEVEL] [-r SECONDS]
  *
  * Attention with 32 heads over 8 KV heads: prefill of 512 tokens in GMAC/s (of visible positions only), decode of one token in
@@ -20,7 +20,7 @@ enum { HEADS = 32, KV_HEADS = 8, MAX_SAMPLES = 400 };
 
 typedef struct options {
   int threads;
-  myna_dtype type;
+  myna_dtype type, type_v;
   int64_t dim, megabytes;
   double seconds;
 } options;
@@ -111,7 +111,7 @@ static void attn_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t d
   int64_t end = depth + n_tok, n_page = (end + MYNA__PAGE - 1) / MYNA__PAGE, width = KV_HEADS * o->dim,
           all = n_page * MYNA__PAGE;
   int32_t *ints = myna__alloc((size_t)(n_page + 2 * all) * sizeof *ints), *seq = ints + n_page, *pos = seq + all;
-  size_t page = myna__kv_page_bytes(o->type, KV_HEADS, o->dim, o->dim);
+  size_t page = myna__kv_page_bytes(o->type, o->type_v, KV_HEADS, o->dim, o->dim);
   attn_case c = {.pool = pool, .base = mem, .copy_bytes = page * (size_t)n_page};
   c.copies = MYNA__MAX(1, (int64_t)(((size_t)o->megabytes << 20) / c.copy_bytes));
   for (int64_t i = 0; i < n_page; i++) ints[i] = (int32_t)i;
@@ -120,7 +120,8 @@ static void attn_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t d
   c.k = k + depth * width, c.v = c.k;
   c.a = (myna__attn_args){.kv = {.pool = mem,
                                  .page_stride = (int64_t)page,
-                                 .type = o->type,
+                                 .type_k = o->type,
+                                 .type_v = o->type_v,
                                  .n_kv_head = KV_HEADS,
                                  .dim_k = o->dim,
                                  .dim_v = o->dim,
@@ -143,8 +144,8 @@ static void attn_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t d
   double median, best, positions = 0, bytes = (double)c.copy_bytes * (double)end / (double)all;
   measure(o, write ? run_write : run_attn, &c, &median, &best);
   for (int64_t t = 0; t < n_tok; t++) positions += (double)(depth + t + 1);
-  printf("%-12s %-4s dim %-3lld j %d  %s %3lld @ %-5lld %9.1f us (best %9.1f)", myna__cpu_name(myna__cpu()),
-         myna_dtype_name(o->type), (long long)o->dim, o->threads,
+  printf("%-12s %-4s/%-4s dim %-3lld j %d  %s %3lld @ %-5lld %9.1f us (best %9.1f)", myna__cpu_name(myna__cpu()),
+         myna_dtype_name(o->type), myna_dtype_name(o->type_v), (long long)o->dim, o->threads,
          write       ? "write  "
          : n_tok > 1 ? "prefill"
                      : "decode ",
@@ -174,7 +175,9 @@ static int parse(options *o, int argc, char **argv) {
     case 'd': o->dim = atoll(v); break;
     case 'r': o->seconds = atof(v); break;
     case 'p': o->megabytes = atoll(v); break;
-    case 't': o->type = (myna_dtype)myna_dtype_from_name(v); break;
+    case 't': o->type = o->type_v = (myna_dtype)myna_dtype_from_name(v); break;
+    case 'v': o->type_v = (myna_dtype)myna_dtype_from_name(v); break;
+    case 'b': myna__force_bf16_dot(atoi(v) != 0); break;
     case 'l':
       if (myna__cpu_from_name(v) >= 0) myna__cpu_force((myna__cpu_level)myna__cpu_from_name(v));
       break;
@@ -185,7 +188,7 @@ static int parse(options *o, int argc, char **argv) {
 }
 
 int bench_attn(int argc, char **argv) {
-  options o = {.threads = 0, .type = MYNA_BF16, .seconds = 0.5, .megabytes = 384};
+  options o = {.threads = 0, .type = MYNA_BF16, .type_v = MYNA_BF16, .seconds = 0.5, .megabytes = 384};
   if (!parse(&o, argc, argv)) return 2;
   size_t size = ((size_t)o.megabytes << 20) + (512u << 20);
   uint8_t *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

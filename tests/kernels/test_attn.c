@@ -2,9 +2,10 @@
  *
  * The pool is full of NaN before anything is written, so a position that was never written must not be used. All levels give the
  * reference's bits except BF16 pages where VDPBF16PS multiplies (bf16_dot), which are compared with double under their own bound.
+ * Pages of codes (Q8_0, Q4_0) have the same bytes at every level; the reference in double takes queries as integers meet them.
  * Within a level a row has the same bits alone, in any batch, with any split and number of threads. --bench: see bench_attn.c. */
 #include "attn_bench.h"
-#include "kernels/kernels.h"
+#include "kernels/table.h"
 #include "test.h"
 #include <math.h>
 
@@ -23,7 +24,7 @@ static uint32_t bits(float f) {
 enum { MAX_SEQ = 4 };
 
 typedef struct shape {
-  myna_dtype type;
+  myna_dtype type, type_v;
   int64_t n_kv_head, group, dim_k, dim_v, window;
   float softcap;
   bool sinks;
@@ -41,6 +42,7 @@ typedef struct world {
   float sink[64];
 } world;
 
+static bool coded(myna_dtype t) { return t == MYNA_Q8_0 || t == MYNA_Q4_0; }
 static float stored(myna_dtype t, float x) {
   return t == MYNA_BF16  ? myna__bf16_to_f32(myna__f32_to_bf16(x))
          : t == MYNA_F16 ? myna__f16_to_f32(myna__f32_to_f16(x))
@@ -74,16 +76,37 @@ static void write_range(const world *w, int32_t seq, int64_t from, int64_t to, i
   }
 }
 
+/* w->k, w->v become what the pages hold. Codes are taken from the pages (test_codes holds them against what was written). */
+static void as_stored(world *w) {
+  int64_t nk = w->n_seq * w->max_ctx * k_row(w), nv = w->n_seq * w->max_ctx * v_row(w);
+  if (!coded(w->s.type))
+    for (int64_t i = 0; i < nk; i++) w->k[i] = stored(w->s.type, w->k[i]);
+  if (!coded(w->s.type_v))
+    for (int64_t i = 0; i < nv; i++) w->v[i] = stored(w->s.type_v, w->v[i]);
+  if (!coded(w->s.type) && !coded(w->s.type_v)) return;
+  float *k = floats(MYNA__PAGE * k_row(w)), *v = floats(MYNA__PAGE * v_row(w));
+  for (int64_t seq = 0; seq < w->n_seq; seq++)
+    for (int64_t at = 0; at < w->s.ctx[seq]; at += MYNA__PAGE) {
+      int64_t n = MYNA__MIN(MYNA__PAGE, w->s.ctx[seq] - at), row = seq * w->max_ctx + at;
+      myna__kv_read(&w->kv, w->table[seq * w->table_len + at / MYNA__PAGE], k, v);
+      if (coded(w->s.type)) memcpy(w->k + row * k_row(w), k, (size_t)(n * k_row(w)) * sizeof *k);
+      if (coded(w->s.type_v)) memcpy(w->v + row * v_row(w), v, (size_t)(n * v_row(w)) * sizeof *v);
+    }
+  drop(k, MYNA__PAGE * k_row(w));
+  drop(v, MYNA__PAGE * v_row(w));
+}
+
 /* Pages in random order, pool of NaN, sequences written in pieces. */
 static world world_new(const shape *s) {
   world w = {.s = *s};
   while (w.n_seq < MAX_SEQ && s->ctx[w.n_seq] > 0) w.max_ctx = MYNA__MAX(w.max_ctx, s->ctx[w.n_seq]), w.n_seq++;
   w.table_len = w.max_ctx / MYNA__PAGE + 2;
   int64_t n_page = w.n_seq * w.table_len;
-  w.page_bytes = myna__kv_page_bytes(s->type, s->n_kv_head, s->dim_k, s->dim_v);
+  w.page_bytes = myna__kv_page_bytes(s->type, s->type_v, s->n_kv_head, s->dim_k, s->dim_v);
   assert_true(w.page_bytes > 0);
   w.kv = (myna__kv_view){.page_stride = (int64_t)w.page_bytes + 64,
-                         .type = s->type,
+                         .type_k = s->type,
+                         .type_v = s->type_v,
                          .n_kv_head = s->n_kv_head,
                          .dim_k = s->dim_k,
                          .dim_v = s->dim_v,
@@ -103,8 +126,7 @@ static world world_new(const shape *s) {
   w.v = normals(w.n_seq * w.max_ctx * v_row(&w), 1);
   for (int i = 0; i < 64; i++) w.sink[i] = test_normal(&rng);
   for (int32_t i = 0; i < w.n_seq; i++) write_range(&w, i, 0, s->ctx[i], 1 + i % THREADS);
-  for (int64_t i = 0; i < w.n_seq * w.max_ctx * k_row(&w); i++) w.k[i] = stored(s->type, w.k[i]);
-  for (int64_t i = 0; i < w.n_seq * w.max_ctx * v_row(&w); i++) w.v[i] = stored(s->type, w.v[i]);
+  as_stored(&w);
   return w;
 }
 
@@ -182,11 +204,29 @@ static bool has_page(const world *w, int64_t seq, int64_t pos) {
   return p >= 0 && p < w->kv.n_page;
 }
 
-/* One head of one token; mass[d] = sum of p |v|. */
+/* The query as keys of codes meet it: rotated, per 32 dims rounded to 127 steps of its largest, and turned back. */
+static void seen_query(const world *w, float *q) {
+  int64_t dim = w->s.dim_k, h = myna__rotation(dim);
+  if (!coded(w->s.type)) return;
+  myna__kernels()->hadamard(q, dim, h);
+  for (int64_t d = 0; d < dim; d++) q[d] *= scale_of(w);
+  for (int64_t d = 0; d < dim; d += 32) {
+    float top = 0;
+    int64_t n = MYNA__MIN(32, dim - d);
+    for (int64_t i = d; i < d + n; i++) top = fabsf(q[i]) > top ? fabsf(q[i]) : top;
+    for (int64_t i = d; i < d + n && top > 0; i++) q[i] = rintf(q[i] * (127.0f / top)) * (top / 127.0f);
+  }
+  myna__kernels()->hadamard(q, dim, h);
+  for (int64_t d = 0; d < dim; d++) q[d] /= scale_of(w);
+}
+
+/* One head of one token; mass[d] = sum of p |v|, of rotated values the length of that. */
 static void reference(const world *w, const batch *b, int64_t t, int64_t h, double *o, double *mass) {
   int64_t seq = b->seq[t], pos = b->pos[t], kv_head = h / w->s.group;
   double l = 0, top = w->s.sinks ? (double)w->sink[h] : -INFINITY, *s = myna__alloc((size_t)(pos + 1) * sizeof *s);
-  const float *q = b->q + t * b->ldq + h * w->s.dim_k;
+  float q[512];
+  memcpy(q, b->q + t * b->ldq + h * w->s.dim_k, (size_t)w->s.dim_k * sizeof *q);
+  seen_query(w, q);
   for (int64_t p = 0; p <= pos; p++) {
     s[p] = -INFINITY;
     if (!has_page(w, seq, p) || (w->s.window > 0 && p <= pos - w->s.window)) continue;
@@ -207,14 +247,18 @@ static void reference(const world *w, const batch *b, int64_t t, int64_t h, doub
     for (int64_t d = 0; d < w->s.dim_v; d++) o[d] += e * (double)v[d], mass[d] += e * fabs((double)v[d]);
   }
   for (int64_t d = 0; d < w->s.dim_v; d++) o[d] = l > 0 ? o[d] / l : 0, mass[d] = l > 0 ? mass[d] / l : 0;
+  double length = 0;
+  for (int64_t d = 0; d < w->s.dim_v; d++) length += mass[d] * mass[d];
+  if (coded(w->s.type_v))
+    for (int64_t d = 0; d < w->s.dim_v; d++) mass[d] = sqrt(length);
   myna__free(s, (size_t)(pos + 1) * sizeof *s);
 }
 
 /* Does this level multiply bf16 pairs, with queries and weights rounded to bf16? */
-static bool bf16_dot(myna_dtype t) { return t == MYNA_BF16 && myna__cpu() == MYNA__CPU_AVX512BF16; }
+static bool bf16_dot(const shape *s) { return (s->type == MYNA_BF16 || s->type_v == MYNA_BF16) && myna__bf16_dot(); }
 
 static void assert_near_double(const world *w, const batch *b, const float *out) {
-  double o[512], mass[512], bound = bf16_dot(w->s.type) ? 0x1p-6 : 1e-5, sum = 0, n = 0;
+  double o[512], mass[512], bound = bf16_dot(&w->s) ? 0x1p-6 : 1e-5, sum = 0, n = 0;
   for (int64_t t = 0; t < b->n; t++)
     for (int64_t h = 0; h < n_head(w) && b->seq[t] >= 0; h++) {
       reference(w, b, t, h, o, mass);
@@ -222,10 +266,11 @@ static void assert_near_double(const world *w, const batch *b, const float *out)
         double got = (double)out[t * b->ldo + h * w->s.dim_v + d], e = fabs(got - o[d]) / (mass[d] + 1e-30);
         sum += e * e, n++;
         if (!(fabs(got - o[d]) <= bound * mass[d] + 1e-30))
-          fail_msg("%s %s, dim %lld/%lld, group %lld: [%lld pos %d][%lld][%lld] is %.9g, not %.9g (%.2g of the mass)",
-                   myna__cpu_name(myna__cpu()), myna_dtype_name(w->s.type), (long long)w->s.dim_k,
-                   (long long)w->s.dim_v, (long long)w->s.group, (long long)t, b->pos[t], (long long)h, (long long)d,
-                   got, o[d], e);
+          fail_msg(
+              "%s %s/%s, dim %lld/%lld, group %lld: [%lld pos %d][%lld][%lld] is %.9g, not %.9g (%.2g of the mass)",
+              myna__cpu_name(myna__cpu()), myna_dtype_name(w->s.type), myna_dtype_name(w->s.type_v),
+              (long long)w->s.dim_k, (long long)w->s.dim_v, (long long)w->s.group, (long long)t, b->pos[t],
+              (long long)h, (long long)d, got, o[d], e);
       }
     }
   if (!(sqrt(sum / (n + 1)) <= bound / 4))
@@ -262,16 +307,29 @@ static void add_mixed(batch *b, const world *w) {
 
 /* ---- tests ---- */
 
-static const myna_dtype types[] = {MYNA_F32, MYNA_F16, MYNA_BF16};
+static const struct {
+  myna_dtype k, v;
+} pairs[] = {{MYNA_F32, MYNA_F32},   {MYNA_F16, MYNA_F16},   {MYNA_BF16, MYNA_BF16}, {MYNA_Q8_0, MYNA_Q8_0},
+             {MYNA_Q4_0, MYNA_Q4_0}, {MYNA_Q8_0, MYNA_Q4_0}, {MYNA_BF16, MYNA_Q8_0}, {MYNA_Q8_0, MYNA_BF16},
+             {MYNA_F16, MYNA_Q4_0},  {MYNA_Q4_0, MYNA_F32},  {MYNA_F32, MYNA_F16},   {MYNA_F32, MYNA_BF16},
+             {MYNA_F32, MYNA_Q8_0},  {MYNA_F32, MYNA_Q4_0},  {MYNA_F16, MYNA_F32},   {MYNA_F16, MYNA_BF16},
+             {MYNA_F16, MYNA_Q8_0},  {MYNA_BF16, MYNA_F32},  {MYNA_BF16, MYNA_F16},  {MYNA_BF16, MYNA_Q4_0},
+             {MYNA_Q8_0, MYNA_F32},  {MYNA_Q8_0, MYNA_F16},  {MYNA_Q4_0, MYNA_F16},  {MYNA_Q4_0, MYNA_BF16},
+             {MYNA_Q4_0, MYNA_Q8_0}};
+enum { PLAIN = 3, CODES = 5, SOME = 9, PAIRS = sizeof pairs / sizeof *pairs };
+#define TYPES(t) .type = pairs[t].k, .type_v = pairs[t].v
 static const int64_t dims[] = {12, 16, 32, 64, 80, 96, 128, 256};
 
+/* Levels, and after them avx512bf16 as on machines that multiply bf16 fast, whatever this one is. */
 static bool force(int level) {
-  if (!myna__cpu_supported((myna__cpu_level)level)) return false;
-  myna__cpu_force((myna__cpu_level)level);
+  myna__cpu_level l = level == MYNA__CPU_COUNT ? MYNA__CPU_AVX512BF16 : (myna__cpu_level)level;
+  if (!myna__cpu_supported(l)) return false;
+  if (l == MYNA__CPU_AVX512BF16) myna__force_bf16_dot(level == MYNA__CPU_COUNT);
+  myna__cpu_force(l);
   return true;
 }
-#define EACH_LEVEL(l)                       \
-  for (int l = 0; l < MYNA__CPU_COUNT; l++) \
+#define EACH_LEVEL(l)                        \
+  for (int l = 0; l <= MYNA__CPU_COUNT; l++) \
     if (force(l))
 
 /* The same batch at every level: near double, and the reference's bits where promised. */
@@ -289,7 +347,7 @@ static void check(const shape *s, int64_t n_tok) {
     assert_near_double(&w, &b, b.out);
     if (l == MYNA__CPU_REF)
       memcpy(ref, b.out, (size_t)(b.n * b.ldo) * sizeof *ref);
-    else if (!bf16_dot(s->type))
+    else if (!bf16_dot(s))
       assert_same(&w, &b, b.out, ref, 0, b.n, "against ref");
   }
   drop(ref, b.n * b.ldo);
@@ -299,14 +357,10 @@ static void check(const shape *s, int64_t n_tok) {
 
 static void test_dims(void **state) {
   (void)state;
-  for (int t = 0; t < 3; t++)
+  for (int t = 0; t < PAIRS; t++)
     for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
-      shape s = {.type = types[t],
-                 .n_kv_head = 2,
-                 .group = 1 + (int64_t)i % 4,
-                 .dim_k = dims[i],
-                 .dim_v = dims[i],
-                 .ctx = {70 + 9 * (int64_t)i}};
+      shape s = {TYPES(t),         .n_kv_head = 2,   .group = 1 + (int64_t)i % 4,
+                 .dim_k = dims[i], .dim_v = dims[i], .ctx = {70 + 9 * (int64_t)i}};
       check(&s, 9);
       s.dim_v = (int64_t[]){1, 7, 15, 17, 33, 63, 65, 111}[i];
       s.group = 5 - s.group;
@@ -316,17 +370,17 @@ static void test_dims(void **state) {
 
 static void test_odd_keys(void **state) {
   (void)state;
-  for (int t = 0; t < 3; t++)
+  for (int t = 0; t < PAIRS; t++)
     for (int64_t d = 1; d < 24; d += 2)
-      check(&(shape){.type = types[t], .n_kv_head = 1, .group = 3, .dim_k = d, .dim_v = d + 1, .ctx = {67}}, 5);
+      check(&(shape){TYPES(t), .n_kv_head = 1, .group = 3, .dim_k = d, .dim_v = d + 1, .ctx = {67}}, 5);
 }
 
 static void test_groups(void **state) {
   (void)state;
   static const int64_t groups[] = {1, 2, 3, 4, 5, 6, 7, 8, 12, 20, 64};
-  for (int t = 0; t < 3; t++)
+  for (int t = 0; t < SOME; t++)
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
-      check(&(shape){.type = types[t], .n_kv_head = 1, .group = groups[i], .dim_k = 32, .dim_v = 48, .ctx = {150}},
+      check(&(shape){TYPES(t), .n_kv_head = 1, .group = groups[i], .dim_k = 32, .dim_v = 48, .ctx = {150}},
             groups[i] > 8 ? 10 : 33);
 }
 
@@ -334,27 +388,20 @@ static void test_contexts(void **state) {
   (void)state;
   static const int64_t tokens[] = {1, 3, 7, 8, 9, 33, 100};
   static const int64_t ctx[] = {1, 2, 15, 63, 64, 65, 511, 512, 513, 1100};
-  for (int t = 0; t < 3; t++)
+  for (int t = 0; t < SOME; t++)
     for (size_t i = 0; i < 7; i++)
       for (size_t c = 0; c < 10; c++)
         if (ctx[c] >= tokens[i])
-          check(&(shape){.type = types[t], .n_kv_head = 1, .group = 2, .dim_k = 16, .dim_v = 24, .ctx = {ctx[c]}},
-                tokens[i]);
+          check(&(shape){TYPES(t), .n_kv_head = 1, .group = 2, .dim_k = 16, .dim_v = 24, .ctx = {ctx[c]}}, tokens[i]);
 }
 
 static void test_options(void **state) {
   (void)state;
   static const int64_t windows[] = {1, 2, 5, 63, 64, 65, 300, 511, 600};
-  for (int t = 0; t < 3; t++)
+  for (int t = 0; t < SOME; t++)
     for (size_t i = 0; i < 9; i++) {
-      shape s = {.type = types[t],
-                 .n_kv_head = 2,
-                 .group = 2,
-                 .dim_k = 32,
-                 .dim_v = 32,
-                 .ctx = {700},
-                 .window = windows[i],
-                 .sinks = i % 2};
+      shape s = {TYPES(t),    .n_kv_head = 2, .group = 2,           .dim_k = 32,
+                 .dim_v = 32, .ctx = {700},   .window = windows[i], .sinks = i % 2};
       if (i % 3 == 1) s.softcap = 5.0f;
       check(&s, 8);
       check(&s, 40);
@@ -363,25 +410,19 @@ static void test_options(void **state) {
 
 static void test_sequences(void **state) {
   (void)state;
-  for (int t = 0; t < 3; t++)
+  for (int t = 0; t < SOME; t++)
     for (int i = 0; i < 3; i++)
-      check(&(shape){.type = types[t],
-                     .n_kv_head = 2,
-                     .group = 1 + i,
-                     .dim_k = 64,
-                     .dim_v = 64,
-                     .ctx = {100, 33, 600, 1},
-                     .window = i == 2 ? 70 : 0,
-                     .sinks = i == 1},
+      check(&(shape){TYPES(t), .n_kv_head = 2, .group = 1 + i, .dim_k = 64, .dim_v = 64, .ctx = {100, 33, 600, 1},
+                     .window = i == 2 ? 70 : 0, .sinks = i == 1},
             0);
 }
 
 /* Every row alone, every split, 1 to 3 threads: the bits of the whole batch. */
 static void test_invariance(void **state) {
   (void)state;
-  for (int t = 0; t < 3; t++)
+  for (int t = 0; t < SOME; t++)
     for (int g = 1; g < 6; g++) {
-      shape s = {.type = types[t],
+      shape s = {TYPES(t),
                  .n_kv_head = 2,
                  .group = g,
                  .dim_k = 20 * g,
@@ -417,10 +458,9 @@ static void test_invariance(void **state) {
 /* Missing pages and foreign ids are skipped, positions beyond the table see what there is. */
 static void test_pages(void **state) {
   (void)state;
-  for (int t = 0; t < 3; t++)
+  for (int t = 0; t < SOME; t++)
     for (int window = 0; window < 100; window += 90) {
-      shape s = {
-          .type = types[t], .n_kv_head = 2, .group = 2, .dim_k = 32, .dim_v = 40, .ctx = {1300, 200}, .window = window};
+      shape s = {TYPES(t), .n_kv_head = 2, .group = 2, .dim_k = 32, .dim_v = 40, .ctx = {1300, 200}, .window = window};
       world w = world_new(&s);
       int32_t lost[] = {-1, (int32_t)w.kv.n_page, INT32_MAX, INT32_MIN};
       for (int i = 0; i < 4; i++) w.table[1 + 4 * i] = lost[i];
@@ -448,9 +488,9 @@ static void test_pages(void **state) {
 /* Positions outside what the table or the sequence can hold give zeros or what is visible, never stale memory. */
 static void test_strange_positions(void **state) {
   (void)state;
-  for (int t = 0; t < 3; t++) {
-    world w = world_new(
-        &(shape){.type = types[t], .n_kv_head = 2, .group = 2, .dim_k = 16, .dim_v = 16, .ctx = {130}, .window = 64});
+  for (int t = 0; t < SOME; t++) {
+    world w =
+        world_new(&(shape){TYPES(t), .n_kv_head = 2, .group = 2, .dim_k = 16, .dim_v = 16, .ctx = {130}, .window = 64});
     batch b = {
         .n = 12,
         .pos = {-1, -700, 100000, INT32_MAX - 1, INT32_MIN, 129, -1, -700, 100000, INT32_MAX - 1, INT32_MIN, 129}};
@@ -472,10 +512,9 @@ static void test_strange_positions(void **state) {
 /* A value that is not a number in a later token of the same batch stays out of earlier rows. */
 static void test_later_nan(void **state) {
   (void)state;
-  for (int t = 0; t < 3; t++)
+  for (int t = 0; t < SOME; t++)
     for (int64_t at = 90; at < 100; at++) {
-      world w =
-          world_new(&(shape){.type = types[t], .n_kv_head = 1, .group = 2, .dim_k = 64, .dim_v = 64, .ctx = {100}});
+      world w = world_new(&(shape){TYPES(t), .n_kv_head = 1, .group = 2, .dim_k = 64, .dim_v = 64, .ctx = {100}});
       for (int64_t i = at; i < 100; i++)
         for (int64_t d = 0; d < 64; d++) w.v[i * 64 + d] = d % 2 ? INFINITY : NAN, w.k[i * 64 + d] = NAN;
       write_range(&w, 0, at, 100, 1);
@@ -500,14 +539,10 @@ static void test_later_nan(void **state) {
 /* What was written comes back rounded once, at every level; unwritten positions keep their bytes. */
 static void test_round_trip(void **state) {
   (void)state;
-  for (int t = 0; t < 3; t++)
+  for (int t = 0; t < PLAIN; t++)
     for (int64_t dim = 1; dim < 140; dim += dim < 35 ? 1 : 13) EACH_LEVEL(l) {
-        world w = world_new(&(shape){.type = types[t],
-                                     .n_kv_head = 3,
-                                     .group = 1,
-                                     .dim_k = dim,
-                                     .dim_v = dim < 20 ? 141 - dim : dim,
-                                     .ctx = {71, 64, 1}});
+        world w = world_new(&(shape){TYPES(t), .n_kv_head = 3, .group = 1, .dim_k = dim,
+                                     .dim_v = dim < 20 ? 141 - dim : dim, .ctx = {71, 64, 1}});
         float *k = floats(MYNA__PAGE * k_row(&w)), *v = floats(MYNA__PAGE * v_row(&w));
         for (int64_t seq = 0; seq < 3; seq++)
           for (int64_t page = 0; page * MYNA__PAGE < w.s.ctx[seq]; page++) {
@@ -540,19 +575,19 @@ static void test_special_values(void **state) {
                                      0x00018000, 0x3f808000, 0x3f818000, 0x3f807fff, 0x3f808001, 0x477fefff,
                                      0x477ff000, 0x33000000, 0x33000001, 0x38801000};
   int64_t n = sizeof special / sizeof *special;
-  for (int t = 0; t < 3; t++) EACH_LEVEL(l) {
-      world w = world_new(&(shape){.type = types[t], .n_kv_head = 1, .group = 1, .dim_k = n, .dim_v = n, .ctx = {3}});
+  for (int t = 0; t < PLAIN; t++) EACH_LEVEL(l) {
+      world w = world_new(&(shape){TYPES(t), .n_kv_head = 1, .group = 1, .dim_k = n, .dim_v = n, .ctx = {3}});
       memcpy(w.k + n, special, sizeof special);
       memcpy(w.v + n, special, sizeof special);
       write_range(&w, 0, 1, 2, 1);
       float *k = floats(MYNA__PAGE * n), *v = floats(MYNA__PAGE * n);
       myna__kv_read(&w.kv, w.table[0], k, v);
       for (int64_t i = 0; i < n; i++) {
-        float want = stored(types[t], w.k[n + i]);
+        float want = stored(pairs[t].k, w.k[n + i]);
         bool same = isnan(want) ? isnan(k[n + i]) && isnan(v[n + i])
                                 : bits(k[n + i]) == bits(want) && bits(v[n + i]) == bits(want);
         if (!same)
-          fail_msg("%s: %08x is stored as %g, %g, not %g", myna_dtype_name(types[t]), special[i], (double)k[n + i],
+          fail_msg("%s: %08x is stored as %g, %g, not %g", myna_dtype_name(pairs[t].k), special[i], (double)k[n + i],
                    (double)v[n + i], (double)want);
       }
       drop(k, MYNA__PAGE * n);
@@ -563,8 +598,115 @@ static void test_special_values(void **state) {
 
 static void test_no_layout(void **state) {
   (void)state;
-  assert_int_equal(myna__kv_page_bytes(MYNA_Q8_0, 1, 64, 64), 0);
-  assert_int_equal(myna__kv_page_bytes(MYNA_I32, 1, 64, 64), 0);
+  assert_int_equal(myna__kv_page_bytes(MYNA_Q8_1, MYNA_Q8_1, 1, 64, 64), 0);
+  assert_int_equal(myna__kv_page_bytes(MYNA_F32, MYNA_I32, 1, 64, 64), 0);
+  assert_int_equal(myna__kv_page_bytes(MYNA_Q4_K, MYNA_F32, 1, 64, 64), 0);
+}
+
+/* ---- codes ---- */
+
+/* H x in double by the definition: every run of h times (-1)^(bits that i and j share) / sqrt h. */
+static void rotated(double *y, const float *x, int64_t n, int64_t h) {
+  for (int64_t i = 0; i < n; i++) {
+    y[i] = 0;
+    for (int64_t j = 0; j < h; j++) {
+      double e = (double)x[i / h * h + j];
+      y[i] += __builtin_popcountll((unsigned long long)(i % h & j)) % 2 ? -e : e;
+    }
+    y[i] /= sqrt((double)h);
+  }
+}
+
+static void test_rotation(void **state) {
+  (void)state;
+  assert_int_equal(myna__rotation(128), 128);
+  assert_int_equal(myna__rotation(80), 16);
+  assert_int_equal(myna__rotation(96), 32);
+  assert_int_equal(myna__rotation(43), 1);
+  assert_int_equal(myna__rotation(512), 256);
+  for (int64_t dim = 1; dim <= 512; dim += dim < 132 ? 1 : 76) EACH_LEVEL(l) {
+      float *x = normals(dim, 1), *y = floats(dim);
+      double want[512];
+      memcpy(y, x, (size_t)dim * sizeof *y);
+      rotated(want, x, dim, myna__rotation(dim));
+      myna__kernels()->hadamard(y, dim, myna__rotation(dim));
+      for (int64_t i = 0; i < dim; i++)
+        if (!(fabs((double)y[i] - want[i]) < 4e-6)) fail_msg("dim %lld [%lld]", (long long)dim, (long long)i);
+      myna__kernels()->hadamard(y, dim, myna__rotation(dim));
+      for (int64_t i = 0; i < dim; i++) assert_true(fabsf(y[i] - x[i]) < 4e-6f);
+      drop(x, dim);
+      drop(y, dim);
+    }
+}
+
+/* What comes back is, rotated, within half a step of what was written; a step is the largest of 32 by 127 or by 8. */
+static void near_written(const float *got, const float *x, int64_t dim, int bits) {
+  double y[512], z[512];
+  rotated(y, x, dim, myna__rotation(dim));
+  rotated(z, got, dim, myna__rotation(dim));
+  for (int64_t d = 0; d < dim; d += 32) {
+    double top = 0;
+    for (int64_t i = d; i < MYNA__MIN(dim, d + 32); i++) top = fabs(y[i]) > top ? fabs(y[i]) : top;
+    for (int64_t i = d; i < MYNA__MIN(dim, d + 32); i++) {
+      double step = bits == 8 ? top / 127 : top / 8, e = fabs(y[i] - z[i]);
+      bool far = bits == 4 && fabs(y[i]) > 7.49 * step; /* 4 bits have no +8 */
+      if (!(e <= step * (far ? 1.02 : 0.51) + 1e-6))
+        fail_msg("%d bits, dim %lld: [%lld] %g became %g, step %g", bits, (long long)dim, (long long)i, y[i], z[i],
+                 step);
+    }
+  }
+}
+
+static void test_codes(void **state) {
+  (void)state;
+  for (int t = PLAIN; t < CODES; t++)
+    for (int64_t dim = 1; dim <= 512; dim += dim < 70 ? 1 : 37) {
+      int bits = pairs[t].k == MYNA_Q8_0 ? 8 : 4;
+      EACH_LEVEL(l) {
+        shape s = {TYPES(t), .n_kv_head = 2, .group = 1, .dim_k = dim, .dim_v = dim, .ctx = {67}};
+        test_rng before = rng;
+        world w = world_new(&s);
+        test_rng after = rng;
+        rng = before; /* world_new draws the table, then k and v */
+        for (int64_t i = 0; i < w.n_seq * w.table_len; i++) test_int(&rng, i + 1);
+        float *k = normals(w.max_ctx * k_row(&w), 1), *v = normals(w.max_ctx * v_row(&w), 1);
+        rng = after;
+        for (int64_t i = 0; i < 67 * 2; i++) {
+          near_written(w.k + i * dim, k + i * dim, dim, bits);
+          near_written(w.v + i * dim, v + i * dim, dim, bits);
+        }
+        drop(k, w.max_ctx * k_row(&w));
+        drop(v, w.max_ctx * v_row(&w));
+        world_free(&w);
+      }
+    }
+}
+
+/* The bytes of pages of codes are the same at every level. Extremes: zeros, the smallest and largest scales, what is no number. */
+static void test_same_pages(void **state) {
+  (void)state;
+  for (int t = PLAIN; t < CODES; t++)
+    for (int64_t dim = 7; dim < 140; dim += 11) {
+      shape s = {TYPES(t), .n_kv_head = 1, .group = 1, .dim_k = dim, .dim_v = dim, .ctx = {8}};
+      static const float scales[8] = {1, 0, 1e-6f, 1e-12f, 1e9f, 3e38f, INFINITY, NAN};
+      world w = world_new(&s);
+      for (int64_t i = 0; i < 8 * dim; i++) w.k[i] = test_normal(&rng) * scales[i / dim], w.v[i] = -w.k[i];
+      uint8_t *ref = myna__alloc(w.page_bytes), *page = w.mem + w.table[0] * w.kv.page_stride;
+      EACH_LEVEL(l) {
+        memset(page, 0, w.page_bytes);
+        write_range(&w, 0, 0, 8, 1);
+        if (l == 0) memcpy(ref, page, w.page_bytes);
+        assert_memory_equal(page, ref, w.page_bytes);
+      }
+      float *k = floats(MYNA__PAGE * dim), *v = floats(MYNA__PAGE * dim);
+      myna__kv_read(&w.kv, w.table[0], k, v);
+      for (int64_t i = 0; i < 8 * dim; i++) /* not finite: the group; and the rotation carries it on */
+        assert_true(isfinite(k[i]) == (i / dim < 6) || (i / dim == 6 && dim % 32 > 0) || i / dim == 5);
+      drop(k, MYNA__PAGE * dim);
+      drop(v, MYNA__PAGE * dim);
+      myna__free(ref, w.page_bytes);
+      world_free(&w);
+    }
 }
 
 int main(int argc, char **argv) {
@@ -576,7 +718,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_contexts),   cmocka_unit_test(test_options),    cmocka_unit_test(test_sequences),
       cmocka_unit_test(test_invariance), cmocka_unit_test(test_pages),      cmocka_unit_test(test_strange_positions),
       cmocka_unit_test(test_later_nan),  cmocka_unit_test(test_round_trip), cmocka_unit_test(test_special_values),
-      cmocka_unit_test(test_no_layout),
+      cmocka_unit_test(test_no_layout),  cmocka_unit_test(test_rotation),   cmocka_unit_test(test_codes),
+      cmocka_unit_test(test_same_pages),
   };
   int rc = cmocka_run_group_tests(tests, NULL, NULL);
   for (int n = 2; n <= THREADS; n++) myna__pool_free(pools[n]);

@@ -104,16 +104,17 @@ static void test_attention(void **state) {
   (void)state;
   enum { HEADS = 6, KV = 2, DK = 24, DV = 40, LEN = 20 };
   static int32_t table[LEN], seq[100], pos[100];
-  int64_t page = (int64_t)myna__kv_page_bytes(MYNA_F32, KV, DK, DV);
+  int64_t page = (int64_t)myna__kv_page_bytes(MYNA_F32, MYNA_F32, KV, DK, DV);
   assert_int_equal(page, KV * 64 * (DK + DV) * 4);
-  assert_int_equal(myna__kv_page_bytes(MYNA_BF16, KV, 5, 7), KV * 64 * (6 + 7) * 2); /* an odd K is padded */
-  assert_int_equal(myna__kv_page_bytes(MYNA_F16, 1, 4, 4), 64 * 8 * 2);
-  assert_int_equal(myna__kv_page_bytes(MYNA_Q4_0, KV, DK, DV), 0);
+  assert_int_equal(myna__kv_page_bytes(MYNA_BF16, MYNA_BF16, KV, 5, 7), KV * 64 * (6 + 7) * 2); /* an odd K is padded */
+  assert_int_equal(myna__kv_page_bytes(MYNA_F16, MYNA_F16, 1, 4, 4), 64 * 8 * 2);
+  assert_int_equal(myna__kv_page_bytes(MYNA_F32, MYNA_Q4_K, KV, DK, DV), 0);
   uint8_t *pages = calloc(LEN, (size_t)page);
   for (int i = 0; i < LEN; i++) table[i] = i;
   myna__kv_view kv = {.pool = pages,
                       .page_stride = page,
-                      .type = MYNA_F32,
+                      .type_k = MYNA_F32,
+                      .type_v = MYNA_F32,
                       .n_kv_head = KV,
                       .dim_k = DK,
                       .dim_v = DV,

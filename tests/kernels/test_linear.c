@@ -152,7 +152,7 @@ static void each_level(void (*test)(void)) {
   myna__cpu_force(before);
 }
 
-static void check_shape(myna_dtype t, int64_t n_in, int64_t n_out, bool exact) {
+static void check_levels(myna_dtype t, int64_t n_in, int64_t n_out, bool exact) {
   myna__weight w;
   case_weight(&w, t, n_in, n_out, 0, &rng);
   float *x = random_x(MAX_TOK, n_in);
@@ -162,7 +162,7 @@ static void check_shape(myna_dtype t, int64_t n_in, int64_t n_out, bool exact) {
     if (!myna__cpu_supported((myna__cpu_level)l)) continue;
     myna__cpu_force((myna__cpu_level)l);
     output all = linear_plain(&w, x, MAX_TOK, exact, 1);
-    if (t == MYNA_BF16 && !exact && l == MYNA__CPU_AVX512BF16)
+    if (t == MYNA_BF16 && !exact && l == MYNA__CPU_AVX512BF16 && myna__bf16_dot())
       assert_near_double(&all, &w, x);
     else
       assert_same_rows(&all, &want, exact ? "exact, reference" : "reference", t);
@@ -178,6 +178,20 @@ static void check_shape(myna_dtype t, int64_t n_in, int64_t n_out, bool exact) {
   output_free(&want);
   free_x(x, MAX_TOK, n_in);
   case_weight_free(&w);
+}
+
+/* BF16 with and without VDPBF16PS, whatever this machine would choose. */
+static void check_shape(myna_dtype t, int64_t n_in, int64_t n_out, bool exact) {
+  if (t == MYNA_BF16 && myna__cpu_supported(MYNA__CPU_AVX512BF16)) {
+    myna__cpu_level before = myna__cpu();
+    myna__cpu_force(MYNA__CPU_AVX512BF16);
+    bool chosen = myna__bf16_dot();
+    myna__force_bf16_dot(!chosen);
+    check_levels(t, n_in, n_out, exact);
+    myna__force_bf16_dot(chosen);
+    myna__cpu_force(before);
+  }
+  check_levels(t, n_in, n_out, exact);
 }
 
 static void test_types(void **state) {

@@ -9,8 +9,10 @@ typedef struct paged_params {
 } paged_params;
 
 static int check_layout(const myna_kv_layout *l, myna_err *err) {
-  if (myna_kv_page_bytes(l) <= 0)
-    return myna__err(err, MYNA_E_DTYPE, "no page layout for type %s", myna_dtype_name(l->type));
+  const myna_dtype types[] = {l->type_k, l->type_v};
+  for (int i = 0; i < 2; i++)
+    if (myna__kv_page_bytes(types[i], types[i], 1, 1, 1) == 0)
+      return myna__err(err, MYNA_E_DTYPE, "no page layout for type %s", myna_dtype_name(types[i]));
   if (l->n_kv_head < 1 || l->dim_k < 1 || l->dim_v < 1 || l->layer_offset < 0 ||
       l->page_stride < l->layer_offset + myna_kv_page_bytes(l))
     return myna__err(err, MYNA_E_ARG, "bad layout of pages");
@@ -47,7 +49,8 @@ static int shape_write(const myna__node *n, myna__spec *out, myna_err *err) {
 static myna__kv_view view_of(const paged_params *p, const myna__tensor *pool, const myna__tensor *table) {
   myna__kv_view v = {.pool = pool->data + p->l.layer_offset,
                      .page_stride = p->l.page_stride,
-                     .type = p->l.type,
+                     .type_k = p->l.type_k,
+                     .type_v = p->l.type_v,
                      .n_kv_head = p->l.n_kv_head,
                      .dim_k = p->l.dim_k,
                      .dim_v = p->l.dim_v,
@@ -113,7 +116,8 @@ static size_t scratch_attn(const myna__run *r, int n_threads) {
 
 static void print(const void *params, myna__buf *b) {
   const paged_params *p = params;
-  myna__buf_printf(b, " %s", myna_dtype_name(p->l.type));
+  myna__buf_printf(b, " %s", myna_dtype_name(p->l.type_k));
+  if (p->l.type_v != p->l.type_k) myna__buf_printf(b, "/%s", myna_dtype_name(p->l.type_v));
   if (p->o.window > 0) myna__buf_printf(b, " window=%lld", (long long)p->o.window);
   if (p->o.softcap > 0) myna__buf_printf(b, " softcap=%g", p->o.softcap);
 }
@@ -131,7 +135,7 @@ const myna__op myna__op_attention_paged = {.name = "attention_paged",
                                            .print = print};
 
 int64_t myna_kv_page_bytes(const myna_kv_layout *l) {
-  return (int64_t)myna__kv_page_bytes(l->type, l->n_kv_head, l->dim_k, l->dim_v);
+  return (int64_t)myna__kv_page_bytes(l->type_k, l->type_v, l->n_kv_head, l->dim_k, l->dim_v);
 }
 
 myna_array *myna_kv_write(myna_ctx *c, myna_array *pool, myna_array *k, myna_array *v, myna_array *table,

@@ -3,7 +3,6 @@
  * Queries (scaled) and weights are rounded to bf16; l sums the rounded weights, so that they still add up to one. The rounding
  * of the sums is the instruction's; this level's bits differ from the others'. Small tiles, which wait for memory, fetch the next
  * page while they work on this one: 1.45 times the bandwidth in decode. */
-#include "kernels/ref/math.h"
 #include "kernels/x86/attn_avx512.h"
 
 /* q * scale as bf16 pairs. */
@@ -20,10 +19,10 @@ static void query_bf16(void *to, const float *q, int64_t dim, float scale) {
 
 INLINE __m512bh load_bf(const uint16_t *p) { return (__m512bh)_mm512_loadu_si512(p); }
 
-INLINE void scores_bf16(attn_tile *t, int R) {
+INLINE void tile_bf16(myna__attn_tile *t, int R) {
   int64_t half = (t->p->dim_k + 1) / 2;
   const uint16_t *k[4] = {(const void *)t->p->k};
-  const uint8_t *q[A_ROWS], *next = t->p->next ? t->p->next : t->p->k;
+  const uint8_t *q[A_ROWS], *next = t->p->next_k;
   __m512 acc[A_ROWS][4];
   UNROLL for (int g = 1; g < 4; g++) k[g] = k[0] + g * half * 32;
   UNROLL for (int r = 0; r < R; r++) {
@@ -33,7 +32,7 @@ INLINE void scores_bf16(attn_tile *t, int R) {
   for (int64_t d = 0; d < half; d++) {
     __m512bh v[4];
     UNROLL for (int g = 0; g < 4; g++) v[g] = load_bf(k[g] + d * 32);
-    if (R < A_ROWS) UNROLL for (int g = 0; g < 4; g++) _mm_prefetch((const char *)next + (d * 4 + g) * 64, _MM_HINT_T0);
+    UNROLL for (int g = 0; g < 4; g++) fetch_next(next + (d * 4 + g) * 64, R);
     UNROLL for (int r = 0; r < R; r++) {
       __m512bh x = (__m512bh)_mm512_set1_epi32(load32(q[r] + 4 * d));
       UNROLL for (int g = 0; g < 4; g++) acc[r][g] = _mm512_dpbf16_ps(acc[r][g], v[g], x);
@@ -55,28 +54,11 @@ INLINE __m512 exp_low(__m512 x) {
   return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(y), _mm512_slli_epi32(_mm512_castps_si512(z), 23)));
 }
 
-static __attribute__((noinline)) void cap_scores(float *s, float cap) {
-  for (int j = 0; j < 64; j++) s[j] = cap * myna__tanh(s[j] / cap);
-}
-
-static __attribute__((noinline)) void rescale(myna__attn_row *r, float max, int64_t dim) {
-  float f = myna__exp(r->m - max);
-  for (int64_t d = 0; d < dim; d++) r->o[d] *= f;
-  for (int j = 0; j < 16; j++) r->l[j] *= f;
-  r->m = max;
-}
-
-INLINE void softmax_bf16(attn_tile *t, int r) {
+INLINE void soften_dot(myna__attn_tile *t, int r) {
   myna__attn_row *row = &t->row[r];
   float *s = t->s[r];
-  if (t->p->softcap != 0.0f) cap_scores(s, t->p->softcap);
   __m512 x[4], max = _mm512_set1_ps(-INFINITY);
-  UNROLL for (int g = 0; g < 4; g++) x[g] = _mm512_load_ps(s + 16 * g);
-  if (row->lo > 0 || row->hi < 64) {
-    uint64_t seen = (~(uint64_t)0 << row->lo) & (~(uint64_t)0 >> (64 - row->hi));
-    UNROLL for (int g = 0; g < 4; g++) x[g] =
-        _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), (__mmask16)(seen >> (16 * g)), x[g]);
-  }
+  capped(x, t, r);
   UNROLL for (int g = 0; g < 4; g++) max = _mm512_max_ps(x[g], max); /* the second operand if one is NaN */
   if (_mm512_cmp_ps_mask(max, _mm512_set1_ps(row->m), _CMP_GT_OQ)) rescale(row, _mm512_reduce_max_ps(max), t->p->dim_v);
   __m512 m = _mm512_set1_ps(row->m == -INFINITY ? 0.0f : row->m), l = _mm512_loadu_ps(row->l);
@@ -89,12 +71,12 @@ INLINE void softmax_bf16(attn_tile *t, int r) {
 }
 
 /* The pair of positions 2j, 2j + 1; seen: which of the two. */
-INLINE void values_pair(__m512 acc[A_ROWS][4], const attn_tile *t, const uint16_t *v, int64_t j, int first, int R,
+INLINE void values_pair(__m512 acc[A_ROWS][4], const myna__attn_tile *t, const uint16_t *v, int64_t j, int first, int R,
                         int n, __mmask16 mask, uint32_t seen) {
   __m512i x[4];
-  int64_t ahead = t->p->next ? t->p->next - t->p->k : 0;
+  int64_t ahead = t->p->next_v - t->p->v;
   v += j * t->p->dim_v * 2;
-  if (R < A_ROWS) UNROLL for (int i = 0; i < n; i++) _mm_prefetch((const char *)v + ahead + 64 * i, _MM_HINT_T0);
+  UNROLL for (int i = 0; i < n; i++) fetch_next((const uint8_t *)v + ahead + 64 * i, R);
   UNROLL for (int i = 0; i < n; i++) x[i] =
       i == n - 1 && n == 1 ? _mm512_maskz_loadu_epi32(mask, v) : _mm512_loadu_si512(v + 32 * i);
   if (seen != ~0u) UNROLL for (int i = 0; i < n; i++) x[i] = _mm512_and_si512(x[i], _mm512_set1_epi32((int)seen));
@@ -104,7 +86,7 @@ INLINE void values_pair(__m512 acc[A_ROWS][4], const attn_tile *t, const uint16_
   }
 }
 
-INLINE void values_bf16(const attn_tile *t, int first, int R, int64_t d, int n, __mmask16 mask) {
+INLINE void run_bf16(const myna__attn_tile *t, int first, int R, int64_t d, int n, __mmask16 mask) {
   const uint16_t *v = (const uint16_t *)(const void *)t->p->v + d * 2;
   int lo = t->row[first].lo, hi = t->row[first].hi, to = hi / 2, j = (lo + 1) / 2;
   uint32_t low = 0x0000ffffu, high = 0xffff0000u;
@@ -116,9 +98,15 @@ INLINE void values_bf16(const attn_tile *t, int first, int R, int64_t d, int n, 
   store_o(acc, t, first, R, d, n, mask);
 }
 
-static void page_bf16(const myna__attn_page *p) { attn_page(p, scores_bf16, softmax_bf16, values_bf16); }
+static void scores_bf16_dot(myna__attn_tile *t, int n) { tile_scores(t, n, tile_bf16); }
+static void soften_bf16_dot(myna__attn_tile *t, int r) { soften_dot(t, r); }
+static void values_bf16_dot(const myna__attn_tile *t, int first, int n) { tile_values(t, first, n, run_bf16); }
 
 void myna__fill_attn_avx512bf16(myna__ktable *t) {
-  t->attn_page[MYNA__KV_BF16] = page_bf16;
+  if (!t->bf16_dot) return; /* VDPBF16PS would be slower than the float tiles of avx512 */
+  t->attn_scores[MYNA__KV_BF16] = scores_bf16_dot;
   t->attn_query[MYNA__KV_BF16] = query_bf16;
+  t->attn_soften[MYNA__KV_BF16] = soften_bf16_dot;
+  t->attn_values[MYNA__KV_BF16] = values_bf16_dot;
+  t->attn_open_k[MYNA__KV_BF16] = t->attn_open_v[MYNA__KV_BF16] = NULL;
 }

@@ -37,6 +37,7 @@ static void mul_bf16_pairs(const myna__mul *m) { sweep(m, C_MAX, tile_bf16_pairs
 static int64_t direct_bf16_pairs(const myna__direct *d) { return direct(d, 2, step_bf16_pairs); }
 
 void myna__fill_mul_avx512bf16(myna__ktable *t) {
+  if (!t->bf16_dot) return; /* Intel's takes longer than two F32 multiply-adds */
   t->mul[MYNA_BF16] = mul_bf16_pairs;
   t->direct[MYNA_BF16] = direct_bf16_pairs;
 }
