@@ -77,13 +77,19 @@ stage_gcc() { # the other compiler, warnings are errors; tests of the base are r
   CC=gcc build_and_run "$build/gcc" "product probe tests" "-L ^(base|formats|text)$" -DMYNA_WERROR=ON
 }
 
-stage_arm64() { # cross build, run under qemu
+stage_arm64() { # cross build, run under qemu; the tests of kernels force every level that the emulated CPU has
   if ! command -v qemu-aarch64 >/dev/null || [ ! -f /usr/lib/aarch64-linux-gnu/pkgconfig/cmocka.pc ]; then
     echo "  skipped: no qemu-aarch64 or no arm64 libraries (tools/bootstrap.sh test installs them on Debian amd64)"
     return 0
   fi
   build_and_run "$build/arm64" "probe tests_base tests_formats tests_kernels tests_text" \
-    "-L ^(base|formats|kernels|text)$" -DCMAKE_TOOLCHAIN_FILE=tools/aarch64.cmake -DMYNA_WERROR=ON
+    "-L ^(base|formats|kernels|text)$" -DCMAKE_TOOLCHAIN_FILE=tools/aarch64.cmake -DMYNA_WERROR=ON || return 1
+  if grep -q '^MYNA_CROSS_CLANG:.*clang-19$' "$build/arm64/CMakeCache.txt"; then # as in stage_unit
+    python3 tools/check_tiles.py "$build"/arm64/CMakeFiles/myna_kernels_obj.dir/src/kernels/arm/mul_*.o >"$log/tiles-arm64.log" || {
+      cat "$log/tiles-arm64.log"
+      return 1
+    }
+  fi
 }
 
 stage_fuzz() { # 60 seconds in all, shared by the fuzzers

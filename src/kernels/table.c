@@ -19,6 +19,8 @@ static void build(myna__cpu_level level, bool fast_bf16) {
   if (builds_on(level, MYNA__CPU_##l)) myna__fill_##name(t);
 #if defined(__x86_64__)
 #define FILL_X86(l, name) FILL(l, name)
+#elif defined(__aarch64__)
+#define FILL_ARM(l, name) FILL(l, name)
 #endif
 #include "kernels/kernels.inc"
 }

@@ -33,6 +33,7 @@ const myna__ktable *myna__kernels(void);
 
 #define FILL(level, name) void myna__fill_##name(myna__ktable *t);
 #define FILL_X86(level, name) FILL(level, name)
+#define FILL_ARM(level, name) FILL(level, name)
 #include "kernels/kernels.inc"
 
 #endif

@@ -1,6 +1,6 @@
 /* myna__linear at every CPU level, for every storage type, batch size and thread count, against the reference dot.
  *
- * Every form but BF16 with VDPBF16PS must give the reference's bits; that one is compared with double. All batch sizes
+ * Every form but BF16 with VDPBF16PS or BFMMLA must give the reference's bits; that one is compared with double. All batch sizes
  * and thread counts of one level must give the same bits. --bench measures instead (see bench.c). */
 #include "kernels/ref/math.h"
 #include "kernels/table.h"
@@ -162,7 +162,8 @@ static void check_levels(myna_dtype t, int64_t n_in, int64_t n_out, bool exact) 
     if (!myna__cpu_supported((myna__cpu_level)l)) continue;
     myna__cpu_force((myna__cpu_level)l);
     output all = linear_plain(&w, x, MAX_TOK, exact, 1);
-    if (t == MYNA_BF16 && !exact && l == MYNA__CPU_AVX512BF16 && myna__bf16_dot())
+    const bool pairs = (l == MYNA__CPU_AVX512BF16 && myna__bf16_dot()) || l == MYNA__CPU_ARMBF16;
+    if (t == MYNA_BF16 && !exact && pairs)
       assert_near_double(&all, &w, x);
     else
       assert_same_rows(&all, &want, exact ? "exact, reference" : "reference", t);
@@ -264,7 +265,7 @@ static void test_narrow(void **state) {
   }
 }
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 /* Every packed type has kernels of its own at every level above plain C: nothing goes through rows of floats or the
  * reference's panels. Arrays of floats likewise; F64, which no model file uses, goes through rows of floats. */
 static void check_coverage(const myna__ktable *ref) {

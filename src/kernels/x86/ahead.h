@@ -12,6 +12,17 @@ INLINE const uint8_t *row_at(const myna__rows *rows, int plane, int r, int64_t a
   return rows->p[plane] + r * rows->stride[plane] + at;
 }
 
+/* 16-bit values at `at` of rows r..r+3 of a plane, packed by integer instructions: they run beside the vector work, where
+ * 16 small stores and a wide load would wait for each other. */
+INLINE uint64_t four16(const myna__rows *rows, int plane, int r, int64_t at) {
+  uint64_t v = 0;
+  UNROLL for (int i = 3; i >= 0; i--) {
+    uint16_t h;
+    memcpy(&h, row_at(rows, plane, r + i, at), 2);
+    v = v << 16 | h;
+  }
+  return v;
+}
 /* Piece i of n that share the prefetch of `bytes` per row, from `next` of row 0 on: each takes some of the rows of its
  * part. All but next are constants, and i too where n does not divide LANES. */
 typedef struct ahead {
@@ -26,13 +37,13 @@ INLINE ahead share(const uint8_t *next, int bytes, int part, int i, int n) { ret
 INLINE void prefetch_quarter(const myna__rows *rows, ahead a, int j) {
   const int lines = (a.bytes + 63) / 64, first = LANES * a.i / a.n;
   const int all = lines * (LANES % a.n == 0 ? LANES / a.n : LANES * (a.i + 1) / a.n - first);
-  UNROLL for (int l = all * j / 4; l < all * (j + 1) / 4; l++) _mm_prefetch(
-      (const char *)a.next + (LANES * a.part + first + l / lines) * rows->stride[0] + l % lines * 64, _MM_HINT_T0);
+  UNROLL for (int l = all * j / 4; l < all * (j + 1) / 4; l++)
+      __builtin_prefetch(a.next + (LANES * a.part + first + l / lines) * rows->stride[0] + l % lines * 64);
 }
 
 /* All lines of row r. */
 INLINE void prefetch_row(const myna__rows *rows, const uint8_t *next, int r, int bytes) {
-  UNROLL for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char *)next + r * rows->stride[0] + i, _MM_HINT_T0);
+  UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(next + r * rows->stride[0] + i);
 }
 
 #endif

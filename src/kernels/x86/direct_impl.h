@@ -18,32 +18,35 @@ INLINE const uint8_t *row_ahead(const myna__rows *rows, int64_t at, int bytes, i
 }
 
 INLINE int64_t direct_columns(const myna__direct *d, int size, int C, step_fn *step) {
-  const int per = 32 / size;
+  const int per = 32 / size, abreast = parts_abreast(C, true);
   const uint8_t *x[MYNA__DIRECT_COLS];
   int64_t k = 0;
   UNROLL for (int c = 0; c < C; c++) x[c] = d->act.row + (size_t)c * d->act.stride;
   for (int s = 0; s < d->n_strip; s++) {
     const myna__rows rows = myna__rows_skip(&d->rows, s);
-    vf acc[PARTS][MYNA__DIRECT_COLS];
-    EACH_PART UNROLL for (int c = 0; c < C; c++) acc[part][c] = vf_zero();
-    for (k = 0; k + 2 * per <= d->n; k += 2 * per) { /* lines of 64 bytes: each is asked for and read once */
-      const uint8_t *next = row_ahead(&rows, size * k, 64, size * d->n);
-      UNROLL for (int h = 0; h < 2; h++) UNROLL EACH_PART {
-        vi q[8];
-        piece32(q, &rows, 0, part, size * k + 32 * h, share(next, 64, part, h, 2));
-        step(acc[part], q, x, k + h * per, C);
+    for (int first = 0; first < PARTS; first += abreast) {
+      vf acc[PARTS][MYNA__DIRECT_COLS];
+      for (int j = 0; j < abreast; j++) UNROLL for (int c = 0; c < C; c++) acc[j][c] = vf_zero();
+      for (k = 0; k + 2 * per <= d->n; k += 2 * per) { /* lines of 64 bytes: each is asked for and read once */
+        const uint8_t *next = row_ahead(&rows, size * k, 64, size * d->n);
+        UNROLL for (int h = 0; h < 2; h++) UNROLL for (int j = 0; j < abreast; j++) {
+          vi q[8];
+          piece32(q, &rows, 0, first + j, size * k + 32 * h, share(next, 64, first + j, h, 2));
+          step(acc[j], q, x, k + h * per, C);
+        }
       }
-    }
-    if (k + per <= d->n) {
-      UNROLL EACH_PART {
-        vi q[8];
-        piece32(q, &rows, 0, part, size * k, nothing);
-        step(acc[part], q, x, k, C);
+      if (k + per <= d->n) {
+        UNROLL for (int j = 0; j < abreast; j++) {
+          vi q[8];
+          piece32(q, &rows, 0, first + j, size * k, nothing);
+          step(acc[j], q, x, k, C);
+        }
+        k += per;
       }
-      k += per;
+      for (int j = 0; j < abreast; j++)
+        UNROLL for (int c = 0; c < C; c++)
+            vf_store(d->acc + c * d->ld_acc + s * MYNA__STRIP + LANES * (first + j), acc[j][c]);
     }
-    EACH_PART UNROLL for (int c = 0; c < C; c++)
-        vf_store(d->acc + c * d->ld_acc + s * MYNA__STRIP + LANES * part, acc[part][c]);
   }
   return k;
 }
@@ -100,13 +103,6 @@ INLINE void step_bf16(vf *acc, const vi q[8], const uint8_t *const *x, int64_t k
 
 /* ---- integers: C columns, C <= C_INTS ---- */
 
-/* i[c] += w[0..n) x activations, 4 k per dword, from byte `at` of each row on. */
-INLINE void dot_dwords(vi *i, const vi *w, int n, const uint8_t *const *x, int64_t at, int C, dot_mode mode) {
-  vi pairs[C_INTS];
-  UNROLL for (int k = 0; k < n; k++) UNROLL for (int c = 0; c < C; c++)
-      dot_step(&i[c], &pairs[c], w[k], vi_set32(load32(x[c] + at + 4 * k)), k, n, mode);
-}
-
 /* The rows of one kernel: planes of activations at x[c] + offset, accumulators of one part. */
 typedef struct columns_in {
   const myna__rows *rows;
@@ -121,18 +117,23 @@ typedef void block_q_fn(vf *acc, const columns_in *in, int part, int64_t k, int 
 /* bytes: of one row's 256 k. */
 INLINE int64_t direct_blocks(const myna__direct *d, int C, int bytes, block_q_fn *block, bool narrow) {
   const int64_t row_bytes = (d->n + MYNA__KBLOCK - 1) / MYNA__KBLOCK * bytes;
+  const int abreast = parts_abreast(C, false);
   for (int s = 0; s < d->n_strip; s++) {
     const myna__rows rows = myna__rows_skip(&d->rows, s);
-    vf acc[PARTS][C_INTS];
     columns_in in = {.rows = &rows, .act = d->act, .narrow = narrow};
     UNROLL for (int c = 0; c < C; c++) in.x[c] = d->act.row + (size_t)c * d->act.stride;
-    EACH_PART UNROLL for (int c = 0; c < C; c++) acc[part][c] = vf_zero();
-    for (int64_t k = 0; k < d->n; k += MYNA__KBLOCK) {
-      const uint8_t *next = row_ahead(&rows, k / MYNA__KBLOCK * bytes, bytes, row_bytes);
-      UNROLL EACH_PART block(acc[part], &in, part, k, (int)MYNA__MIN(d->n - k, MYNA__KBLOCK), next, C);
+    for (int first = 0; first < PARTS; first += abreast) {
+      vf acc[PARTS][C_INTS];
+      for (int j = 0; j < abreast; j++) UNROLL for (int c = 0; c < C; c++) acc[j][c] = vf_zero();
+      for (int64_t k = 0; k < d->n; k += MYNA__KBLOCK) {
+        const uint8_t *next = row_ahead(&rows, k / MYNA__KBLOCK * bytes, bytes, row_bytes);
+        UNROLL for (int j = 0; j < abreast; j++)
+            block(acc[j], &in, first + j, k, (int)MYNA__MIN(d->n - k, MYNA__KBLOCK), next, C);
+      }
+      for (int j = 0; j < abreast; j++)
+        UNROLL for (int c = 0; c < C; c++)
+            vf_store(d->acc + c * d->ld_acc + s * MYNA__STRIP + LANES * (first + j), acc[j][c]);
     }
-    EACH_PART UNROLL for (int c = 0; c < C; c++)
-        vf_store(d->acc + c * d->ld_acc + s * MYNA__STRIP + LANES * part, acc[part][c]);
   }
   return d->n;
 }
@@ -174,7 +175,7 @@ static int32_t total_mass(const myna__direct *d) {
 INLINE int64_t direct_ints(const myna__direct *d, int block_bytes, int per, int narrow, block_q_fn *block) {
   const int bytes = MYNA__KBLOCK / per * block_bytes;
   int64_t k = 0;
-  if (narrow && total_mass(d) <= MYNA__NARROW_MASS)
+  if (PAIRS16 && narrow && total_mass(d) <= MYNA__NARROW_MASS)
     SEPARATE(k = direct_columns_of_ints(d, bytes, block, true));
   else
     SEPARATE(k = direct_columns_of_ints(d, bytes, block, false));

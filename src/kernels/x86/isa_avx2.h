@@ -27,6 +27,7 @@
 typedef __m256i vi;
 typedef __m256 vf;
 enum {
+  PAIRS16 = true,
   REGISTERS = 16,
   LANES = 8,
   PARTS = MYNA__STRIP / LANES,
@@ -37,6 +38,9 @@ enum {
   C_INTS = 4,
   C_HALF = 6
 }; /* see isa_avx512.h */
+
+/* As in isa_avx512.h. */
+INLINE int parts_abreast(int C, bool floats) { return PARTS; }
 
 #include "kernels/x86/ahead.h"
 
@@ -183,6 +187,13 @@ INLINE void dot_codes(vi i[V_MAX][C_MAX], const uint8_t *code, size_t panel_byte
   }
 }
 
+/* As in isa_avx512.h. */
+INLINE void dot_dwords(vi *i, const vi *w, int n, const uint8_t *const *x, int64_t at, int C, dot_mode mode) {
+  vi pairs[C_INTS];
+  UNROLL for (int k = 0; k < n; k++) UNROLL for (int c = 0; c < C; c++)
+      dot_step(&i[c], &pairs[c], w[k], vi_set32(load32(x[c] + at + 4 * k)), k, n, mode);
+}
+
 /* v[j]: rows j and 4 + j in 128-bit lanes. */
 INLINE void transpose4(vi out[4], const vi v[4]) {
   vi ab0 = _mm256_unpacklo_epi32(v[0], v[1]), ab1 = _mm256_unpackhi_epi32(v[0], v[1]);
@@ -213,6 +224,12 @@ INLINE void piece_small(vi out[4], const myna__rows *rows, int plane, int part, 
     v[j] = _mm256_inserti128_si256(v[j], load_small(row_at(rows, plane, 8 * part + 4 + j, at), bytes), 1);
   }
   transpose4(out, v);
+}
+/* The 16-bit values at `at` of the rows of a part. */
+typedef __m128i halves;
+INLINE halves part_halves(const myna__rows *rows, int plane, int part, int64_t at) {
+  const int r = 8 * part;
+  return _mm_set_epi64x((int64_t)four16(rows, plane, r + 4, at), (int64_t)four16(rows, plane, r, at));
 }
 INLINE void piece32(vi out[8], const myna__rows *rows, int plane, int part, int64_t at, ahead a) {
   piece16(out, rows, plane, part, at, a);

@@ -25,6 +25,7 @@
 typedef __m512i vi;
 typedef __m512 vf;
 enum {
+  PAIRS16 = true, /* a multiply-add of 16-bit pairs is cheaper than a multiply and an add */
   REGISTERS = 32,
   LANES = 16,
   PARTS = MYNA__STRIP / LANES, /* vectors per strip */
@@ -35,6 +36,9 @@ enum {
   C_INTS = 8,                  /* of direct kernels of integers */
   C_HALF = 4,                  /* more columns than this take the wide tile only when it is full */
 };
+
+/* Parts of a strip that a direct kernel of C columns takes together. */
+INLINE int parts_abreast(int C, bool floats) { return PARTS; }
 
 #include "kernels/x86/ahead.h"
 
@@ -185,6 +189,13 @@ INLINE void dot_codes(vi i[V_MAX][C_MAX], const uint8_t *code, size_t panel_byte
   }
 }
 
+/* i[c] += w[0..n) x activations, 4 k per dword, from byte `at` of each row on. */
+INLINE void dot_dwords(vi *i, const vi *w, int n, const uint8_t *const *x, int64_t at, int C, dot_mode mode) {
+  vi pairs[C_INTS];
+  UNROLL for (int k = 0; k < n; k++) UNROLL for (int c = 0; c < C; c++)
+      dot_step(&i[c], &pairs[c], w[k], vi_set32(load32(x[c] + at + 4 * k)), k, n, mode);
+}
+
 /* ---- 16 rows as lanes ---- */
 
 /* Rows in 128-bit lanes (row 4 * lane + j in v[j]) to dwords: out[i] lane r = dword i of row r. */
@@ -223,6 +234,15 @@ INLINE void piece_small(vi out[4], const myna__rows *rows, int plane, int part, 
     v[j] = _mm512_inserti32x4(v[j], load_small(row_at(rows, plane, 12 + j, at), bytes), 3);
   }
   transpose4(out, v);
+}
+
+INLINE __m128i eight16(const myna__rows *rows, int plane, int r, int64_t at) {
+  return _mm_set_epi64x((int64_t)four16(rows, plane, r + 4, at), (int64_t)four16(rows, plane, r, at));
+}
+/* The 16-bit values at `at` of all rows (of a part). */
+typedef __m256i halves;
+INLINE halves part_halves(const myna__rows *rows, int plane, int part, int64_t at) {
+  return _mm256_set_m128i(eight16(rows, plane, 8, at), eight16(rows, plane, 0, at));
 }
 
 INLINE vi load_halves(const myna__rows *rows, int plane, int r, int s, int64_t at) {

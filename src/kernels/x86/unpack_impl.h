@@ -15,27 +15,9 @@ INLINE vi high_nibbles(vi v) { return low_nibbles(vi_srl32(v, 4)); }
 /* Low 4 bits of each byte from a, the bits of `keep` above them from b. */
 INLINE vi nibble_and_bits(vi a, vi b, int keep) { return vi_and(vi_select(vi_set8(15), a, b), vi_set8(keep | 15)); }
 
-/* 16-bit values at `at` of rows r..r+3 of a plane, packed by integer instructions: they run beside the vector work, where
- * 16 small stores and a wide load would wait for each other. */
-INLINE uint64_t four16(const myna__rows *rows, int plane, int r, int64_t at) {
-  uint64_t v = 0;
-  UNROLL for (int i = 3; i >= 0; i--) {
-    uint16_t h;
-    memcpy(&h, row_at(rows, plane, r + i, at), 2);
-    v = v << 16 | h;
-  }
-  return v;
-}
-INLINE __m128i eight16(const myna__rows *rows, int plane, int r, int64_t at) {
-  return _mm_set_epi64x((int64_t)four16(rows, plane, r + 4, at), (int64_t)four16(rows, plane, r, at));
-}
-/* Those of one part as floats. */
+/* 16-bit floats of one part as floats. */
 INLINE vf part_floats(const myna__rows *rows, int plane, int part, int64_t at, myna_dtype t) {
-#if defined(__AVX512F__)
-  __m256i h = _mm256_set_m128i(eight16(rows, plane, 8, at), eight16(rows, plane, 0, at));
-#else
-  __m128i h = eight16(rows, plane, 8 * part, at);
-#endif
+  halves h = part_halves(rows, plane, part, at);
   return t == MYNA_F16 ? vf_from_f16(h) : vf_from_bf16(h);
 }
 INLINE void store_floats(float *to, const myna__rows *rows, int plane, int64_t at, myna_dtype t) {
