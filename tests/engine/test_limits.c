@@ -253,11 +253,11 @@ static void test_engines(void **state) {
   assert_true(st.n_steps == 0 && st.n_running == 0 && st.n_queued == 0 && st.pages_used == 0);
   myna_engine_free(e);
   myna_model_close(m);
-  /* weights that are not F32 get a BF16 cache */
+  /* weights of 16 bits get an F16 cache */
   m = fx_open("llama-16-f16");
   e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 64, .n_seq = 1});
   myna_engine_get_stats(e, &st);
-  assert_string_equal(st.kv_type, "BF16");
+  assert_string_equal(st.kv_type, "F16");
   myna_engine_free(e);
   /* a header cannot run */
   char path[512];
