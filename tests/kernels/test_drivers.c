@@ -142,8 +142,9 @@ static void test_attention(void **state) {
     myna__attn(&a, p + 64, pool);
     assert_int_equal(myna__pool_regions(pool) - before, 1);
     fenced(p, size);
-    /* blocks, counters, per worker 48 rows, and for up to 8 tokens (m, l, o) of 3 segments */
-    size_t worker = up64(48 * ((size_t)myna__query_bytes(DK) + sizeof(myna__attn_row) + DV * 4 + 8));
+    /* blocks, counters, per worker an opened page and 48 rows, and for up to 8 tokens (m, l, o) of 3 segments */
+    size_t worker =
+        up64(64 * (DK + DV) * 4 + 48 * ((size_t)myna__query_bytes(DK) + sizeof(myna__attn_row) + DV * 4 + 8));
     size_t parts = up64((size_t)(MYNA__MIN(n, 8) * HEADS * 3) * (DV + 2) * 4);
     assert_int_equal(size, up64((size_t)n * 8) + up64(8 * KV * 4) + 3 * worker + parts);
   }
