@@ -265,8 +265,8 @@ static void unpack_short(myna__unpack_fn *unpack, void *panel, const myna__ptype
   unpack(panel, t, &rows, 0, n, s->rows.p[0]);
 }
 
-/* acc[n_col][48] += n strips of weight i times activation rows from row0 on, from k on. While a block of a strip is read
- * the strip's next block is prefetched, at the end the first one of the strips that follow. */
+/* acc[n_col][48] += n strips of weight i times activation rows from row0 on, from k on (k 0: acc is set). While a block is
+ * multiplied the strips' next block is fetched, at the end the first one of the strips that follow. */
 static void multiply_strips(const linear *l, int i, const strip *s, int n, int64_t k, int64_t row0, int64_t n_col,
                             float *acc, uint8_t *panel) {
   const myna__weight *w = l->a->w[i];
@@ -283,6 +283,7 @@ static void multiply_strips(const linear *l, int i, const strip *s, int n, int64
                  .acc = acc,
                  .ld_acc = GRAIN_ROWS};
   m.act.row += (size_t)row0 * m.act.stride;
+  for (int64_t c = 0; k == 0 && c < n_col; c++) memset(acc + c * GRAIN_ROWS, 0, (size_t)n * MYNA__STRIP * sizeof *acc);
   const int64_t block_bytes = MYNA__KBLOCK / myna_dtype_block(t->type) * myna_dtype_bytes(t->type);
   for (; k < w->n_in; k += MYNA__KBLOCK) {
     m.k0 = k;
@@ -347,11 +348,10 @@ static void panel_or_direct(const linear *l, int i, const strip *s, int n, int64
 static void multiply_grain(const linear *l, int i, const segment *g, int64_t out0, int64_t row0, int64_t n_col,
                            float *acc, uint8_t *panel) {
   const myna__weight *w = l->a->w[i];
-  strip s[MYNA__GRAIN] = {0};
+  strip s[MYNA__GRAIN];
   int n = 0;
   for (; n < MYNA__GRAIN && out0 + n * MYNA__STRIP < w->n_out; n++)
     s[n] = get_strip(w, g->expert, out0 + n * MYNA__STRIP);
-  memset(acc, 0, (size_t)n_col * GRAIN_ROWS * sizeof *acc);
   if (l->type[i])
     panel_or_direct(l, i, s, n, row0, n_col, acc, panel);
   else

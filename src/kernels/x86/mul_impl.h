@@ -21,22 +21,20 @@ INLINE void settle(vi i[V_MAX][C_MAX], int V, int C) {
   BORDER();
 }
 
-/* What is still to be fetched for the next unpack. */
+/* Rows that are still to be fetched for the next unpack; whole rows per step, so that branches repeat themselves. */
 typedef struct fetch {
   const uint8_t *row;
   int64_t stride;
-  int at, bytes, rows, per_step;
+  int bytes, rows, per_step;
 } fetch;
 
 INLINE void fetch_some(fetch *f) {
-  for (int i = 0; i < f->per_step && f->rows > 0; i++) {
-    _mm_prefetch((const char *)f->row + f->at, _MM_HINT_T0);
-    f->at += 64;
-    if (f->at < f->bytes) continue;
-    f->at = 0;
-    f->row += f->stride;
-    f->rows--;
-  }
+  if (f->rows <= 0) return;
+  const uint8_t *row = f->row;
+  for (int i = f->per_step; i > 0; i--, row += f->stride)
+    for (int at = 0; at < f->bytes; at += 64) _mm_prefetch((const char *)row + at, _MM_HINT_T0);
+  f->row = row;
+  f->rows -= f->per_step;
 }
 
 /* What a tile needs, with addresses of its columns. */
@@ -349,9 +347,8 @@ INLINE void columns(const myna__mul *m, int strip, int V, int top, tile_fn *f, f
 
 INLINE void sweep(const myna__mul *m, int top, tile_fn *f) {
   enum { STEPS = 8 }; /* groups in a tile */
-  const int lines = m->next_rows * ((m->next_bytes + 63) / 64);
-  const int64_t tiles = (m->n_col + top - 1) / top;
-  fetch next = {m->next, m->next_stride, 0, m->next_bytes, m->next_rows, (int)(lines / (tiles * STEPS)) + 1};
+  const int64_t steps = (m->n_col + top - 1) / top * STEPS;
+  fetch next = {m->next, m->next_stride, m->next_bytes, m->next_rows, (int)((m->next_rows + steps - 1) / steps)};
   if (m->n_strip * PARTS == V_MAX && m->n_strip > 1) {
     columns(m, 0, V_MAX, top, f, &next);
     return;
