@@ -417,11 +417,12 @@ static void test_sequences(void **state) {
             0);
 }
 
-/* Every row alone, every split, 1 to 3 threads: the bits of the whole batch. */
+/* Every row alone, every split, 1 to 3 threads: the bits of the whole batch. Types take turns at the shapes: all of them with all
+ * would take minutes under emulation. */
 static void test_invariance(void **state) {
   (void)state;
   for (int t = 0; t < SOME; t++)
-    for (int g = 1; g < 6; g++) {
+    for (int g = 1 + t % 5; g < 6; g += 5) {
       shape s = {TYPES(t),
                  .n_kv_head = 2,
                  .group = g,
