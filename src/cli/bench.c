@@ -51,7 +51,7 @@ static int32_t *random_tokens(bench *b, int64_t n) {
 /* A prompt of depth + n tokens, of which the first `depth` are those of all such prompts; NULL without memory. */
 static int32_t *tokens_behind(bench *b, int64_t depth, int64_t n) {
   int32_t *ids = random_tokens(b, depth + n);
-  if (ids && depth > b->n_before) {
+  if (ids && depth > 0 && depth > b->n_before) {
     int32_t *more = realloc(b->before, (size_t)depth * sizeof *more);
     if (!more) return free(ids), NULL;
     memcpy(more + b->n_before, ids + b->n_before, (size_t)(depth - b->n_before) * sizeof *more);

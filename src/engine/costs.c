@@ -62,7 +62,10 @@ void myna__costs_add(myna__costs *c, int64_t rows, double seconds) {
   off = MYNA__MAX(-FAR, MYNA__MIN(FAR, off));
   c->speed += FOLLOW * off;
   for (int i = 1; i < MYNA__COST_KNOTS; i++) c->over[i] *= i == k ? 1 : FORGET;
-  if (k > 0) c->over[k] += MYNA__MAX(LEARN, 0.3 / (double)(1 + c->of[k]++)) * off;
+  if (k > 0) {
+    double first = 0.3 / (double)(1 + c->of[k]++);
+    c->over[k] += MYNA__MAX(LEARN, first) * off;
+  }
   fill(c);
 }
 

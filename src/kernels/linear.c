@@ -339,7 +339,7 @@ static void panel_or_direct(const linear *l, int i, const strip *s, int n, int64
                             uint8_t *panel) {
   const myna__ptype *t = l->type[i];
   myna__direct_fn *direct = t->form == MYNA__FORM_F32 ? l->kt->direct_f32[t->type] : l->kt->direct[t->type];
-  int full = direct && n_col <= MYNA__DIRECT_COLS ? n - (s[n - 1].n < MYNA__STRIP) : 0;
+  int full = direct && n > 0 && n_col <= MYNA__DIRECT_COLS ? n - (s[n - 1].n < MYNA__STRIP) : 0;
   if (full > 0 && !direct_strips(l, direct, i, s, full, row0, n_col, acc, panel)) full = 0;
   if (full < n) multiply_strips(l, i, s + full, n - full, 0, row0, n_col, acc + full * MYNA__STRIP, panel);
 }
