@@ -7,6 +7,7 @@
 #define MYNA_H
 
 #include "myna_base.h"
+#include "myna_grammar.h"
 #include <stdbool.h>
 
 #ifdef __cplusplus
@@ -211,6 +212,16 @@ typedef struct myna_speculation {
   float force_accept;
 } myna_speculation;
 
+/* Reasoning of the answer, bounded: when `budget` tokens were generated inside of it, `message` and `end` are forced. A grammar without triggers begins
+ * to hold after the reasoning. A zero struct: no reasoning. */
+typedef struct myna_thinking {
+  const char *start, *end; /* tags; NULL: none; copied */
+  bool open;               /* the prompt ends inside the reasoning already */
+  bool limited;            /* budget counts (0: end at once) */
+  int64_t budget;
+  const char *message; /* NULL, or text said before the forced end; copied */
+} myna_thinking;
+
 typedef struct myna_request {
   const int32_t *tokens; /* the whole prompt, [n_tokens] >= 1; copied */
   int64_t n_tokens;
@@ -228,6 +239,17 @@ typedef struct myna_request {
   int64_t n_forced;
   int n_probs; /* top log-probabilities per token in the event, <= 20 */
   myna_speculation speculation;
+  /* NULL, or what the answer's text must be; the request holds its own reference. With triggers it holds only from the first occurrence of one of them
+   * on, whose text is its beginning (tool calls); before that the answer is free. */
+  myna_grammar *grammar;
+  const char *const *triggers; /* [n_triggers], copied */
+  int n_triggers;
+  bool leave_open; /* do not close a constrained answer that ends early (length, context) by the shortest legal text */
+  bool branches;   /* events tell the probabilities of the legal alternatives wherever the grammar left a choice */
+  bool no_prefix;  /* compute the whole prompt, find nothing computed (cache_prompt false) */
+  const char *client; /* who asks, for fairness among clients; NULL: nobody in particular; copied */
+  int64_t max_ms;     /* of generation, from its first token; 0: no limit. Ends with FINISH_LENGTH */
+  myna_thinking thinking;
   void *user; /* comes back in events */
 } myna_request;
 
