@@ -50,6 +50,11 @@ typedef struct options {
   int64_t chunks;
   const char *tokens, *out;
   bool plan, tensors, meta, memory;
+  /* compare */
+  list servers, clients, sizes;
+  int64_t rounds, warmup, timeout;
+  bool no_json_check;
+  const char *api_key, *chart;
   uint64_t seen[4]; /* bit per row of flags.inc: it stood on the command line */
 } options;
 
@@ -103,7 +108,7 @@ char *input_text(const options *o, size_t *n);
 /* \n \r \t \' \" \\ \xHH in place; returns the new length. Others stay as they are. */
 size_t unescape(char *s);
 /* A JSON string; bytes that are not UTF-8 become U+FFFD. */
-void json_string(FILE *f, const char *s, size_t n);
+void write_json_string(FILE *f, const char *s, size_t n);
 bool is_utf8(const char *s, size_t n);
 /* Replaces control characters in place: text of strangers' files must not drive the terminal. Returns s. */
 char *printable(char *s);
@@ -142,5 +147,6 @@ int cmd_perplexity(options *o);
 int cmd_tokenize(options *o);
 int cmd_inspect(options *o);
 int cmd_logits(options *o);
+int cmd_compare(options *o);
 
 #endif
