@@ -135,7 +135,7 @@ static int one_prompt(api_request *r, const json_t *v, api_error *e) {
     rc = first < 0 ? api_refuse(e, "prompt", "prompt is empty") : append(&g, &first, 1, e);
   }
   if (rc == 0 && !api_add_prompt(r, g.ids, g.n)) rc = api_fail(e, 500, "server_error", NULL, "out of memory");
-  if (rc < 0) free(g.ids);
+  if (rc != 0) free(g.ids);
   return rc;
 }
 
