@@ -38,9 +38,10 @@ static int preflight(call *c) {
 }
 
 /* Everything that can be said before the body is read. -1: go on. */
-static int check_headers(call *c, const char *path) {
+static int check_headers(call *c, const char *path, const char *version) {
   const server_options *o = c->s->o;
   const char *origin = header(c, "Origin"), *host = header(c, "Host"), *length = header(c, "Content-Length"), *allow;
+  if (!host && strcmp(version, "HTTP/1.1") == 0) return call_error(c, 400, "invalid_request_error", "there is no Host");
   if (!host_allowed(o, host))
     return call_error(c, 403, "permission_error", "this Host is not served; see --cors-origins");
   if (!origin_allowed(o, origin, host))
@@ -97,7 +98,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *conn, const 
   if (!c) {
     *state = c = call_new(s, conn, method, url);
     if (!c) return MHD_NO;
-    int rc = check_headers(c, without_prefix(s, url));
+    int rc = check_headers(c, without_prefix(s, url), version);
     return rc < 0 ? MHD_YES : (enum MHD_Result)rc;
   }
   if (*n) return (enum MHD_Result)take_body(c, data, n);
