@@ -2,6 +2,7 @@
 #ifndef MYNA__JOB_H
 #define MYNA__JOB_H
 
+#include "engine/budget.h"
 #include "engine/draft.h"
 #include "engine/kv.h"
 #include "engine/lm.h"
@@ -79,6 +80,7 @@ struct myna_engine {
   myna__kv *kv[MYNA__MAX_GROUPS];
   myna__draft *draft;    /* NULL: no draft model */
   myna__costs costs;     /* of steps */
+  myna__budget budget;   /* of steps with prompts */
   myna__job **drafting;  /* [n_seq] scratch */
   myna__job **reading;   /* [n_seq] scratch: those with prompts to compute */
   myna__client *clients; /* under the lock */

@@ -1,6 +1,6 @@
 /* step.c: what the engine thread does: admit requests, choose tokens, run one step, sample, tell.
  *
- * A step holds one token of every sequence that decodes and as many prompt tokens of the others as fit the batch, the same for every client. Results do
+ * A step holds one token of every sequence that decodes and as many prompt tokens of the others as its time allows (budget.c), the same for every client. Results do
  * not depend on how tokens are grouped (decision 7), so the choice is free. When the page pool is full the youngest request gives its pages back and
  * waits; what it computed stays in the prefix index until the space is needed.
  *
@@ -203,17 +203,16 @@ static void fill_decode(myna_engine *e, batch *b) {
     if (j->n - j->n_done == 1 && j->chunk == 0 && !take(e, b, j, 1)) return;
 }
 
-/* Prompts, a share for each client. What others compute right now is left to them. Those that only seemed to (they found no room) are asked
+/* Prompts, a share for each client, until the step has `most` tokens. What others compute right now is left to them. Those that only seemed to (they found no room) are asked
  * again: sure. */
-static void fill_prompts(myna_engine *e, batch *b, int64_t budget, bool sure) {
+static void fill_prompts(myna_engine *e, batch *b, int64_t most, bool sure) {
   int n = 0;
   for (myna__job *j = e->running; j; j = j->next) {
     if (j->chunk > 0 || j->n - j->n_done < 2) continue;
     myna__job_catch_up(e, j);
     if (!myna__job_waits(e, j, sure)) e->reading[n++] = j;
   }
-  budget = MYNA__MIN(budget, e->opt.n_batch - b->n);
-  myna__fair_divide(e->reading, n, budget);
+  myna__fair_divide(e->reading, n, most - b->n);
   for (int i = 0; i < n; i++) {
     myna__job *j = e->reading[i];
     int64_t before = b->n;
@@ -474,13 +473,21 @@ static void fail_all(myna_engine *e, const myna_err *err) {
   }
 }
 
+static void learn_step(myna_engine *e, const batch *b, double seconds) {
+  if (b->n == b->n_out)
+    myna__costs_add(&e->costs, b->n, seconds);
+  else if (!e->costs.fixed)
+    myna__budget_add(&e->budget, b->n, seconds);
+}
+
 bool myna__engine_step(myna_engine *e) {
   drop_cancelled(e);
   for (myna__job *victim; (victim = myna__engine_admit(e));) to_queue(e, victim);
   batch b = {0};
   fill_decode(e, &b);
-  fill_prompts(e, &b, e->opt.n_batch, false);
-  fill_prompts(e, &b, e->opt.n_batch, true);
+  int64_t most = b.n + myna__budget_tokens(&e->budget, &e->costs, b.n, e->opt.n_batch - b.n);
+  fill_prompts(e, &b, most, false);
+  fill_prompts(e, &b, most, true);
   if (b.n == 0) return false;
   fill_drafts(e, &b);
   lay_out(e);
@@ -497,7 +504,7 @@ bool myna__engine_step(myna_engine *e) {
     fail_all(e, &err);
     return true;
   }
-  if (b.n == b.n_out) myna__costs_add(&e->costs, b.n, myna__now() - start);
+  learn_step(e, &b, myna__now() - start);
   for (myna__job *j = e->running, *next; j; j = next) {
     next = j->next;
     if (j->chunk > 0) after(e, j, logits);

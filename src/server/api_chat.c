@@ -179,17 +179,60 @@ static int add_stops(api_request *r, api_error *e) {
   return 0;
 }
 
-static int render(api_request *r, api_error *e) {
-  if (!r->env->chat) return api_refuse(e, "messages", "the model cannot converse: it has no tokenizer");
-  if (!r->messages) return api_refuse(e, "messages", "messages is missing");
-  return apply(r, e);
+/* Adds content (a text, or parts of text) to text[*n], which has room; with text NULL only counts. */
+static void add_content(const json_t *content, char *text, size_t *n) {
+  size_t parts = json_is_array(content) ? json_array_size(content) : 1;
+  for (size_t k = 0; k < parts; k++) {
+    const json_t *part = json_is_array(content) ? json_object_get(json_array_get(content, k), "text") : content;
+    size_t len = json_string_length(part);
+    if (!len) continue;
+    if (*n && text) text[*n] = '\n';
+    if (*n) ++*n;
+    if (text) memcpy(text + *n, json_string_value(part), len);
+    *n += len;
+  }
+}
+
+/* Without a way of conversing the contents are joined, line by line. */
+static char *join(const api_request *r, size_t *n, api_error *e) {
+  char *text = NULL;
+  for (int pass = 0; pass < 2; pass++) {
+    *n = 0;
+    for (size_t i = 0; i < json_array_size(r->messages); i++)
+      add_content(json_object_get(json_array_get(r->messages, i), "content"), text, n);
+    if (pass == 0 && !(text = api_keep((api_request *)(uintptr_t)r, *n + 1))) {
+      no_memory(e);
+      return NULL;
+    }
+  }
+  return text;
+}
+
+/* The prompt's text, borrowed from the request. */
+static const char *render(api_request *r, size_t *n, api_error *e) {
+  *n = 0;
+  if (!r->messages) {
+    api_refuse(e, "messages", "messages is missing");
+    return NULL;
+  }
+  if (!r->env->chat) {
+    if (json_array_size(r->tools) > 0 && r->tool_choice != MYNA_TOOLS_NONE) {
+      api_refuse(e, "tools", "the model has no chat template that could show tools");
+      return NULL;
+    }
+    return join(r, n, e);
+  }
+  if (apply(r, e) < 0) return NULL;
+  *n = r->chat_prompt.text_len;
+  return r->chat_prompt.text;
 }
 
 int api_make_chat(api_request *r, api_error *e) {
-  if (render(r, e) < 0 || add_stops(r, e) < 0) return -1;
-  const myna_chat_prompt *c = &r->chat_prompt;
+  size_t len;
+  const char *text = render(r, &len, e);
+  if (!text || add_stops(r, e) < 0) return -1;
   int64_t n;
-  int32_t *ids = api_tokenize(r, c->text, c->text_len, !c->starts_with_bos, true, &n, e);
+  int32_t *ids = api_tokenize(r, text, len, !r->chat_prompt.starts_with_bos, true, &n, e);
   if (!ids) return -1;
   if (n == 0) {
     free(ids);
@@ -206,10 +249,9 @@ json_t *api_answer_template(const api_env *env, json_t *body, api_error *e) {
   api_request *r;
   if (api_request_parse(&r, API_TEMPLATE, body, env, e) < 0) return NULL;
   json_t *o = NULL;
-  if (render(r, e) == 0) {
-    o = json_pack("{s:o}", "prompt", api_text(r->chat_prompt.text, r->chat_prompt.text_len));
-    if (!o) no_memory(e);
-  }
+  size_t n;
+  const char *text = render(r, &n, e);
+  if (text && !(o = json_pack("{s:o}", "prompt", api_text(text, n)))) no_memory(e);
   api_request_free(r);
   return o;
 }

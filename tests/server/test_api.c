@@ -274,6 +274,61 @@ static void test_text(void **state) {
   api_reply_free(p);
 }
 
+/* Without a template the contents are joined. */
+static void test_chat(void **state) {
+  const char *messages = "\"messages\":[{\"role\":\"system\",\"content\":\"Once\"},{\"role\":\"user\",\"content\":"
+                         "[{\"type\":\"text\",\"text\":\"upon\"},{\"type\":\"text\",\"text\":\"a\"}]}]";
+  char json[1024];
+  snprintf(json, sizeof json, "{%s,\"max_tokens\":5,\"logprobs\":true,\"top_logprobs\":2}", messages);
+  json_t *o = body_of(API_CHAT, json);
+  const json_t *choice = json_array_get(json_object_get(o, "choices"), 0), *lp = json_object_get(choice, "logprobs");
+  assert_string_equal(str(o, "object"), "chat.completion");
+  assert_string_equal(str(choice, "finish_reason"), "length");
+  assert_string_equal(str(json_object_get(choice, "message"), "role"), "assistant");
+  assert_int_equal(json_array_size(json_object_get(lp, "content")), 5);
+  char joined[512] = "";
+  size_t i;
+  json_t *row;
+  json_array_foreach(json_object_get(lp, "content"), i, row) strcat(joined, str(row, "token"));
+  assert_string_equal(joined, str(json_object_get(choice, "message"), "content"));
+  /* The stream: the role alone, then text with its logprobs, the reason, usage, the end. */
+  snprintf(
+      json, sizeof json,
+      "{%s,\"max_tokens\":5,\"logprobs\":true,\"top_logprobs\":2,\"stream\":true,\"stream_options\":{\"include_usage\":"
+      "true}}",
+      messages);
+  collect c = {.n = 0};
+  api_reply *p = answer(API_CHAT, json, &c);
+  char text[512] = "";
+  int n = 0, ends = 0;
+  for (char *at = c.text; (at = strstr(at, "data: {")); at += 6, n++) {
+    json_t *chunk = json_loads(at + 6, JSON_DISABLE_EOF_CHECK, NULL);
+    const json_t *one = json_array_get(json_object_get(chunk, "choices"), 0), *delta = json_object_get(one, "delta");
+    if (n == 0) assert_string_equal(str(delta, "role"), "assistant");
+    if (n == 0) assert_true(json_is_null(json_object_get(delta, "content")));
+    if (n > 0) assert_null(json_object_get(delta, "role"));
+    if (str(delta, "content")) {
+      strcat(text, str(delta, "content"));
+      assert_true(json_array_size(json_object_get(json_object_get(one, "logprobs"), "content")) > 0);
+    }
+    ends += json_is_string(json_object_get(one, "finish_reason"));
+    if (!one) assert_int_equal(num(json_object_get(chunk, "usage"), "completion_tokens"), 5);
+    json_decref(chunk);
+  }
+  assert_int_equal(ends, 1);
+  assert_string_equal(text, joined);
+  assert_string_equal(c.text + c.n - 14, "data: [DONE]\n\n");
+  api_reply_free(p);
+  json_decref(o);
+  api_error e = {0};
+  snprintf(json, sizeof json, "{%s}", messages);
+  o = api_answer_template(&env, json_loads(json, 0, NULL), &e);
+  assert_string_equal(str(o, "prompt"), "Once\nupon\na");
+  json_decref(o);
+  snprintf(json, sizeof json, "{%s,\"tools\":[{}]}", messages);
+  refused(API_CHAT, json, "tools");
+}
+
 static void test_small(void **state) {
   api_error e = {0};
   json_t *body = json_loads("{\"content\":\"Tom \\u00e9\",\"with_pieces\":true,\"add_special\":true}", 0, NULL);
@@ -309,6 +364,7 @@ int main(void) {
       cmocka_unit_test(test_refused),  cmocka_unit_test(test_unknown), cmocka_unit_test(test_overflow),
       cmocka_unit_test(test_sampling), cmocka_unit_test(test_native),  cmocka_unit_test(test_native_lists),
       cmocka_unit_test(test_stop),     cmocka_unit_test(test_text),    cmocka_unit_test(test_small),
+      cmocka_unit_test(test_chat),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
