@@ -56,6 +56,11 @@ typedef struct options {
   list api_keys, origins;
   int64_t port, n_seq, queue, max_body, http_timeout, shutdown_timeout, max_connections, sse_ping, reasoning_budget;
   bool no_slots, log_prompts, strict;
+  /* compare */
+  list servers, clients, sizes;
+  int64_t rounds, warmup, timeout;
+  bool no_json_check;
+  const char *api_key, *chart;
   uint64_t seen[8]; /* bit per row of flags.inc: it stood on the command line */
 } options;
 
@@ -149,5 +154,6 @@ int cmd_perplexity(options *o);
 int cmd_tokenize(options *o);
 int cmd_inspect(options *o);
 int cmd_logits(options *o);
+int cmd_compare(options *o);
 
 #endif

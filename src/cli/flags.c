@@ -264,6 +264,11 @@ int parse_flags(options *o, const char *cmd, int argc, char **argv, int from) {
     if (!only_args && strcmp(argv[i], "--") == 0) {
       only_args = true;
     } else if (only_args || argv[i][0] != '-' || !argv[i][1]) {
+      int servers = find(cmd, "--server", 8);
+      if (servers >= 0) { /* every word is one */
+        if (set(o, servers, "--server", argv[i])) return EXIT_USAGE;
+        continue;
+      }
       if (n == 3) return usage("unexpected argument: %s", argv[i]);
       args[n++] = argv[i];
     } else if (take_flag(o, cmd, argc, argv, &i)) {

@@ -14,6 +14,7 @@ const command commands[] = {
     {"tokenize", "[MODEL] -p TEXT | -f FILE [flags]", "text to token ids", cmd_tokenize},
     {"inspect", "[MODEL] [flags]", "metadata, tensors, memory plan, compiled plan of a file", cmd_inspect},
     {"logits", "[MODEL] --tokens 1,2,3 -o OUT.npy [flags]", "raw logits of given tokens as float32 .npy", cmd_logits},
+    {"compare", "NAME=URL ... [flags]", "head-to-head of running OpenAI-compatible servers", cmd_compare},
     {NULL, NULL, NULL, NULL},
 };
 
