@@ -172,15 +172,17 @@ static void test_shared_work(void **state) {
     myna_engine *e =
         fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 256, .n_seq = N + 1, .n_batch = all ? 512 : 32});
     myna_request r[N];
+    char names[N][2] = {{0}};
     myna_engine_stats s;
     for (int i = 0; i < N; i++) {
       prompt_of(m, prompts[i], PROMPT, all ? PROMPT : SAME, i);
       r[i] = fx_greedy(prompts[i], PROMPT, 5);
-      char name[2] = {(char)('a' + i), 0};
-      r[i].client = i % 2 ? name : NULL; /* copied */
+      names[i][0] = (char)('a' + i);
+      r[i].client = i % 2 ? names[i] : NULL;
       r[i].sampling.seed = (uint64_t)i;
     }
     fx_run_all(e, r, N, results);
+    memset(names, '?', sizeof names); /* they were copied */
     myna_engine_get_stats(e, &s);
     int64_t want = all ? PROMPT + N - 1 : PROMPT + (N - 1) * (PROMPT - SAME / 64 * 64);
     assert_int_equal(s.n_prompt_tokens + s.tokens_reused, N * PROMPT);
