@@ -50,12 +50,18 @@ typedef struct options {
   int64_t chunks;
   const char *tokens, *out;
   bool plan, tensors, meta, memory;
+  /* serve */
+  const char *host, *api_key_file, *tls_key, *tls_cert, *api_prefix, *alias, *chat_template, *chat_template_file;
+  const char *chat_kwargs, *reasoning_format;
+  list api_keys, origins;
+  int64_t port, n_seq, queue, max_body, http_timeout, shutdown_timeout, max_connections, sse_ping, reasoning_budget;
+  bool no_slots, log_prompts, strict;
   /* compare */
   list servers, clients, sizes;
   int64_t rounds, warmup, timeout;
   bool no_json_check;
   const char *api_key, *chart;
-  uint64_t seen[4]; /* bit per row of flags.inc: it stood on the command line */
+  uint64_t seen[8]; /* bit per row of flags.inc: it stood on the command line */
 } options;
 
 typedef struct command {
@@ -142,6 +148,7 @@ int speculation_options(const options *o, myna_speculation *s);
 int open_draft(const options *o, const myna_speculation *s, myna_engine_options *e);
 
 int cmd_run(options *o);
+int cmd_serve(options *o);
 int cmd_bench(options *o);
 int cmd_perplexity(options *o);
 int cmd_tokenize(options *o);

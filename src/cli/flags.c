@@ -206,6 +206,8 @@ static void defaults(options *o) {
                  .mirostat_ent = NAN,
                  .poll = 50,
                  .repeats = 5,
+                 .port = 8080,
+                 .reasoning_budget = -1,
                  .chunks = -1};
 }
 

@@ -6,6 +6,7 @@
 const command commands[] = {
     {"run", "[MODEL] [-p TEXT | -f FILE] [flags]", "complete a text; without a model, the small one that ships",
      cmd_run},
+    {"serve", "[MODEL] [--port 8080] [flags]", "answer over HTTP: OpenAI's and llama-server's APIs", cmd_serve},
     {"bench", "[MODEL] [-p 512] [-n 128] [-d 0] [-B 1] [flags]",
      "measure speed: prompt, generation, at depth, several sequences", cmd_bench},
     {"perplexity", "[MODEL] -f FILE [flags]", "how well a model predicts a text (windows as llama.cpp's)",
