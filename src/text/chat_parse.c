@@ -49,15 +49,19 @@ static void clear(myna_chat_parser *p) {
 static bool room(myna_chat_parser *p) {
   if (p->n < p->cap) return true;
   int cap = p->cap ? 2 * p->cap : 8;
-  myna_delta *d = myna__realloc(p->deltas, (size_t)p->cap * sizeof *d, (size_t)cap * sizeof *d);
-  if (!d) return false;
-  p->deltas = d;
-  char **t = myna__realloc(p->texts, 2 * (size_t)p->cap * sizeof *t, 2 * (size_t)cap * sizeof *t);
-  if (!t) { /* deltas has grown: give it its old size again */
-    p->deltas = myna__realloc(d, (size_t)cap * sizeof *d, MYNA__MAX((size_t)p->cap, 1) * sizeof *d);
-    p->cap = MYNA__MAX(p->cap, 0);
+  /* Both or neither: their sizes are known by one number. */
+  myna_delta *d = myna__alloc((size_t)cap * sizeof *d);
+  char **t = myna__alloc(2 * (size_t)cap * sizeof *t);
+  if (!d || !t) {
+    myna__free(d, (size_t)cap * sizeof *d);
+    myna__free(t, 2 * (size_t)cap * sizeof *t);
     return false;
   }
+  if (p->n) memcpy(d, p->deltas, (size_t)p->n * sizeof *d);
+  if (p->n) memcpy(t, p->texts, 2 * (size_t)p->n * sizeof *t);
+  myna__free(p->deltas, (size_t)p->cap * sizeof *d);
+  myna__free(p->texts, 2 * (size_t)p->cap * sizeof *t);
+  p->deltas = d;
   p->texts = t;
   p->cap = cap;
   return true;
