@@ -423,6 +423,7 @@ static jv sign(jx *x, const jnode *n) {
   jv v = eval(x, n->a);
   if (x->rc) return v;
   if (!jv_is_num(v)) return myna__jx_fail(x, MYNA_E_ARG, "bad operand for a sign: '%s'", myna__jv_type(v));
+  if (v.t == J_FLOAT) return jv_float(n->kind == JN_NEG ? -v.u.f : v.u.f);
   return myna__jv_binary(x, n->kind == JN_NEG ? '-' : '+', jv_int(0), v);
 }
 

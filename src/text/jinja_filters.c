@@ -522,7 +522,9 @@ static jv f_string(jx *x, jv v, const jargs *a) {
 }
 static jv f_safe(jx *x, jv v, const jargs *a) {
   (void)a;
-  return text_of(x, v);
+  v = text_of(x, v);
+  v.safe = 1;
+  return v;
 }
 
 /* ---- strings ---- */
@@ -740,7 +742,7 @@ static bool t_boolean(jx *x, jv v, const jargs *a) { return (void)x, (void)a, v.
 static bool t_true(jx *x, jv v, const jargs *a) { return (void)x, (void)a, v.t == J_BOOL && v.u.b; }
 static bool t_false(jx *x, jv v, const jargs *a) { return (void)x, (void)a, v.t == J_BOOL && !v.u.b; }
 static bool t_callable(jx *x, jv v, const jargs *a) { return (void)x, (void)a, v.t == J_FUNC; }
-static bool t_escaped(jx *x, jv v, const jargs *a) { return (void)x, (void)a, (void)v, false; }
+static bool t_escaped(jx *x, jv v, const jargs *a) { return (void)x, (void)a, v.safe; }
 static bool t_iterable(jx *x, jv v, const jargs *a) {
   return (void)x, (void)a, v.t == J_UNDEF || v.t == J_STR || jv_is_seq(v) || v.t == J_DICT;
 }

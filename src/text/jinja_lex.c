@@ -149,6 +149,8 @@ static int lex_number(lexer *x) {
   char buf[64];
   size_t k = 0, at = x->at;
   bool real = false;
+  bool item =
+      x->n_toks && x->toks[x->n_toks - 1].type == JT_OP && myna__str_eq(x->toks[x->n_toks - 1].s, "."); /* a.0.1 */
   int base = 10;
   if (x->p[at] == '0' && at + 2 < x->n) {
     char c = (char)(x->p[at + 1] | 32);
@@ -161,7 +163,7 @@ static int lex_number(lexer *x) {
     bool exponent = base == 10 && (c | 32) == 'e' && at + 1 < x->n &&
                     (is_digit(x->p[at + 1]) ||
                      ((x->p[at + 1] == '-' || x->p[at + 1] == '+') && at + 2 < x->n && is_digit(x->p[at + 2])));
-    bool point = base == 10 && c == '.' && !real && at + 1 < x->n && is_digit(x->p[at + 1]);
+    bool point = !item && base == 10 && c == '.' && !real && at + 1 < x->n && is_digit(x->p[at + 1]);
     if (!(base == 16 ? hex(c) >= 0 : is_digit(c)) && !exponent && !point) break;
     real = real || exponent || point;
     if (k + 2 >= sizeof buf) return bad(x, "a number is too long");

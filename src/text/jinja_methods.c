@@ -285,8 +285,7 @@ static void split_blank(jx *x, jlist *l, jv s, int64_t max) {
     if (i == s.n) return;
     size_t e = i;
     if (max >= 0 && l->n >= max) {
-      jv rest = myna__js_strip(jv_str(s.u.s + i, s.n - i), jv_none(), 2);
-      myna__jlist_add(x, l, rest);
+      myna__jlist_add(x, l, jv_str(s.u.s + i, s.n - i));
       return;
     }
     while (e < s.n && !is_blank(s.u.s[e])) e++;

@@ -414,7 +414,7 @@ static jnode *target(parser *p) {
   bool paren = take_op(p, "(");
   jnode *first = NULL, *t = NULL;
   do {
-    if (is_op(p, ")") || is_op(p, "=") || p->t->type == JT_BLOCK_END || is_word(p, "in")) break;
+    if (is_op(p, ")") || is_op(p, "=") || p->t->type == JT_BLOCK_END || (first && is_word(p, "in"))) break;
     jnode *n;
     if (is_op(p, "(")) {
       if (!enter(p)) return NULL;

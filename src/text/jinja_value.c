@@ -285,6 +285,7 @@ int myna__jv_order(jx *x, jv a, jv b) {
     double p = myna__jv_num(a), q = myna__jv_num(b);
     return (p > q) - (p < q);
   }
+  if (a.t == b.t && (a.t == J_NONE || a.t == J_UNDEF)) return 0; /* as the same object in a sort key */
   if (a.t == J_STR && b.t == J_STR) return text_order(a, b);
   if (jv_is_seq(a) && a.t == b.t) {
     if (!myna__jx_enter(x)) return 0;

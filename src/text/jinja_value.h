@@ -20,8 +20,9 @@ typedef enum jtype {
 } jtype;
 
 typedef struct jv {
-  jtype t;
-  uint32_t n; /* bytes of a STR */
+  jtype t : 8;
+  unsigned safe : 1; /* of STR: went through safe or escape */
+  uint32_t n;        /* bytes of a STR */
   union {
     bool b;
     int64_t i;
