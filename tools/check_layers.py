@@ -34,7 +34,7 @@ PUBLIC = {
     "tensor": BASE_PUBLIC,
     "graph": BASE_PUBLIC | {"myna_array.h"},
     "models": {"myna_array.h"},
-    "text": BASE_PUBLIC,
+    "text": BASE_PUBLIC | {"myna_chat.h", "myna_grammar.h"},
 }
 # One file may know another layer for a reason that is written here.
 EXCEPTIONS = {

@@ -318,7 +318,7 @@ static void print_csv(const bench *b, int i) {
 static void print_json(const bench *b, int i) {
   const row *r = &b->rows[i];
   printf("%s\n{\"name\":\"%s\",\"model\":", i ? "," : "", r->name);
-  json_string(stdout, b->info.file, strlen(b->info.file));
+  write_json_string(stdout, b->info.file, strlen(b->info.file));
   printf(",\"type\":\"%s\",\"n_threads\":%lld,\"cpu\":\"%s\",\"kv_type\":\"%s\",\"kv_type_v\":\"%s\",",
          b->info.weight_type, (long long)b->stats.n_threads, b->stats.cpu_level, b->stats.kv_type, b->stats.kv_type_v);
   printf("\"avg_ts\":%.6f,\"stddev_ts\":%.6f,\"samples_ts\":[", r->avg, r->stddev);

@@ -50,7 +50,18 @@ typedef struct options {
   int64_t chunks;
   const char *tokens, *out;
   bool plan, tensors, meta, memory;
-  uint64_t seen[4]; /* bit per row of flags.inc: it stood on the command line */
+  /* serve */
+  const char *host, *api_key_file, *tls_key, *tls_cert, *api_prefix, *alias, *chat_template, *chat_template_file;
+  const char *chat_kwargs, *reasoning_format;
+  list api_keys, origins;
+  int64_t port, n_seq, queue, max_body, http_timeout, shutdown_timeout, max_connections, sse_ping, reasoning_budget;
+  bool no_slots, log_prompts, strict;
+  /* compare */
+  list servers, clients, sizes;
+  int64_t rounds, warmup, timeout;
+  bool no_json_check;
+  const char *api_key, *chart;
+  uint64_t seen[8]; /* bit per row of flags.inc: it stood on the command line */
 } options;
 
 typedef struct command {
@@ -103,7 +114,7 @@ char *input_text(const options *o, size_t *n);
 /* \n \r \t \' \" \\ \xHH in place; returns the new length. Others stay as they are. */
 size_t unescape(char *s);
 /* A JSON string; bytes that are not UTF-8 become U+FFFD. */
-void json_string(FILE *f, const char *s, size_t n);
+void write_json_string(FILE *f, const char *s, size_t n);
 bool is_utf8(const char *s, size_t n);
 /* Replaces control characters in place: text of strangers' files must not drive the terminal. Returns s. */
 char *printable(char *s);
@@ -137,10 +148,12 @@ int speculation_options(const options *o, myna_speculation *s);
 int open_draft(const options *o, const myna_speculation *s, myna_engine_options *e);
 
 int cmd_run(options *o);
+int cmd_serve(options *o);
 int cmd_bench(options *o);
 int cmd_perplexity(options *o);
 int cmd_tokenize(options *o);
 int cmd_inspect(options *o);
 int cmd_logits(options *o);
+int cmd_compare(options *o);
 
 #endif

@@ -206,6 +206,8 @@ static void defaults(options *o) {
                  .mirostat_ent = NAN,
                  .poll = 50,
                  .repeats = 5,
+                 .port = 8080,
+                 .reasoning_budget = -1,
                  .chunks = -1};
 }
 
@@ -262,6 +264,11 @@ int parse_flags(options *o, const char *cmd, int argc, char **argv, int from) {
     if (!only_args && strcmp(argv[i], "--") == 0) {
       only_args = true;
     } else if (only_args || argv[i][0] != '-' || !argv[i][1]) {
+      int servers = find(cmd, "--server", 8);
+      if (servers >= 0) { /* every word is one */
+        if (set(o, servers, "--server", argv[i])) return EXIT_USAGE;
+        continue;
+      }
       if (n == 3) return usage("unexpected argument: %s", argv[i]);
       args[n++] = argv[i];
     } else if (take_flag(o, cmd, argc, argv, &i)) {

@@ -47,12 +47,12 @@ static void print_meta(const view *v) {
     if (!value) continue;
     if (v->o->json) {
       printf("%s", i ? "," : "");
-      json_string(stdout, key, strlen(key));
+      write_json_string(stdout, key, strlen(key));
       printf(":");
       if (is_json_value(type, value))
         printf("%s", value);
       else
-        json_string(stdout, value, n);
+        write_json_string(stdout, value, n);
     } else {
       char name[256];
       snprintf(name, sizeof name, "%s", key);
@@ -74,7 +74,7 @@ static void print_tensors(const view *v) {
     print_dims(&t, dims, sizeof dims);
     if (v->o->json) {
       printf("%s{\"name\":", i ? "," : "");
-      json_string(stdout, t.name, strlen(t.name));
+      write_json_string(stdout, t.name, strlen(t.name));
       printf(",\"type\":\"%s\",\"shape\":[%s],\"bytes\":%lld,\"file\":%d,\"offset\":%lld}", myna_dtype_name(t.type),
              dims, (long long)t.bytes, t.file, (long long)t.offset);
     } else {
@@ -141,7 +141,7 @@ static int print_plan(const view *v) {
   myna_model_print_plan(v->full, text, n + 1, &err);
   if (v->o->json) {
     printf(",\"plan\":");
-    json_string(stdout, text, (size_t)n);
+    write_json_string(stdout, text, (size_t)n);
   } else {
     fwrite(text, 1, (size_t)n, stdout);
   }
@@ -187,7 +187,7 @@ static void print_summary_json(const view *v) {
                  {"n_ctx_train", i->n_ctx_train}};
   for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
     printf("\"%s\":", texts[k].name);
-    json_string(stdout, texts[k].text, strlen(texts[k].text));
+    write_json_string(stdout, texts[k].text, strlen(texts[k].text));
     printf(",");
   }
   for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++)

@@ -97,7 +97,7 @@ int cmd_logits(options *o) {
   if (rc == 0) rc = write_logits(o, session, ids, n, info.n_vocab);
   if (rc == 0 && o->json && strcmp(o->out, "-") != 0) {
     printf("{\"rows\":%lld,\"n_vocab\":%lld,\"file\":", (long long)n, (long long)info.n_vocab);
-    json_string(stdout, o->out, strlen(o->out));
+    write_json_string(stdout, o->out, strlen(o->out));
     printf("}\n");
   }
   myna_session_free(session);

@@ -6,6 +6,7 @@
 const command commands[] = {
     {"run", "[MODEL] [-p TEXT | -f FILE] [flags]", "complete a text; without a model, the small one that ships",
      cmd_run},
+    {"serve", "[MODEL] [--port 8080] [flags]", "answer over HTTP: OpenAI's and llama-server's APIs", cmd_serve},
     {"bench", "[MODEL] [-p 512] [-n 128] [-d 0] [-B 1] [flags]",
      "measure speed: prompt, generation, at depth, several sequences", cmd_bench},
     {"perplexity", "[MODEL] -f FILE [flags]", "how well a model predicts a text (windows as llama.cpp's)",
@@ -13,6 +14,7 @@ const command commands[] = {
     {"tokenize", "[MODEL] -p TEXT | -f FILE [flags]", "text to token ids", cmd_tokenize},
     {"inspect", "[MODEL] [flags]", "metadata, tensors, memory plan, compiled plan of a file", cmd_inspect},
     {"logits", "[MODEL] --tokens 1,2,3 -o OUT.npy [flags]", "raw logits of given tokens as float32 .npy", cmd_logits},
+    {"compare", "NAME=URL ... [flags]", "head-to-head of running OpenAI-compatible servers", cmd_compare},
     {NULL, NULL, NULL, NULL},
 };
 

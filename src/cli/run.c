@@ -62,10 +62,10 @@ static bool on_event(void *user, const myna_event *ev) {
 static void print_json(const options *o, const char *prompt, size_t len, const answer *a, uint64_t seed,
                        double load_s) {
   printf("{\"text\":");
-  json_string(stdout, a->text ? a->text : "", a->n);
+  write_json_string(stdout, a->text ? a->text : "", a->n);
   if (o->echo) {
     printf(",\"prompt\":");
-    json_string(stdout, prompt, len);
+    write_json_string(stdout, prompt, len);
   }
   printf(",\"tokens\":[");
   for (int64_t i = 0; i < a->n_ids; i++) printf("%s%d", i ? "," : "", a->ids[i]);

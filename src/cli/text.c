@@ -111,7 +111,7 @@ bool is_utf8(const char *s, size_t n) {
   return true;
 }
 
-void json_string(FILE *f, const char *s, size_t n) {
+void write_json_string(FILE *f, const char *s, size_t n) {
   static const char plain[] = "\"\\\n\r\t", escaped[] = "\"\\nrt";
   fputc('"', f);
   for (size_t i = 0, len; i < n; i += len) {

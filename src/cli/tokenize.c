@@ -8,7 +8,7 @@ static void print_piece(const myna_model *m, int32_t id) {
   int64_t len = myna_token_text(m, id, piece, sizeof piece);
   size_t n = len < 0 ? 0 : len < (int64_t)sizeof piece ? (size_t)len : sizeof piece;
   printf("{\"id\":%d,\"piece\":", id);
-  json_string(stdout, piece, n);
+  write_json_string(stdout, piece, n);
   if (!is_utf8(piece, n)) {
     printf(",\"bytes\":[");
     for (size_t i = 0; i < n; i++) printf("%s%d", i ? "," : "", (unsigned char)piece[i]);

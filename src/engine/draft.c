@@ -161,7 +161,7 @@ static void commit(myna__draft *d, myna__job *j) {
 /* Pages for the text and `more` drafted tokens. */
 static bool reserve(myna__draft *d, myna__job *j, int64_t more) {
   myna__draft_seq *s = &j->by_model;
-  if (s->n_done == 0) reuse_prefix(d, j);
+  if (s->n_done == 0 && !j->req.no_prefix) reuse_prefix(d, j);
   commit(d, j);
   myna_err full = {0};
   for (int g = 0; g < d->lm->n_groups; g++)

@@ -93,11 +93,14 @@ void myna__job_free(myna__job *j) {
   myna__sampler_free(j->sampler);
   myna__spec_free(j->spec);
   myna__stops_free(&j->stops);
+  myna__constraint_free(j->constraint);
   myna__free(j->reserved, sizeof *j->reserved);
   myna__free(j->tokens, (size_t)j->cap * sizeof *j->tokens);
   myna__free(j->forced, (size_t)j->req.n_forced * sizeof *j->forced);
   myna__free(j, sizeof *j);
 }
+
+enum { MAX_CLIENT = 1023 }; /* bytes of a name */
 
 static int check_request(const myna_engine *e, const myna_request *r, myna_err *err) {
   int64_t ctx = e->opt.n_ctx, vocab = e->model->cfg.n_vocab;
@@ -126,6 +129,9 @@ static int check_request(const myna_engine *e, const myna_request *r, myna_err *
     return myna__err(err, MYNA_E_ARG, "speculation.kind asks for a draft model, the engine has none");
   if (r->n_keep < 0 || r->n_keep >= ctx)
     return myna__err(err, MYNA_E_ARG, "n_keep is %lld, the context holds %lld", (long long)r->n_keep, (long long)ctx);
+  if (r->max_ms < 0) return myna__err(err, MYNA_E_ARG, "max_ms is %lld", (long long)r->max_ms);
+  if (r->client && strnlen(r->client, MAX_CLIENT + 1) > MAX_CLIENT)
+    return myna__err(err, MYNA_E_ARG, "client has more than %d bytes", MAX_CLIENT);
   if (!r->no_text && !e->tok)
     return myna__err(err, MYNA_E_NOTFOUND, "%s has no tokenizer: ask for tokens without text", e->model->path);
   return 0;
@@ -147,6 +153,10 @@ static int job_new(myna_engine *e, const myna_request *r, myna__job **out, myna_
   j->req.tokens = NULL;
   j->req.stop = NULL;
   j->req.forced = NULL;
+  j->req.grammar = NULL; /* j->constraint */
+  j->req.triggers = NULL;
+  j->req.thinking = (myna_thinking){0};
+  j->req.client = NULL; /* j->client */
   j->seq = -1;
   j->cap = e->opt.n_ctx + 1;
   j->tokens = myna__alloc((size_t)j->cap * sizeof *j->tokens);
@@ -161,6 +171,8 @@ static int job_new(myna_engine *e, const myna_request *r, myna__job **out, myna_
   j->t_submit = myna__now();
   j->detok.started = shows_text(e, r);
   TRY(myna__stops_set(&j->stops, r->stop, r->n_stop, err));
+  if (!r->want_logits) TRY(myna__constraint_new(&j->constraint, r, e->model, e->tok, err));
+  j->detok.started |= r->grammar != NULL; /* its text is the tokens' bytes, all of them */
   if (!r->want_logits)
     TRY(myna__sampler_new(&j->sampler, &r->sampling, e->model, e->model->cfg.n_vocab, e->opt.n_ctx, err));
   for (int64_t i = 0; i < r->n_tokens && j->sampler; i++) TRY(myna__sampler_accept(j->sampler, r->tokens[i], false));
@@ -181,6 +193,12 @@ int myna_submit(myna_engine *e, const myna_request *r, int64_t *id, myna_err *er
     return rc;
   }
   pthread_mutex_lock(&e->lock);
+  j->client = myna__client_enter(e, r->client);
+  if (!j->client) {
+    pthread_mutex_unlock(&e->lock);
+    myna__job_free(j);
+    return myna__err(err, MYNA_E_NOMEM, "no memory for a request");
+  }
   *id = j->id = ++e->next_id;
   myna__job **at = &e->queue;
   while (*at) at = &(*at)->next;
@@ -277,7 +295,8 @@ static int start(myna_engine *e, const myna_engine_options *o, myna_err *err) {
   e->step_rows = myna__alloc((size_t)e->n_out_max * sizeof(int32_t));
   e->seq_used = myna__calloc((size_t)e->opt.n_seq * sizeof *e->seq_used);
   e->drafting = myna__alloc((size_t)e->opt.n_seq * sizeof *e->drafting);
-  if (!e->step_tokens || !e->step_pos || !e->step_seq || !e->step_rows || !e->seq_used || !e->drafting)
+  e->reading = myna__alloc((size_t)e->opt.n_seq * sizeof *e->reading);
+  if (!e->step_tokens || !e->step_pos || !e->step_seq || !e->step_rows || !e->seq_used || !e->drafting || !e->reading)
     return myna__err(err, MYNA_E_NOMEM, "no memory for an engine");
   if (pthread_create(&e->thread, NULL, engine_main, e))
     return myna__err(err, MYNA_E_INTERNAL, "cannot start the engine thread");
@@ -335,6 +354,8 @@ void myna_engine_free(myna_engine *e) {
   myna__free(e->step_rows, (size_t)e->n_out_max * sizeof(int32_t));
   myna__free(e->seq_used, (size_t)e->opt.n_seq * sizeof *e->seq_used);
   myna__free(e->drafting, (size_t)e->opt.n_seq * sizeof *e->drafting);
+  myna__free(e->reading, (size_t)e->opt.n_seq * sizeof *e->reading);
+  myna__clients_free(e->clients);
   myna__buf_free(&e->text);
   pthread_cond_destroy(&e->work);
   pthread_cond_destroy(&e->event);

@@ -2,11 +2,13 @@
 #ifndef MYNA__JOB_H
 #define MYNA__JOB_H
 
+#include "engine/budget.h"
 #include "engine/draft.h"
 #include "engine/kv.h"
 #include "engine/lm.h"
 #include "engine/sampler.h"
 #include "engine/spec.h"
+#include "engine/thinking.h"
 
 /* Stop strings on text: what may still become one is held back. */
 typedef struct myna__stops {
@@ -29,9 +31,20 @@ typedef struct myna__event_node {
   myna_event ev;
 } myna__event_node;
 
+/* Who asks (request field `client`; all without one are one). Kept while it has jobs, and afterwards as long as it is ahead of its share. */
+typedef struct myna__client {
+  struct myna__client *next;
+  char *name;
+  int64_t served;  /* tokens computed for it; a new one begins at the least of those that have jobs */
+  int64_t pending; /* scratch: tokens that its running jobs have before them */
+  int64_t quota;   /* scratch: prompt tokens that it may have in this step */
+  int n_jobs, n_running;
+} myna__client;
+
 typedef struct myna__job {
   struct myna__job *next;
   int64_t id;
+  myna__client *client;
   myna_request req; /* pointers in it are replaced by copies or cleared */
   int32_t *tokens;  /* prompt, then answer; [cap] */
   int64_t n, cap;
@@ -50,6 +63,7 @@ typedef struct myna__job {
   myna__spec_credit credit;
   double draft_cost; /* of this step's drafts, in steps of one row */
   myna__sampler *sampler;
+  myna__constraint *constraint; /* NULL: none */
   myna__detok detok;
   myna__stops stops;
   atomic_bool cancelled;
@@ -66,9 +80,13 @@ struct myna_engine {
   myna__pool *pool;
   myna__lm *lm;
   myna__kv *kv[MYNA__MAX_GROUPS];
-  myna__draft *draft;         /* NULL: no draft model */
-  myna__costs costs;          /* of steps */
-  myna__job **drafting;       /* [n_seq] scratch */
+  myna__draft *draft;    /* NULL: no draft model */
+  myna__costs costs;     /* of steps */
+  myna__budget budget;   /* of steps with prompts */
+  myna__job **drafting;  /* [n_seq] scratch */
+  myna__job **reading;   /* [n_seq] scratch: those with prompts to compute */
+  myna__client *clients; /* under the lock */
+  int64_t n_admitted;
   const myna__tokenizer *tok; /* NULL: file without tokenizer */
   myna_memory memory;
   pthread_t thread;
@@ -91,6 +109,24 @@ struct myna_engine {
 /* step.c: one step of everything that runs. Called by the engine thread without the lock; takes it for the queue and events. False when there
  * was nothing to do. */
 bool myna__engine_step(myna_engine *e);
+/* admit.c: finds what is already computed of j, which has a sequence without pages: the same number of positions in every group. */
+void myna__job_reuse(myna_engine *e, myna__job *j);
+/* Pages that others computed since j was admitted: it takes them and drops its own. */
+void myna__job_catch_up(myna_engine *e, myna__job *j);
+/* Whether others compute now what j needs next: then it waits a step. sure: only for those that are part of this step. */
+bool myna__job_waits(const myna_engine *e, const myna__job *j, bool sure);
+/* Moves queued jobs to running while sequences are free. Returns a running job that is to make room for a client that has none, or NULL. */
+myna__job *myna__engine_admit(myna_engine *e);
+/* fair.c: all but quotas under the lock. The client of that name, with one job more; NULL without memory. */
+myna__client *myna__client_enter(myna_engine *e, const char *name);
+void myna__client_leave(myna_engine *e, myna__client *c); /* its job is gone */
+void myna__clients_free(myna__client *c);
+/* The queued job whose turn it is; NULL when none is queued. */
+myna__job *myna__fair_next(myna_engine *e, bool oldest);
+/* The youngest running job of the client with most of them, at least two; NULL when there is none. */
+myna__job *myna__fair_victim(const myna_engine *e);
+/* jobs[0..n), which all want prompt tokens: sorted, those first whose turn it is; `budget` tokens are divided equally among their clients. */
+void myna__fair_divide(myna__job **jobs, int n, int64_t budget);
 /* engine.c */
 int myna__engine_post(myna_engine *e, const myna_event *ev); /* copies; 0 or MYNA_E_NOMEM */
 /* A job's last event without its text; cannot fail. */

@@ -266,6 +266,10 @@ void myna__kv_commit(myna__kv *kv, int seq, const int32_t *tokens, int64_t n) {
   }
 }
 
+void myna__kv_keep(myna__kv *kv, int seq, const int32_t *tokens, int64_t n) {
+  index_all(kv, table_of(kv, seq), tokens, n, true);
+}
+
 void myna__kv_trim(myna__kv *kv, int seq, int64_t n) {
   int32_t *t = table_of(kv, seq);
   for (int64_t i = (n + PAGE - 1) / PAGE; i < kv->opt.table_len && t[i] != NONE; i++) {

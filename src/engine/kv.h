@@ -32,6 +32,8 @@ int64_t myna__kv_adopt(myna__kv *kv, int seq, const int32_t *tokens, int64_t n);
 int myna__kv_reserve(myna__kv *kv, int seq, int64_t from, int64_t to, myna_err *err);
 /* Positions [0, n) of seq now hold tokens: full pages enter the prefix index; with a window, pages behind it are released. */
 void myna__kv_commit(myna__kv *kv, int seq, const int32_t *tokens, int64_t n);
+/* The end of a prompt at position n: a partly filled last page enters the index as well; seq goes on writing behind what it holds. */
+void myna__kv_keep(myna__kv *kv, int seq, const int32_t *tokens, int64_t n);
 /* Gives back pages reserved wholly behind position n, which no one else has seen (drafts that were wrong). */
 void myna__kv_trim(myna__kv *kv, int seq, int64_t n);
 /* Drops seq's references; indexed pages stay until evicted. keep: index a partly filled last page as well (end of a prompt or turn). */

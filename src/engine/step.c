@@ -1,7 +1,7 @@
 /* step.c: what the engine thread does: admit requests, choose tokens, run one step, sample, tell.
  *
- * A step holds one token of every sequence that decodes and as many prompt tokens of the others, in order of arrival, as fit the batch. Results do not
- * depend on how tokens are grouped (decision 7), so the choice is free. When the page pool is full the youngest request gives its pages back and
+ * A step holds one token of every sequence that decodes and as many prompt tokens of the others as its time allows (budget.c), the same for every client. Results do
+ * not depend on how tokens are grouped (decision 7), so the choice is free. When the page pool is full the youngest request gives its pages back and
  * waits; what it computed stays in the prefix index until the space is needed.
  *
  * Speculation: drafts (spec.c, draft.c) take rows and pages that are left over then, and never anybody's place. Each draft's logits are looked at only when the
@@ -15,12 +15,14 @@ static void unlink_locked(myna_engine *e, myna__job *j) {
   myna__job **at = &e->running;
   while (*at != j) at = &(*at)->next;
   *at = j->next;
+  j->client->n_running--;
   e->stats.n_running--;
 }
 
 static void unlink_job(myna_engine *e, myna__job *j) {
   pthread_mutex_lock(&e->lock);
   unlink_locked(e, j);
+  myna__client_leave(e, j->client);
   pthread_mutex_unlock(&e->lock);
 }
 
@@ -42,11 +44,21 @@ static void post_done(myna_engine *e, myna__job *j, myna_finish finish, const my
   e->text.failed = false;
   if (!j->req.no_text && e->tok && finish != MYNA_FINISH_STRING) {
     myna__buf tail = {0};
+    myna__buf closing = {0};
+    bool early = finish == MYNA_FINISH_LENGTH || finish == MYNA_FINISH_CONTEXT;
+    if (j->constraint && early) myna__constraint_close(j->constraint, &closing);
+    if (closing.len > 0 && j->detok.n_pending > 0) { /* it goes on within the character */
+      myna__buf_add(&tail, j->detok.pending, (size_t)j->detok.n_pending);
+      j->detok.n_pending = 0;
+    }
     myna__detok_finish(&j->detok, &tail);
     myna__stops_push(&j->stops, tail.data ? tail.data : "", tail.len, &e->text);
     myna__stops_finish(&j->stops, &e->text);
     e->text.failed |= tail.failed || j->stops.held.failed;
     myna__buf_free(&tail);
+    if (closing.len > 0) myna__buf_add(&e->text, closing.data, closing.len);
+    e->text.failed |= closing.failed;
+    myna__buf_free(&closing);
   }
   ev.text = e->text.data;
   ev.text_len = (int64_t)e->text.len;
@@ -101,54 +113,7 @@ static void count(myna_engine *e, int64_t *counter, int64_t n) {
   pthread_mutex_unlock(&e->lock);
 }
 
-/* ---- admission ---- */
-
-static int free_seq(const myna_engine *e) {
-  for (int i = 0; i < e->opt.n_seq; i++)
-    if (!e->seq_used[i]) return i;
-  return -1;
-}
-
-/* Finds what is already computed: the same number of positions in every group. */
-static void reuse_prefix(myna_engine *e, myna__job *j) {
-  if (j->req.want_logits) return; /* every row is wanted */
-  int64_t n = j->n - 1, before;
-  do {
-    before = n;
-    for (int g = 0; g < e->lm->n_groups; g++) n = MYNA__MIN(n, myna__kv_probe(e->kv[g], j->tokens, j->n, n));
-  } while (n < before);
-  if (n <= 0) return;
-  for (int g = 0; g < e->lm->n_groups; g++) myna__kv_adopt(e->kv[g], j->seq, j->tokens, n);
-  j->n_done = j->n_commit = n;
-}
-
-/* Moves queued jobs to running while sequences are free. */
-static void admit(myna_engine *e) {
-  for (;;) {
-    int seq = free_seq(e);
-    pthread_mutex_lock(&e->lock);
-    myna__job *j = seq >= 0 ? e->queue : NULL;
-    if (j) {
-      e->queue = j->next;
-      e->stats.n_queued--;
-      j->next = NULL;
-      myna__job **at = &e->running;
-      while (*at) at = &(*at)->next;
-      *at = j;
-      e->stats.n_running++;
-    }
-    pthread_mutex_unlock(&e->lock);
-    if (!j) return;
-    j->state = MYNA__JOB_RUNNING;
-    j->seq = seq;
-    e->seq_used[seq] = true;
-    bool again = j->t_start > 0;
-    if (!again) j->t_start = myna__now();
-    reuse_prefix(e, j);
-    if (!again) j->n_cached = j->n_done;
-    count(e, &e->stats.tokens_reused, j->n_done);
-  }
-}
+/* ---- leaving early ---- */
 
 static void drop_cancelled(myna_engine *e) {
   for (myna__job *j = e->running, *next; j; j = next) {
@@ -163,6 +128,7 @@ static void drop_cancelled(myna_engine *e) {
     if (j) {
       *at = j->next;
       e->stats.n_queued--;
+      myna__client_leave(e, j->client);
     }
     pthread_mutex_unlock(&e->lock);
     if (!j) return;
@@ -173,13 +139,8 @@ static void drop_cancelled(myna_engine *e) {
 
 /* ---- choosing tokens ---- */
 
-/* The youngest running job that came after `keep` goes back to the queue's front. False when there is none: then keep waits, and the
- * oldest job always gets on. */
-static bool preempt(myna_engine *e, const myna__job *keep) {
-  myna__job *victim = NULL;
-  for (myna__job *j = e->running; j; j = j->next)
-    if (j->id > keep->id && j->seq >= 0 && j->chunk == 0 && (!victim || j->id > victim->id)) victim = j;
-  if (!victim) return false;
+/* Its pages go back; what they hold stays in the index as long as there is room. */
+static void to_queue(myna_engine *e, myna__job *victim) {
   give_back(e, victim);
   victim->n_done = victim->n_commit = 0;
   victim->state = MYNA__JOB_QUEUED;
@@ -189,6 +150,16 @@ static bool preempt(myna_engine *e, const myna__job *keep) {
   e->queue = victim;
   e->stats.n_queued++;
   pthread_mutex_unlock(&e->lock);
+}
+
+/* The youngest running job that came after `keep` goes back to the queue's front. False when there is none: then keep waits, and the
+ * oldest job always gets on. */
+static bool preempt(myna_engine *e, const myna__job *keep) {
+  myna__job *victim = NULL;
+  for (myna__job *j = e->running; j; j = j->next)
+    if (j->id > keep->id && j->seq >= 0 && j->chunk == 0 && (!victim || j->id > victim->id)) victim = j;
+  if (!victim) return false;
+  to_queue(e, victim);
   return true;
 }
 
@@ -223,21 +194,41 @@ static void choose(batch *b, myna__job *j, int64_t n) {
   b->n_out += j->n_out;
 }
 
-/* Adds jobs of one kind: those that decode (one token left) or those with a prompt to compute. */
-static void fill(myna_engine *e, batch *b, bool decode) {
-  for (myna__job *j = e->running, *next; j && b->n < e->opt.n_batch; j = next) {
-    next = j->next;
-    int64_t left = j->n - j->n_done;
-    if (j->chunk > 0 || (left == 1) != decode || b->n_out >= e->n_out_max) continue;
-    int64_t n = MYNA__MIN(left, e->opt.n_batch - b->n);
-    if (j->req.want_logits) n = MYNA__MIN(n, e->n_out_max - b->n_out);
-    myna_err err = {0};
-    int rc = make_room(e, j, n, &err);
-    next = j->next; /* a younger job may have gone */
-    if (rc == 0)
-      choose(b, j, n);
-    else if (e->running == j && !j->next)
-      finish(e, j, MYNA_FINISH_ERROR, &err); /* alone and still too large */
+/* Up to n tokens of j, if there is room. False when j is gone: alone and still too large. */
+static bool take(myna_engine *e, batch *b, myna__job *j, int64_t n) {
+  n = MYNA__MIN(MYNA__MIN(n, j->n - j->n_done), e->opt.n_batch - b->n);
+  if (b->n_out >= e->n_out_max || n < 1) return true;
+  if (j->req.want_logits) n = MYNA__MIN(n, e->n_out_max - b->n_out);
+  myna_err err = {0};
+  int rc = make_room(e, j, n, &err);
+  if (rc == 0) choose(b, j, n);
+  if (rc == 0 || e->running != j || j->next) return true;
+  finish(e, j, MYNA_FINISH_ERROR, &err);
+  return false;
+}
+
+/* Those that have one token left, in order of arrival. */
+static void fill_decode(myna_engine *e, batch *b) {
+  for (myna__job *j = e->running; j && b->n < e->opt.n_batch; j = j->next) /* younger ones may go meanwhile */
+    if (j->n - j->n_done == 1 && j->chunk == 0 && !take(e, b, j, 1)) return;
+}
+
+/* Prompts, a share for each client, until the step has `most` tokens. What others compute right now is left to them. Those that only seemed to (they found no room) are asked
+ * again: sure. */
+static void fill_prompts(myna_engine *e, batch *b, int64_t most, bool sure) {
+  int n = 0;
+  for (myna__job *j = e->running; j; j = j->next) {
+    if (j->chunk > 0 || j->n - j->n_done < 2) continue;
+    myna__job_catch_up(e, j);
+    if (!myna__job_waits(e, j, sure)) e->reading[n++] = j;
+  }
+  myna__fair_divide(e->reading, n, most - b->n);
+  for (int i = 0; i < n; i++) {
+    myna__job *j = e->reading[i];
+    int64_t before = b->n;
+    if (j->seq < 0 || j->chunk > 0) continue; /* it made room for another */
+    if (!take(e, b, j, j->client->quota)) return;
+    j->client->quota -= b->n - before;
   }
 }
 
@@ -349,7 +340,7 @@ static void shift_context(myna_engine *e, myna__job *j) {
   j->n -= drop;
   j->n_done = j->n_commit = 0;
   myna__spec_reset(j->spec);
-  reuse_prefix(e, j);
+  myna__job_reuse(e, j);
 }
 
 /* Takes one sampled token into the job. Returns why it ends, or MYNA_FINISH_NONE; err only with MYNA_FINISH_ERROR. */
@@ -359,6 +350,7 @@ static myna_finish accept(myna_engine *e, myna__job *j, int32_t id, const float 
   if (!forced && e->tok && myna__token_is_eog(e->tok, id)) return MYNA_FINISH_STOP;
   j->n_gen++;
   myna__sampler_accept(j->sampler, id, true);
+  if (j->constraint && myna__constraint_accept(j->constraint, id, err) < 0) return MYNA_FINISH_ERROR;
   e->text.len = 0;
   e->text.failed = false;
   bool stopped = false;
@@ -374,6 +366,7 @@ static myna_finish accept(myna_engine *e, myna__job *j, int32_t id, const float 
     return MYNA_FINISH_ERROR;
   }
   if (stopped) return MYNA_FINISH_STRING;
+  if (j->req.max_ms > 0 && (myna__now() - j->t_first) * 1e3 >= (double)j->req.max_ms) return MYNA_FINISH_LENGTH;
   if (j->req.max_tokens > 0 && j->n_gen >= j->req.max_tokens) return MYNA_FINISH_LENGTH;
   j->tokens[j->n++] = id;
   myna__spec_credit_token(&j->credit);
@@ -407,6 +400,12 @@ static void commit(myna_engine *e, myna__job *j, bool end) {
   j->n_commit = j->n_done;
 }
 
+/* A prompt is computed: all of it can be found, by those who ask the same at the same time and by the next turn. */
+static void keep(myna_engine *e, myna__job *j) {
+  for (int g = 0; g < e->lm->n_groups; g++) myna__kv_keep(e->kv[g], j->seq, j->tokens, j->n_done);
+  j->n_commit = j->n_done;
+}
+
 static void progress(myna_engine *e, const myna__job *j) {
   myna_event ev = {
       .id = j->id, .kind = MYNA_EVENT_PROGRESS, .user = j->req.user, .token = -1, .n_done = j->n_done, .n_total = j->n};
@@ -414,7 +413,11 @@ static void progress(myna_engine *e, const myna__job *j) {
 }
 
 static myna_finish next_token(myna_engine *e, myna__job *j, const float *row, int32_t *id, myna_err *err) {
-  *id = j->n_gen < j->req.n_forced ? j->forced[j->n_gen] : myna__sampler_sample(j->sampler, row, err);
+  if (j->n_gen < j->req.n_forced)
+    *id = j->forced[j->n_gen];
+  else
+    *id = j->constraint ? myna__constraint_sample(j->constraint, j->sampler, row, err)
+                        : myna__sampler_sample(j->sampler, row, err);
   return *id < 0 ? MYNA_FINISH_ERROR : accept(e, j, *id, row, err);
 }
 
@@ -430,6 +433,7 @@ static void learn(myna_engine *e, myna__job *j, int n_draft, int right, int32_t 
   e->stats.n_gen_tokens += right;
   e->stats.n_drafted += n_draft;
   e->stats.n_accepted += right;
+  j->client->served += right;
   pthread_mutex_unlock(&e->lock);
   trim(e, j, j->n_done);
   commit(e, j, false);
@@ -464,10 +468,12 @@ static void after(myna_engine *e, myna__job *j, const float *logits) {
   j->n_done += j->chunk;
   bool prompt = j->n_gen == 0;
   count(e, prompt ? &e->stats.n_prompt_tokens : &e->stats.n_gen_tokens, j->chunk);
+  count(e, &j->client->served, j->chunk);
   if (prompt && j->n - j->n_done > 0) progress(e, j);
   j->chunk = 0;
   commit(e, j, false);
   if (j->n_done < j->n) return;
+  if (prompt) keep(e, j);
   if (j->t_prompt == 0) j->t_prompt = myna__now();
   if (j->req.want_logits)
     finish(e, j, MYNA_FINISH_LENGTH, NULL);
@@ -482,12 +488,21 @@ static void fail_all(myna_engine *e, const myna_err *err) {
   }
 }
 
+static void learn_step(myna_engine *e, const batch *b, double seconds) {
+  if (b->n == b->n_out)
+    myna__costs_add(&e->costs, b->n, seconds);
+  else if (!e->costs.fixed)
+    myna__budget_add(&e->budget, b->n, seconds);
+}
+
 bool myna__engine_step(myna_engine *e) {
   drop_cancelled(e);
-  admit(e);
+  for (myna__job *victim; (victim = myna__engine_admit(e));) to_queue(e, victim);
   batch b = {0};
-  fill(e, &b, true);
-  fill(e, &b, false);
+  fill_decode(e, &b);
+  int64_t most = b.n + myna__budget_tokens(&e->budget, &e->costs, b.n, e->opt.n_batch - b.n);
+  fill_prompts(e, &b, most, false);
+  fill_prompts(e, &b, most, true);
   if (b.n == 0) return false;
   fill_drafts(e, &b);
   lay_out(e);
@@ -504,7 +519,7 @@ bool myna__engine_step(myna_engine *e) {
     fail_all(e, &err);
     return true;
   }
-  if (b.n == b.n_out) myna__costs_add(&e->costs, b.n, myna__now() - start);
+  learn_step(e, &b, myna__now() - start);
   for (myna__job *j = e->running, *next; j; j = next) {
     next = j->next;
     if (j->chunk > 0) after(e, j, logits);

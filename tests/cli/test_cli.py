@@ -29,7 +29,7 @@ def known(reason):
     return wrap
 
 
-COMMANDS = ["run", "bench", "perplexity", "tokenize", "inspect", "logits"]
+COMMANDS = ["run", "bench", "perplexity", "tokenize", "inspect", "logits", "compare"]
 LLAMA = fixture("llama.gguf")  # random weights, byte-level BPE, a chat template
 NO_TOKENIZER = fixture("llama-tied.gguf")
 

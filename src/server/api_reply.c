@@ -1,0 +1,299 @@
+/* api_reply.c: keeps what the engine's events tell, sequence by sequence, and lets api_answer.c write it. */
+#include "api_reply.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+double api_now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+bool api_buf_add(api_buf *b, const char *bytes, size_t n) {
+  if (n >= SIZE_MAX / 4 - b->n) return false;
+  if (b->n + n + 1 > b->cap) {
+    size_t cap = (b->n + n + 1) * 2;
+    char *p = realloc(b->p, cap);
+    if (!p) return false;
+    b->p = p;
+    b->cap = cap;
+  }
+  if (n) memcpy(b->p + b->n, bytes, n);
+  b->n += n;
+  b->p[b->n] = 0;
+  return true;
+}
+
+static uint64_t chance(void) {
+  uint64_t x = 0;
+  if (getrandom(&x, sizeof x, 0) != (ssize_t)sizeof x) x = (uint64_t)(api_now() * 1e9);
+  return x;
+}
+
+static int seq_init(api_reply *p, int i, uint64_t seed, api_error *e) {
+  api_request *r = p->r;
+  api_seq *s = &p->seqs[i];
+  s->prompt = i / (int)r->best_of;
+  s->number = i % (int)r->best_of;
+  s->seed = seed + (uint64_t)s->number;
+  s->n_cached = -1;
+  s->t_begin = api_now();
+  if (r->dialect != API_CHAT || !r->env->chat) return 0;
+  const char *format = r->reasoning_format;
+  myna_chat_parser_options o = {.tools = r->tools && json_array_size(r->tools) > 0 && r->tool_choice != MYNA_TOOLS_NONE,
+                                .keep_reasoning = format && strcmp(format, "none") == 0,
+                                .one_tool_call = !r->parallel_tools,
+                                .id_seed = chance()};
+  myna_err err = {0};
+  if (myna_chat_parser_new(&s->parser, r->env->chat, &r->chat_prompt, &o, &err) < 0) return api_fail_err(e, NULL, &err);
+  return 0;
+}
+
+int api_reply_new(api_reply **out, api_request *r, api_error *e) {
+  *out = NULL;
+  api_reply *p = calloc(1, sizeof *p);
+  int n = r->n_prompts * (int)r->best_of;
+  if (p) p->seqs = calloc((size_t)n, sizeof *p->seqs);
+  if (!p || !p->seqs) {
+    free(p);
+    api_request_free(r);
+    return api_fail(e, 500, "server_error", NULL, "out of memory");
+  }
+  p->r = r;
+  p->n_seqs = n;
+  p->created = (int64_t)time(NULL);
+  snprintf(p->id, sizeof p->id, "%s-%016llx%08x", r->dialect == API_CHAT ? "chatcmpl" : "cmpl",
+           (unsigned long long)chance(), (unsigned)chance());
+  /* 32 bits, so that what is told about it is exact in every client. */
+  uint64_t seed = !r->has_seed && r->env->random_seed ? chance() >> 32 : r->sampling.seed;
+  for (int i = 0; i < n; i++)
+    if (seq_init(p, i, seed, e) < 0) {
+      api_reply_free(p);
+      return -1;
+    }
+  *out = p;
+  return 0;
+}
+
+void api_reply_free(api_reply *p) {
+  if (!p) return;
+  for (int i = 0; i < p->n_seqs; i++) {
+    api_seq *s = &p->seqs[i];
+    free(s->text.p);
+    free(s->content.p);
+    free(s->reasoning.p);
+    free(s->tokens);
+    json_decref(s->calls);
+    json_decref(s->probs);
+    myna_chat_parser_free(s->parser);
+  }
+  free(p->seqs);
+  api_request_free(p->r);
+  free(p);
+}
+
+int api_reply_count(const api_reply *p) { return p->n_seqs; }
+bool api_reply_streams(const api_reply *p) { return p->r->stream; }
+const api_request *api_reply_of(const api_reply *p) { return p->r; }
+bool api_reply_done(const api_reply *p) { return p->n_done == p->n_seqs; }
+
+static void set_thinking(const api_request *r, myna_thinking *t) {
+  const myna_chat_prompt *c = &r->chat_prompt;
+  if (!r->has_chat_prompt || !c->think_end || !c->think_end[0]) return;
+  *t = (myna_thinking){.start = c->think_start,
+                       .end = c->think_end,
+                       .open = c->thinking_open,
+                       .limited = r->reasoning_budget >= 0,
+                       .budget = r->reasoning_budget};
+}
+
+void api_reply_request(const api_reply *p, int i, myna_request *out) {
+  const api_request *r = p->r;
+  const api_seq *s = &p->seqs[i];
+  const api_prompt *prompt = &r->prompts[s->prompt];
+  *out = (myna_request){.tokens = prompt->tokens, .n_tokens = prompt->n_tokens, .sampling = r->sampling};
+  /* Nothing to generate is one token that is not told. */
+  out->max_tokens = r->max_tokens < 0 ? 0 : r->max_tokens == 0 ? 1 : r->max_tokens;
+  out->sampling.seed = s->seed;
+  out->stop = r->stop;
+  out->n_stop = r->n_stop;
+  out->context_shift = r->env->context_shift;
+  out->n_keep = r->n_keep < 0 ? prompt->n_tokens : r->n_keep;
+  out->n_probs = r->n_probs > 0 ? r->n_probs : r->best_of > r->n ? 1 : 0;
+  out->speculation = r->env->speculation;
+  out->grammar = r->grammar;
+  if (r->grammar_lazy) {
+    out->triggers = (const char *const *)r->chat_prompt.triggers;
+    out->n_triggers = r->chat_prompt.n_triggers;
+  }
+  out->no_prefix = !r->cache_prompt;
+  out->max_ms = r->max_ms;
+  set_thinking(r, &out->thinking);
+}
+
+/* ---- events ---- */
+
+static json_t *bytes_of(const char *s, int64_t n) {
+  json_t *list = json_array();
+  for (int64_t i = 0; i < n; i++) json_array_append_new(list, json_integer((unsigned char)s[i]));
+  return list;
+}
+
+/* llama-server's row of a token, and with `top` its alternatives. */
+static json_t *prob_row(const api_request *r, int32_t id, double logprob, const myna_event *top) {
+  char buf[512];
+  int64_t n = myna_token_text(r->env->model, id, buf, sizeof buf);
+  n = n < 0 ? 0 : n > (int64_t)sizeof buf ? (int64_t)sizeof buf : n;
+  if (!isfinite(logprob)) logprob = -3.4028234663852886e38; /* JSON knows no infinity */
+  json_t *o = json_pack("{s:i, s:o, s:o, s:f}", "id", id, "token", api_text(buf, (size_t)n), "bytes", bytes_of(buf, n),
+                        r->post_probs ? "prob" : "logprob", r->post_probs ? exp(logprob) : logprob);
+  if (!o || !top) return o;
+  json_t *list = json_array();
+  for (int i = 0; i < top->n_top; i++) {
+    /* A probability of zero says nothing. */
+    if (r->post_probs && !(exp((double)top->top_logprobs[i]) > 0)) continue;
+    json_array_append_new(list, prob_row(r, top->top_ids[i], (double)top->top_logprobs[i], NULL));
+  }
+  json_object_set_new(o, r->post_probs ? "top_probs" : "top_logprobs", list);
+  return o;
+}
+
+static int add_token(api_reply *p, api_seq *s, const myna_event *ev) {
+  if (s->n_tokens == s->cap_tokens) {
+    int64_t cap = s->cap_tokens ? s->cap_tokens * 2 : 64;
+    int32_t *t = realloc(s->tokens, (size_t)cap * sizeof *t);
+    if (!t) return MYNA_E_NOMEM;
+    s->tokens = t;
+    s->cap_tokens = cap;
+  }
+  s->tokens[s->n_tokens++] = ev->token;
+  if (s->t_first == 0) s->t_first = api_now();
+  s->sum_logprob += (double)ev->logprob;
+  /* An end token is no part of the text. */
+  if (p->r->n_probs > 0 && !(myna_token_is_eog(p->r->env->model, ev->token) && ev->text_len == 0)) {
+    if (!s->probs) s->probs = json_array();
+    if (json_array_append_new(s->probs, prob_row(p->r, ev->token, (double)ev->logprob, ev)) < 0) return MYNA_E_NOMEM;
+  }
+  return 0;
+}
+
+static json_t *call_of(api_seq *s, int index) {
+  if (!s->calls) s->calls = json_array();
+  while ((int)json_array_size(s->calls) <= index && index < 1024)
+    if (json_array_append_new(s->calls, json_pack("{s:s, s:{s:s, s:s}, s:s}", "type", "function", "function", "name",
+                                                  "", "arguments", "", "id", "")) < 0)
+      return NULL;
+  return json_array_get(s->calls, (size_t)index);
+}
+
+static int keep_delta(api_seq *s, const myna_delta *d) {
+  if (d->kind == MYNA_DELTA_CONTENT) return api_buf_add(&s->content, d->text, d->len) ? 0 : MYNA_E_NOMEM;
+  if (d->kind == MYNA_DELTA_REASONING) return api_buf_add(&s->reasoning, d->text, d->len) ? 0 : MYNA_E_NOMEM;
+  json_t *call = call_of(s, d->index), *function = json_object_get(call, "function");
+  if (!call) return MYNA_E_NOMEM;
+  if (d->kind == MYNA_DELTA_TOOL_CALL) {
+    json_object_set_new(function, "name", api_text(d->text, d->len));
+    json_object_set_new(call, "id", api_text(d->id ? d->id : "", d->id ? strlen(d->id) : 0));
+    return 0;
+  }
+  const char *have = json_string_value(json_object_get(function, "arguments"));
+  api_buf b = {0};
+  bool ok = api_buf_add(&b, have ? have : "", have ? strlen(have) : 0) && api_buf_add(&b, d->text, d->len);
+  if (ok) json_object_set_new(function, "arguments", api_text(b.p, b.n));
+  free(b.p);
+  return ok ? 0 : MYNA_E_NOMEM;
+}
+
+/* More text of the answer, through the parser where there is one. */
+static int add_text(api_reply *p, api_seq *s, const char *text, size_t n, bool last, const api_sink *sink) {
+  if (n && !api_buf_add(&s->text, text, n)) return MYNA_E_NOMEM;
+  bool stream = p->r->stream && sink;
+  if (!s->parser) {
+    if (n && !api_buf_add(&s->content, text, n)) return MYNA_E_NOMEM;
+    return n && stream ? api_chunk_text(p, s, text, n, sink) : 0;
+  }
+  const myna_delta *deltas;
+  myna_err err = {0};
+  int have = myna_chat_parser_push(s->parser, text ? text : "", n, last, &deltas, &err);
+  if (have < 0) return have;
+  for (int i = 0; i < have; i++) {
+    int rc = keep_delta(s, &deltas[i]);
+    if (rc == 0 && stream) rc = api_chunk_delta(p, s, &deltas[i], sink);
+    if (rc < 0) return rc;
+  }
+  return 0;
+}
+
+/* Which stop string it was: the one that stands in the tokens' bytes where the text ends. A leading space that the text lost moves it by one. */
+static const char *find_word(const api_reply *p, const api_seq *s) {
+  const api_request *r = p->r;
+  if (r->n_stop == 1) return r->stop[0];
+  api_buf raw = {0};
+  char piece[512];
+  for (int64_t i = 0; i < s->n_tokens; i++) {
+    int64_t n = myna_token_text(r->env->model, s->tokens[i], piece, sizeof piece);
+    if (n > 0 && !api_buf_add(&raw, piece, n > (int64_t)sizeof piece ? sizeof piece : (size_t)n)) break;
+  }
+  const char *best = NULL;
+  size_t from = s->text.n < raw.n ? s->text.n : raw.n;
+  for (size_t at = from; raw.p && at < raw.n && !best && at <= from + 1; at++)
+    for (int i = 0; i < r->n_stop && !best; i++)
+      if (strncmp(raw.p + at, r->stop[i], strlen(r->stop[i])) == 0) best = r->stop[i];
+  free(raw.p);
+  return best;
+}
+
+static int finish(api_reply *p, api_seq *s, const myna_event *ev, const api_sink *sink) {
+  s->done = true;
+  p->n_done++;
+  s->finish = ev->finish;
+  s->timings = ev->timings;
+  s->err = ev->err;
+  if (p->r->max_tokens == 0) s->timings.n_gen = 0;
+  if (s->finish == MYNA_FINISH_STRING) s->stopping_word = find_word(p, s);
+  bool told = p->r->max_tokens != 0;
+  int rc = add_text(p, s, told ? ev->text : NULL, told && ev->text_len > 0 ? (size_t)ev->text_len : 0, true, sink);
+  if (rc < 0 || !p->r->stream || !sink) return rc;
+  if (s->finish == MYNA_FINISH_ERROR) {
+    api_error e = {0};
+    api_error_from_event(&e, &s->err);
+    rc = api_chunk_error(&e, sink);
+  } else {
+    rc = api_chunk_end(p, s, sink);
+  }
+  return rc == 0 && api_reply_done(p) ? api_chunk_last(p, sink) : rc;
+}
+
+int api_reply_event(api_reply *p, int i, const myna_event *ev, const api_sink *sink) {
+  if (i < 0 || i >= p->n_seqs || p->seqs[i].done) return 0;
+  api_seq *s = &p->seqs[i];
+  bool stream = p->r->stream && sink;
+  int rc = 0;
+  if (ev->kind == MYNA_EVENT_PROGRESS) {
+    if (s->n_cached < 0) s->n_cached = ev->n_done < ev->n_total ? ev->n_done : 0;
+    return stream && p->r->return_progress ? api_chunk_progress(p, s, ev->n_done, ev->n_total, sink) : 0;
+  }
+  if (!s->began && ev->kind != MYNA_EVENT_LOGITS && !(ev->kind == MYNA_EVENT_DONE && ev->finish == MYNA_FINISH_ERROR)) {
+    s->began = true;
+    if (stream) rc = api_chunk_begin(p, s, sink);
+  }
+  if (rc == 0 && ev->kind == MYNA_EVENT_TOKEN && p->r->max_tokens != 0) {
+    rc = add_token(p, s, ev);
+    if (rc == 0 && ev->text_len > 0) rc = add_text(p, s, ev->text, (size_t)ev->text_len, false, sink);
+  }
+  if (rc == 0 && ev->kind == MYNA_EVENT_DONE) rc = finish(p, s, ev, sink);
+  return rc;
+}
+
+bool api_reply_failed(const api_reply *p, api_error *e) {
+  for (int i = 0; i < p->n_seqs; i++)
+    if (p->seqs[i].done && p->seqs[i].finish == MYNA_FINISH_ERROR) {
+      api_error_from_event(e, &p->seqs[i].err);
+      return true;
+    }
+  return false;
+}

@@ -1,0 +1,56 @@
+/* api_reply.h: an answer being made: what api_reply.c keeps and api_answer.c writes. */
+#ifndef MYNA_SERVER_API_REPLY_H
+#define MYNA_SERVER_API_REPLY_H
+
+#include "api.h"
+
+typedef struct api_buf {
+  char *p;
+  size_t n, cap;
+} api_buf;
+bool api_buf_add(api_buf *b, const char *bytes, size_t n);
+
+/* One sequence: the answer to prompt / best_of with seed + its number. */
+typedef struct api_seq {
+  int prompt, number;
+  uint64_t seed;
+  api_buf text;    /* all of the answer */
+  api_buf content; /* chat: what is left of it besides reasoning and calls */
+  api_buf reasoning;
+  json_t *calls;   /* array of tool calls, NULL without */
+  int32_t *tokens; /* [n_tokens] */
+  int64_t n_tokens, cap_tokens;
+  int64_t n_told; /* of them in a chunk already */
+  json_t *probs;  /* array of llama-server's rows, NULL without n_probs */
+  size_t n_probs_told;
+  double sum_logprob;
+  myna_chat_parser *parser;
+  bool began, done;
+  int64_t n_cached; /* by the first progress event; -1 before */
+  double t_begin, t_first;
+  myna_finish finish;
+  myna_timings timings;
+  myna_err err;
+  const char *stopping_word;
+} api_seq;
+
+struct api_reply {
+  api_request *r;
+  api_seq *seqs; /* [n_seqs] */
+  int n_seqs, n_done;
+  char id[48];
+  int64_t created;
+  bool told_end;
+};
+
+/* Chunks of a stream; each writes one event or more. */
+int api_chunk_text(api_reply *p, api_seq *s, const char *text, size_t n, const api_sink *sink);
+int api_chunk_delta(api_reply *p, api_seq *s, const myna_delta *d, const api_sink *sink);
+int api_chunk_begin(api_reply *p, api_seq *s, const api_sink *sink);
+int api_chunk_progress(api_reply *p, api_seq *s, int64_t done, int64_t total, const api_sink *sink);
+int api_chunk_end(api_reply *p, api_seq *s, const api_sink *sink);
+int api_chunk_last(api_reply *p, const api_sink *sink);
+int api_chunk_error(const api_error *e, const api_sink *sink);
+double api_now(void);
+
+#endif

@@ -1,0 +1,184 @@
+/* gen.c: from a call to sequences in the engine, from its events back to the call's buffer. */
+#include "http.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_UNREAD = 16 << 20, MAX_SEQUENCES = 256, EVENTS_PER_WAKE = 256 };
+
+/* ---- on the thread of HTTP ---- */
+
+static api_request *read_request(call *c, api_error *e) {
+  json_error_t why;
+  api_request *r = NULL;
+  json_t *body = json_loadb(c->body.p ? c->body.p : "", c->body.n, 0, &why);
+  if (!body) {
+    api_refuse(e, NULL, "the body is no JSON: line %d, column %d: %s", why.line, why.column, why.text);
+    return NULL;
+  }
+  json_t *ping = json_object_get(body, "sse_ping_interval");
+  int64_t ping_s = json_is_number(ping) ? (int64_t)json_number_value(ping) : 0;
+  if (ping_s) c->ping_s = ping_s;
+  if (json_is_object(body)) json_object_del(body, "sse_ping_interval");
+  api_request_new(&r, (api_dialect)c->route->arg, body, &c->s->env, e);
+  return r;
+}
+
+/* All sequences, or none: what was submitted before one is refused is cancelled. Holds the lock, so that no event is looked at before the ids are known. */
+static int submit(call *c, api_error *e) {
+  for (int i = 0; i < c->n_sequences; i++) {
+    myna_request r;
+    myna_err err = {0};
+    sequence *q = &c->sequences[i];
+    *q = (sequence){.c = c, .index = i};
+    api_reply_request(c->reply, i, &r);
+    r.user = q;
+    if (c->key >= 0) r.client = c->s->keys.keys[c->key].text;
+    if (myna_submit(c->s->o->engine, &r, &q->id, &err) < 0) {
+      if (err.code == MYNA_E_LIMIT)
+        api_fail(e, 503, "unavailable_error", NULL, "%s", err.msg);
+      else
+        api_fail_err(e, NULL, &err);
+      call_drop(c);
+      return -1;
+    }
+    atomic_fetch_add(&c->refs, 1);
+    atomic_fetch_add(&c->s->n_active, 1);
+    c->n_live++;
+  }
+  return 0;
+}
+
+/* A place in the queue for n sequences, within the key's limits; else the answer is given. */
+static bool admit(call *c, int n, int *rc) {
+  server *s = c->s;
+  const char *why = NULL;
+  if (n > MAX_SEQUENCES) {
+    *rc = call_error(c, 400, "invalid_request_error", "more than 256 answers were asked for");
+    return false;
+  }
+  int64_t queue = s->o->queue < 0 ? 0 : s->o->queue ? s->o->queue : 256;
+  int64_t active = atomic_load(&s->n_active);
+  if (active && active + n > s->n_seq + queue) why = "the queue is full";
+  if (!why && keys_begin(&s->keys, c->key, &why)) return c->counted = true;
+  metrics_refused(&s->metrics);
+  *rc = call_error(c, 429, "rate_limit_error", why);
+  return false;
+}
+
+int gen_start(call *c) {
+  api_error e = {0};
+  int rc = 0;
+  if (atomic_load(&c->s->closing)) return call_error(c, 503, "unavailable_error", "the server is shutting down");
+  api_request *r = read_request(c, &e);
+  if (!r) return call_error_api(c, &e);
+  if (r->ignored) c->ignored = strdup(r->ignored);
+  if (api_reply_new(&c->reply, r, &e) < 0) return call_error_api(c, &e);
+  int n = api_reply_count(c->reply);
+  if (!admit(c, n, &rc)) return rc;
+  c->sequences = calloc((size_t)n, sizeof *c->sequences);
+  if (!c->sequences) return call_error(c, 500, "server_error", "out of memory");
+  pthread_mutex_lock(&c->lock);
+  c->n_sequences = n;
+  c->streams = api_reply_streams(c->reply);
+  int submitted = submit(c, &e);
+  if (submitted == 0) {
+    watch_add(c);
+    if (!c->streams) {
+      c->suspended = true;
+      MHD_suspend_connection(c->conn);
+      rc = MHD_YES;
+    }
+  }
+  pthread_mutex_unlock(&c->lock);
+  if (submitted < 0) {
+    c->streams = false;
+    return call_error_api(c, &e);
+  }
+  return c->streams ? call_stream(c) : rc;
+}
+
+/* ---- on the thread of events ---- */
+
+static int write_out(void *user, const char *bytes, size_t n) {
+  call *c = user;
+  if (c->out.n - c->out.at + n > MAX_UNREAD || !buffer_add(&c->out, bytes, n)) return -1;
+  c->last_write = server_now();
+  return 0;
+}
+
+/* The whole answer of what does not stream. */
+static void finish(call *c) {
+  api_error e = {0};
+  bool failed = api_reply_failed(c->reply, &e);
+  json_t *j = failed ? api_error_json(&e) : api_reply_body(c->reply);
+  char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+  json_decref(j);
+  c->status = failed ? e.status : 200;
+  if (!text || !buffer_add(&c->out, text, strlen(text))) c->status = 500;
+  free(text);
+}
+
+static void end_sequence(call *c, sequence *q, const myna_event *ev) {
+  metrics_done(&c->s->metrics, ev);
+  c->n_prompt += ev->timings.n_prompt;
+  c->n_gen += ev->timings.n_gen;
+  q->id = 0;
+  if (--c->n_live > 0) return;
+  if (!c->gone && !c->streams) finish(c);
+  c->ended = true;
+  if (c->counted) keys_end(&c->s->keys, c->key, c->n_prompt + c->n_gen);
+  c->counted = false;
+}
+
+/* True when the connection has something to do. */
+static bool take_event(call *c, sequence *q, const myna_event *ev) {
+  const api_sink sink = {write_out, c};
+  size_t before = c->out.n - c->out.at;
+  if (!c->gone && api_reply_event(c->reply, q->index, ev, c->streams ? &sink : NULL) < 0) call_drop(c);
+  if (ev->kind == MYNA_EVENT_DONE) end_sequence(c, q, ev);
+  return c->gone || c->ended || c->out.n - c->out.at != before;
+}
+
+static void wake_all(call **dirty, int *n) {
+  for (int i = 0; i < *n; i++) {
+    call *c = dirty[i];
+    pthread_mutex_lock(&c->lock);
+    c->dirty = false;
+    call_wake(c);
+    pthread_mutex_unlock(&c->lock);
+    call_unref(c);
+  }
+  *n = 0;
+}
+
+/* Connections are woken once for all events that are there. */
+void *gen_thread(void *arg) {
+  server *s = arg;
+  call *dirty[EVENTS_PER_WAKE];
+  int n = 0, seen = 0;
+  while (!atomic_load(&s->stopping)) {
+    myna_event ev;
+    if (n == EVENTS_PER_WAKE || seen >= EVENTS_PER_WAKE) wake_all(dirty, &n), seen = 0;
+    if (myna_next_event(s->o->engine, n ? 0 : 100, &ev) <= 0) {
+      wake_all(dirty, &n);
+      seen = 0;
+      continue;
+    }
+    sequence *q = ev.user;
+    call *c = q->c;
+    seen++;
+    pthread_mutex_lock(&c->lock);
+    if (take_event(c, q, &ev) && !c->dirty) {
+      c->dirty = true;
+      atomic_fetch_add(&c->refs, 1);
+      dirty[n++] = c;
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (ev.kind == MYNA_EVENT_DONE) {
+      atomic_fetch_sub(&s->n_active, 1);
+      call_unref(c);
+    }
+  }
+  wake_all(dirty, &n);
+  return NULL;
+}

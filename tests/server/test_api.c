@@ -1,0 +1,370 @@
+/* Requests of OpenAI's and llama-server's APIs, from JSON to the engine and back, on the model that ships. */
+#include "server/api.h"
+#include "test.h"
+
+static myna_model *model;
+static myna_session *session;
+static api_env env;
+
+static int setup(void **state) {
+  char path[512];
+  myna_err err = {0};
+  ASSERT_OK_ERR(myna_model_open(&model, test_path(path, "models/myna-stories.gguf"), NULL, &err), &err);
+  myna_engine_options o = {.n_threads = 1, .n_ctx = 256, .n_seq = 2, .no_spin = true};
+  ASSERT_OK_ERR(myna_session_new(&session, model, &o, &err), &err);
+  env =
+      (api_env){.model = model, .model_name = "stories", .fingerprint = "b-myna", .n_ctx = 256, .reasoning_budget = -1};
+  myna_sampling_default(&env.sampling);
+  env.sampling.temperature = 0;
+  return 0;
+}
+
+static int teardown(void **state) {
+  myna_session_free(session);
+  myna_model_close(model);
+  return 0;
+}
+
+typedef struct collect {
+  char text[65536];
+  size_t n;
+} collect;
+
+static int collect_bytes(void *user, const char *bytes, size_t n) {
+  collect *c = user;
+  assert_true(c->n + n < sizeof c->text);
+  memcpy(c->text + c->n, bytes, n);
+  c->n += n;
+  c->text[c->n] = 0;
+  return 0;
+}
+
+typedef struct feed {
+  api_reply *p;
+  int i;
+  const api_sink *sink;
+} feed;
+
+static bool on_event(void *user, const myna_event *ev) {
+  feed *f = user;
+  ASSERT_OK(api_reply_event(f->p, f->i, ev, f->sink));
+  return true;
+}
+
+/* Runs a request to its end; what streams goes to c. */
+static api_reply *answer(api_dialect d, const char *json, collect *c) {
+  static collect none;
+  json_t *body = json_loads(json, 0, NULL);
+  assert_non_null(body);
+  api_error e = {0};
+  api_request *r;
+  if (api_request_new(&r, d, body, &env, &e) < 0) fail_msg("%s: %s", json, e.message);
+  api_reply *p;
+  if (api_reply_new(&p, r, &e) < 0) fail_msg("%s", e.message);
+  none.n = 0;
+  api_sink sink = {collect_bytes, c ? c : &none};
+  for (int i = 0; i < api_reply_count(p); i++) {
+    myna_request q;
+    myna_err err = {0};
+    api_reply_request(p, i, &q);
+    feed f = {p, i, &sink};
+    ASSERT_OK_ERR(myna_session_run(session, &q, on_event, &f, NULL, NULL, &err), &err);
+  }
+  assert_true(api_reply_done(p));
+  return p;
+}
+
+static json_t *body_of(api_dialect d, const char *json) {
+  api_reply *p = answer(d, json, NULL);
+  json_t *o = api_reply_body(p);
+  assert_non_null(o);
+  api_reply_free(p);
+  return o;
+}
+
+static const char *str(const json_t *o, const char *name) { return json_string_value(json_object_get(o, name)); }
+static json_int_t num(const json_t *o, const char *name) { return json_integer_value(json_object_get(o, name)); }
+
+/* The request is refused, and the field named. */
+static void refused(api_dialect d, const char *json, const char *param) {
+  json_t *body = json_loads(json, 0, NULL);
+  assert_non_null(body);
+  api_error e = {0};
+  api_request *r;
+  if (api_request_new(&r, d, body, &env, &e) == 0) fail_msg("%s was accepted", json);
+  assert_null(r);
+  assert_int_equal(e.status, 400);
+  if (strcmp(e.param, param) != 0) fail_msg("%s blames \"%s\": %s", json, e.param, e.message);
+  json_t *all = api_error_json(&e), *o = json_object_get(all, "error");
+  assert_string_equal(str(o, "message"), e.message);
+  assert_string_equal(str(o, "type"), "invalid_request_error");
+  json_decref(all);
+}
+
+static void test_refused(void **state) {
+  static const struct {
+    int d;
+    const char *json, *param;
+  } rows[] = {
+      {API_NATIVE, "{}", "prompt"},
+      {API_NATIVE, "[]", ""},
+      {API_NATIVE, "{\"prompt\":[]}", "prompt"},
+      {API_NATIVE, "{\"prompt\":[1,99999999]}", "prompt"},
+      {API_NATIVE, "{\"prompt\":[1,null]}", "prompt"},
+      {API_NATIVE, "{\"prompt\":{\"prompt_string\":\"a\",\"multimodal_data\":\"x\"}}", "prompt.multimodal_data"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"temperature\":\"hot\"}", "temperature"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"top_p\":1.5}", "top_p"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"n_predict\":1.5}", "n_predict"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"stop\":[1]}", "stop"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"stop\":7}", "stop"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"samplers\":\"kz\"}", "samplers"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"samplers\":[\"topk\"]}", "samplers"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"logit_bias\":[[1]]}", "logit_bias"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"logit_bias\":{\"99999999\":1}}", "logit_bias"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"repeat_penalty\":0}", "repeat_penalty"},
+      {API_TEXT, "{\"prompt\":\"a\",\"best_of\":1,\"n\":2}", "best_of"},
+      {API_TEXT, "{\"prompt\":\"a\",\"suffix\":\"b\"}", "suffix"},
+      {API_TEXT, "{\"prompt\":\"a\",\"n\":0}", "n"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"lora\":[{\"id\":1}]}", "lora"},
+      {API_TEXT, "{\"prompt\":\"a\",\"response_format\":{\"type\":\"sound\"}}", "response_format.type"},
+      {API_TEXT, "{\"prompt\":\"a\",\"guided_choice\":[]}", "guided_choice"},
+      {API_TEXT, "{\"prompt\":\"a\",\"grammar\":\"root ::= \\\"a\\\"\",\"regex\":\"b\"}", "grammar"},
+      {API_CHAT, "{}", "messages"},
+      {API_CHAT, "{\"messages\":\"x\"}", "messages"},
+      {API_CHAT, "{\"messages\":[{}]}", "messages.role"},
+      {API_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":1}]}", "messages.content"},
+      {API_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}", "messages.content"},
+      {API_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"tool_choice\":\"required\"}", "tool_choice"},
+      {API_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"functions\":[{}]}", "functions"},
+      {API_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"top_logprobs\":2}", "top_logprobs"},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+    refused((api_dialect)rows[i].d, rows[i].json, rows[i].param);
+}
+
+static void test_unknown(void **state) {
+  api_error e = {0};
+  api_request *r;
+  json_t *body = json_loads("{\"prompt\":\"a\",\"hue\":1,\"lo\\nok\":2,\"user\":\"me\",\"lora\":[]}", 0, NULL);
+  assert_int_equal(api_request_new(&r, API_TEXT, body, &env, &e), 0);
+  assert_string_equal(r->ignored, "hue, lo_ok");
+  api_request_free(r);
+  env.strict = true;
+  refused(API_TEXT, "{\"prompt\":\"a\",\"hue\":1}", "hue");
+  env.strict = false;
+}
+
+static void test_overflow(void **state) {
+  json_t *body = json_object(), *ids = json_array();
+  for (int i = 0; i < 300; i++) json_array_append_new(ids, json_integer(5));
+  json_object_set_new(body, "prompt", ids);
+  api_error e = {0};
+  api_request *r;
+  assert_int_equal(api_request_new(&r, API_NATIVE, body, &env, &e), -1);
+  json_t *o = api_error_json(&e), *inner = json_object_get(o, "error");
+  assert_string_equal(str(inner, "type"), "exceed_context_size_error");
+  assert_int_equal(num(inner, "n_prompt_tokens"), 300);
+  assert_int_equal(num(inner, "n_ctx"), 256);
+  json_decref(o);
+}
+
+static void test_sampling(void **state) {
+  api_error e = {0};
+  api_request *r;
+  json_t *body = json_loads("{\"prompt\":\"a\",\"temperature\":1,\"top_k\":7,\"seed\":42,\"samplers\":[\"top_k\","
+                            "\"temperature\"],\"logit_bias\":[[5,false],[\"the\",1.5]],\"max_tokens\":null}",
+                            0, NULL);
+  assert_int_equal(api_request_new(&r, API_NATIVE, body, &env, &e), 0);
+  assert_true(r->sampling.temperature == 1 && r->sampling.top_k == 7 && r->sampling.seed == 42);
+  assert_string_equal(r->sampling.order, "kt");
+  assert_true(r->sampling.n_bias >= 2 && r->sampling.bias[0].id == 5 && r->sampling.bias[0].bias < -1e30f);
+  assert_int_equal(r->max_tokens, -1);
+  json_t *s = api_generation_settings(r, 42);
+  assert_int_equal(json_array_size(json_object_get(s, "samplers")), 2);
+  assert_true(json_is_null(json_object_get(json_array_get(json_object_get(s, "logit_bias"), 0), "bias")));
+  json_decref(s);
+  api_request_free(r);
+}
+
+static void test_native(void **state) {
+  json_t *o =
+      body_of(API_NATIVE, "{\"prompt\":\"Once upon a time\",\"n_predict\":8,\"n_probs\":3,\"return_tokens\":true}");
+  assert_string_equal(str(o, "stop_type"), "limit");
+  assert_int_equal(num(o, "tokens_predicted"), 8);
+  assert_int_equal(json_array_size(json_object_get(o, "tokens")), 8);
+  const json_t *probs = json_object_get(o, "completion_probabilities");
+  assert_int_equal(json_array_size(probs), 8);
+  assert_int_equal(json_array_size(json_object_get(json_array_get(probs, 0), "top_logprobs")), 3);
+  assert_int_equal(num(json_object_get(o, "timings"), "predicted_n"), 8);
+  /* The stream says the same text, in pieces. */
+  collect c = {.n = 0};
+  api_reply *p = answer(API_NATIVE, "{\"prompt\":\"Once upon a time\",\"n_predict\":8,\"stream\":true}", &c);
+  char text[4096] = "";
+  int stops = 0;
+  for (char *at = c.text; (at = strstr(at, "data: ")); at += 6) {
+    json_t *chunk = json_loads(at + 6, JSON_DISABLE_EOF_CHECK, NULL);
+    assert_non_null(chunk);
+    strcat(text, str(chunk, "content"));
+    stops += json_is_true(json_object_get(chunk, "stop"));
+    assert_true(json_is_true(json_object_get(chunk, "stop")) || json_array_size(json_object_get(chunk, "tokens")) > 0);
+    json_decref(chunk);
+  }
+  assert_int_equal(stops, 1);
+  assert_string_equal(text, str(o, "content"));
+  assert_null(strstr(c.text, "[DONE]"));
+  api_reply_free(p);
+  json_decref(o);
+}
+
+static void test_native_lists(void **state) {
+  json_t *o = body_of(API_NATIVE, "{\"prompt\":[\"Once\",[1,5,6],{\"prompt_string\":\"Tom\"}],\"n_predict\":3}");
+  assert_int_equal(json_array_size(o), 3);
+  for (int i = 0; i < 3; i++) assert_int_equal(num(json_array_get(o, (size_t)i), "index"), i);
+  json_decref(o);
+  o = body_of(API_NATIVE, "{\"prompt\":[1,5,\"Tom\",6],\"n_predict\":0}");
+  assert_true(json_is_object(o));
+  assert_string_equal(str(o, "content"), "");
+  assert_int_equal(num(o, "tokens_predicted"), 0);
+  json_decref(o);
+  o = body_of(API_NATIVE, "{\"prompt\":\"Tom\",\"n_predict\":3,\"response_fields\":[\"content\",\"generation_settings/"
+                          "n_predict\",\"nothing/at/all\"]}");
+  assert_int_equal(json_object_size(o), 2);
+  assert_int_equal(num(o, "generation_settings/n_predict"), 3);
+  json_decref(o);
+}
+
+static void test_stop(void **state) {
+  json_t *o = body_of(API_NATIVE, "{\"prompt\":\"Once upon a time\",\"n_predict\":60}");
+  char word[32];
+  const char *text = str(o, "content");
+  assert_true(strlen(text) > 30);
+  snprintf(word, sizeof word, "%.5s", text + 20);
+  char json[256];
+  snprintf(json, sizeof json, "{\"prompt\":\"Once upon a time\",\"n_predict\":60,\"stop\":[\"never here\",\"%s\"]}",
+           word);
+  json_t *s = body_of(API_NATIVE, json);
+  assert_string_equal(str(s, "stop_type"), "word");
+  assert_string_equal(str(s, "stopping_word"), word);
+  assert_null(strstr(str(s, "content"), word));
+  json_decref(s);
+  json_decref(o);
+}
+
+static void test_text(void **state) {
+  json_t *o = body_of(API_TEXT, "{\"prompt\":\"Once upon\",\"max_tokens\":4,\"n\":2,\"echo\":true,\"temperature\":1}");
+  const json_t *choices = json_object_get(o, "choices");
+  assert_int_equal(json_array_size(choices), 2);
+  assert_memory_equal(str(json_array_get(choices, 0), "text"), "Once upon", 9);
+  assert_int_equal(num(json_object_get(o, "usage"), "completion_tokens"), 8);
+  assert_string_equal(str(o, "object"), "text_completion");
+  json_decref(o);
+  o = body_of(API_TEXT, "{\"prompt\":\"Once upon\",\"max_tokens\":4,\"logprobs\":2,\"best_of\":3,\"temperature\":1}");
+  choices = json_object_get(o, "choices");
+  assert_int_equal(json_array_size(choices), 1);
+  const json_t *lp = json_object_get(json_array_get(choices, 0), "logprobs");
+  assert_int_equal(json_array_size(json_object_get(lp, "token_logprobs")), 4);
+  assert_true(json_object_size(json_array_get(json_object_get(lp, "top_logprobs"), 0)) >= 1);
+  json_decref(o);
+  collect c = {.n = 0};
+  api_reply *p =
+      answer(API_TEXT,
+             "{\"prompt\":\"Once\",\"max_tokens\":3,\"stream\":true,\"stream_options\":{\"include_usage\":true}}", &c);
+  assert_non_null(strstr(c.text, "\"choices\":[],"));
+  assert_string_equal(c.text + c.n - 14, "data: [DONE]\n\n");
+  api_reply_free(p);
+}
+
+/* Without a template the contents are joined. */
+static void test_chat(void **state) {
+  const char *messages = "\"messages\":[{\"role\":\"system\",\"content\":\"Once\"},{\"role\":\"user\",\"content\":"
+                         "[{\"type\":\"text\",\"text\":\"upon\"},{\"type\":\"text\",\"text\":\"a\"}]}]";
+  char json[1024];
+  snprintf(json, sizeof json, "{%s,\"max_tokens\":5,\"logprobs\":true,\"top_logprobs\":2}", messages);
+  json_t *o = body_of(API_CHAT, json);
+  const json_t *choice = json_array_get(json_object_get(o, "choices"), 0), *lp = json_object_get(choice, "logprobs");
+  assert_string_equal(str(o, "object"), "chat.completion");
+  assert_string_equal(str(choice, "finish_reason"), "length");
+  assert_string_equal(str(json_object_get(choice, "message"), "role"), "assistant");
+  assert_int_equal(json_array_size(json_object_get(lp, "content")), 5);
+  char joined[512] = "";
+  size_t i;
+  json_t *row;
+  json_array_foreach(json_object_get(lp, "content"), i, row) strcat(joined, str(row, "token"));
+  assert_string_equal(joined, str(json_object_get(choice, "message"), "content"));
+  /* The stream: the role alone, then text with its logprobs, the reason, usage, the end. */
+  snprintf(
+      json, sizeof json,
+      "{%s,\"max_tokens\":5,\"logprobs\":true,\"top_logprobs\":2,\"stream\":true,\"stream_options\":{\"include_usage\":"
+      "true}}",
+      messages);
+  collect c = {.n = 0};
+  api_reply *p = answer(API_CHAT, json, &c);
+  char text[512] = "";
+  int n = 0, ends = 0;
+  for (char *at = c.text; (at = strstr(at, "data: {")); at += 6, n++) {
+    json_t *chunk = json_loads(at + 6, JSON_DISABLE_EOF_CHECK, NULL);
+    const json_t *one = json_array_get(json_object_get(chunk, "choices"), 0), *delta = json_object_get(one, "delta");
+    if (n == 0) assert_string_equal(str(delta, "role"), "assistant");
+    if (n == 0) assert_true(json_is_null(json_object_get(delta, "content")));
+    if (n > 0) assert_null(json_object_get(delta, "role"));
+    if (str(delta, "content")) {
+      strcat(text, str(delta, "content"));
+      assert_true(json_array_size(json_object_get(json_object_get(one, "logprobs"), "content")) > 0);
+    }
+    ends += json_is_string(json_object_get(one, "finish_reason"));
+    if (!one) assert_int_equal(num(json_object_get(chunk, "usage"), "completion_tokens"), 5);
+    json_decref(chunk);
+  }
+  assert_int_equal(ends, 1);
+  assert_string_equal(text, joined);
+  assert_string_equal(c.text + c.n - 14, "data: [DONE]\n\n");
+  api_reply_free(p);
+  json_decref(o);
+  api_error e = {0};
+  snprintf(json, sizeof json, "{%s}", messages);
+  o = api_answer_template(&env, json_loads(json, 0, NULL), &e);
+  assert_string_equal(str(o, "prompt"), "Once\nupon\na");
+  json_decref(o);
+  snprintf(json, sizeof json, "{%s,\"tools\":[{}]}", messages);
+  refused(API_CHAT, json, "tools");
+}
+
+static void test_small(void **state) {
+  api_error e = {0};
+  json_t *body = json_loads("{\"content\":\"Tom \\u00e9\",\"with_pieces\":true,\"add_special\":true}", 0, NULL);
+  json_t *o = api_answer_tokenize(&env, body, &e);
+  const json_t *tokens = json_object_get(o, "tokens");
+  assert_true(json_array_size(tokens) > 1);
+  json_t *ids = json_array();
+  for (size_t i = 0; i < json_array_size(tokens); i++)
+    json_array_append(ids, json_object_get(json_array_get(tokens, i), "id"));
+  json_t *back = json_pack("{s:o}", "tokens", ids), *text = api_answer_detokenize(&env, back, &e);
+  assert_non_null(strstr(str(text, "content"), "Tom \xc3\xa9"));
+  json_decref(text);
+  json_decref(back);
+  json_decref(o);
+  json_decref(body);
+  body = json_loads("{\"tokens\":[-1]}", 0, NULL);
+  assert_null(api_answer_detokenize(&env, body, &e));
+  assert_string_equal(e.param, "tokens");
+  json_decref(body);
+  o = api_answer_models(&env, 1);
+  assert_string_equal(str(json_array_get(json_object_get(o, "data"), 0), "id"), "stories");
+  json_decref(o);
+  o = api_answer_props(&env, 2);
+  assert_int_equal(num(o, "total_slots"), 2);
+  json_decref(o);
+  o = api_text("a\xff\xc3", 3);
+  assert_string_equal(json_string_value(o), "a\xEF\xBF\xBD\xEF\xBF\xBD");
+  json_decref(o);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_refused),  cmocka_unit_test(test_unknown), cmocka_unit_test(test_overflow),
+      cmocka_unit_test(test_sampling), cmocka_unit_test(test_native),  cmocka_unit_test(test_native_lists),
+      cmocka_unit_test(test_stop),     cmocka_unit_test(test_text),    cmocka_unit_test(test_small),
+      cmocka_unit_test(test_chat),
+  };
+  return cmocka_run_group_tests(tests, setup, teardown);
+}

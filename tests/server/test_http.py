@@ -1,0 +1,274 @@
+"""The transport of `myna serve`: limits, keys, origins, streams, hang-up, shutdown. Python 3 standard library only."""
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+MODEL = os.path.join(ROOT, "models", "myna-stories.gguf")
+MYNA = sys.argv[1] if len(sys.argv) > 1 else os.path.join(ROOT, "build", "myna")
+LONG = {"prompt": "Once upon a time", "max_tokens": 400, "stream": True, "ignore_eos": True}
+
+
+class Server:
+    """The binary on a port of its own choice."""
+
+    def __init__(self, *args, threads=2):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("MYNA_") or k == "MYNA_CPU"}
+        self.p = subprocess.Popen([MYNA, "serve", "-m", MODEL, "--port", "0", "-t", str(threads), "-c", "512", *args], stderr=subprocess.PIPE, env=env)
+        self.log, self.port = [], None
+        for line in self.p.stderr:
+            if line.startswith(b"{") and json.loads(line)["event"] == "listening":
+                self.port = json.loads(line)["port"]
+                break
+            self.log.append(line)
+        if self.port is None:
+            raise RuntimeError(f"no server: {self.p.wait()} {self.log}")
+        self.reader = threading.Thread(target=lambda: self.log.extend(self.p.stderr), daemon=True)
+        self.reader.start()
+
+    def call(self, method, path, body=None, **headers):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            data = json.dumps(body).encode() if isinstance(body, dict) else body
+            c.request(method, path, data, {k.replace("_", "-"): v for k, v in headers.items()})
+            r = c.getresponse()
+            return r.status, dict(r.getheaders()), r.read()
+        finally:
+            c.close()
+
+    def metric(self, name):
+        for line in self.call("GET", "/metrics")[2].decode().splitlines():
+            if line.startswith(name + " "):
+                return float(line.split()[1])
+        raise KeyError(name)
+
+    def wait_for(self, what):
+        end = time.monotonic() + 60
+        while not what():
+            if time.monotonic() > end:
+                raise AssertionError("did not come about")
+            time.sleep(0.02)
+
+    def raw(self, data):
+        """Bytes in, bytes out until the server closes or says nothing for a while."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as s:
+            s.sendall(data)
+            out = b""
+            try:
+                while True:
+                    more = s.recv(65536)
+                    if not more:
+                        return out
+                    out += more
+                    if b"\r\n\r\n" in out:
+                        return out
+            except OSError:
+                return out
+
+    def stop(self, sig=signal.SIGTERM):
+        self.p.send_signal(sig)
+        return self.ended()
+
+    def ended(self):
+        rc = self.p.wait(60)
+        self.reader.join(10)
+        self.p.stderr.close()
+        return rc
+
+
+def events(body):
+    return [line[6:] for line in body.decode().split("\n\n") if line.startswith("data: ")]
+
+
+class Plain(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.s = Server("-np", "8", "--max-body", "20000")
+
+    @classmethod
+    def tearDownClass(cls):
+        assert cls.s.stop() == 0
+
+    def test_health_and_ids(self):
+        status, headers, body = self.s.call("GET", "/health", X_Request_Id="mine-1")
+        self.assertEqual((status, json.loads(body), headers["X-Request-Id"]), (200, {"status": "ok"}, "mine-1"))
+        _, headers, _ = self.s.call("GET", "/health", X_Request_Id="not ok; x")
+        self.assertTrue(headers["X-Request-Id"].startswith("req-"))
+        for path in ("/v1/models", "/props", "/slots", "/metrics"):
+            self.assertEqual(self.s.call("GET", path)[0], 200, path)
+        self.assertEqual(len(json.loads(self.s.call("GET", "/slots")[2])), 8)
+
+    def test_paths(self):
+        self.assertEqual(self.s.call("GET", "/nothing")[0], 404)
+        self.assertEqual(self.s.call("GET", "/v1/completions")[0], 405)
+        self.assertEqual(self.s.call("POST", "/health", b"{}")[0], 405)
+        status, _, body = self.s.call("POST", "/v1/completions", b"{not json")
+        self.assertEqual((status, json.loads(body)["error"]["type"]), (400, "invalid_request_error"))
+
+    def test_answer_is_the_stream(self):
+        ask = {"prompt": "Once upon a time", "max_tokens": 20, "temperature": 0}
+        status, _, body = self.s.call("POST", "/v1/completions", ask)
+        self.assertEqual(status, 200)
+        text = json.loads(body)["choices"][0]["text"]
+        status, headers, body = self.s.call("POST", "/v1/completions", dict(ask, stream=True))
+        self.assertEqual((status, headers["Content-Type"]), (200, "text/event-stream"))
+        got = events(body)
+        self.assertEqual(got[-1], "[DONE]")
+        self.assertEqual("".join(json.loads(e)["choices"][0]["text"] for e in got[:-1]), text)
+        self.assertGreater(len(text), 10)
+
+    def test_body_limit(self):
+        self.assertEqual(self.s.call("POST", "/tokenize", {"content": "x" * 15000})[0], 200)
+        out = self.s.raw(b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20001\r\n\r\n{")
+        self.assertTrue(out.startswith(b"HTTP/1.1 413"), out[:80])
+        chunk = b"2710\r\n" + b" " * 10000 + b"\r\n"
+        out = self.s.raw(b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + 3 * chunk)
+        self.assertNotIn(b"200 OK", out)
+
+    def test_foreign_pages(self):
+        own = f"http://127.0.0.1:{self.s.port}"
+        self.assertEqual(self.s.call("GET", "/health", Origin=own)[0], 200)
+        self.assertEqual(self.s.call("GET", "/health", Origin="http://evil.example")[0], 403)
+        self.assertEqual(self.s.call("GET", "/health", Origin="null")[0], 403)
+        self.assertEqual(self.s.call("GET", "/health", Host="evil.example")[0], 403)
+        self.assertEqual(self.s.call("GET", "/health", Host="localhost:1")[0], 200)
+        # Refused before the body comes.
+        out = self.s.raw(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\nContent-Length: 1000\r\n\r\n")
+        self.assertTrue(out.startswith(b"HTTP/1.1 403"), out[:80])
+
+    def test_malformed(self):
+        for data in (b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+                     b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 200000 + b"\r\n\r\n", b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\n\r\n",
+                     b"GET /health HTTP/1.1\r\n\r\n"):
+            out = self.s.raw(data)
+            self.assertFalse(out.startswith(b"HTTP/1.1 200"), data[:60])
+        self.assertEqual(self.s.call("GET", "/health")[0], 200)
+
+    def test_hang_up_cancels(self):
+        for stream in (True, False):
+            before = self.s.metric("myna_requests_cancelled_total")
+            c = http.client.HTTPConnection("127.0.0.1", self.s.port, timeout=60)
+            c.request("POST", "/v1/completions", json.dumps(dict(LONG, stream=stream, n=4)))
+            if stream:
+                r = c.getresponse()
+                r.read(10)
+                r.close()
+            else:
+                self.s.wait_for(lambda: self.s.metric("llamacpp:requests_processing") > 0)
+            c.close()
+            self.s.wait_for(lambda: self.s.metric("llamacpp:requests_processing") == 0)
+            self.assertGreater(self.s.metric("myna_requests_cancelled_total"), before, f"stream {stream}")
+
+    def test_hundred_streams_and_idle_connections(self):
+        idle = [socket.create_connection(("127.0.0.1", self.s.port)) for _ in range(50)]
+        results = []
+
+        def one(i):
+            status, _, body = self.s.call("POST", "/v1/completions", {"prompt": "The cat", "max_tokens": 8, "temperature": 0, "stream": True, "ignore_eos": True})
+            got = events(body)
+            results.append((status, got[-1], "".join(json.loads(e)["choices"][0]["text"] for e in got[:-1])))
+
+        threads = [threading.Thread(target=one, args=(i,)) for i in range(100)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join(120)
+        for s in idle:
+            s.close()
+        self.assertEqual(len(results), 100)
+        self.assertEqual(len(set(results)), 1, set(results))
+        self.assertEqual(results[0][:2], (200, "[DONE]"))
+
+    def test_log_has_no_prompts(self):
+        self.s.call("POST", "/tokenize", {"content": "SECRETWORD"}, X_Request_Id="look-here")
+        self.s.wait_for(lambda: any(b"look-here" in line for line in self.s.log))
+        self.assertFalse(any(b"SECRETWORD" in line for line in self.s.log))
+
+
+class Keys(unittest.TestCase):
+    def test_keys_and_limits(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".keys") as f:
+            f.write("# keys\nfilekey requests=2\n\nother parallel=1\n")
+            f.flush()
+            s = Server("--api-key", "one,two", "--api-key-file", f.name, "--cors-origins", "http://page.example")
+        try:
+            self.assertEqual(s.call("GET", "/health")[0], 200)
+            self.assertEqual(s.call("GET", "/v1/models")[0], 401)
+            for wrong in ("Bearer", "Bearer ", "Bearer on", "Bearer oneone", "Basic one", "one"):
+                self.assertEqual(s.call("GET", "/v1/models", Authorization=wrong)[0], 401, wrong)
+            self.assertEqual(s.call("GET", "/v1/models", Authorization="Bearer one")[0], 200)
+            self.assertEqual(s.call("GET", "/v1/models", X_Api_Key="two")[0], 200)
+            ask = {"prompt": "Hi", "max_tokens": 1}
+            got = [s.call("POST", "/v1/completions", ask, X_Api_Key="filekey")[0] for _ in range(3)]
+            self.assertIn(got, ([200, 200, 429], [200, 200, 200]))  # a minute may have passed between them
+            status, headers, _ = s.call("OPTIONS", "/v1/completions", Origin="http://page.example", Access_Control_Request_Headers="authorization")
+            self.assertEqual((status, headers["Access-Control-Allow-Origin"], headers["Access-Control-Allow-Headers"]), (204, "http://page.example", "authorization"))
+            self.assertEqual(s.call("OPTIONS", "/v1/completions", Origin="http://evil.example")[0], 403)
+        finally:
+            self.assertEqual(s.stop(signal.SIGINT), 0)
+
+
+class Queue(unittest.TestCase):
+    def test_full_queue(self):
+        s = Server("-np", "1", "--queue", "-1")
+        try:
+            c = http.client.HTTPConnection("127.0.0.1", s.port, timeout=60)
+            c.request("POST", "/v1/completions", json.dumps(LONG))
+            r = c.getresponse()
+            status, headers, body = s.call("POST", "/v1/completions", {"prompt": "Hi", "max_tokens": 1})
+            self.assertEqual((status, json.loads(body)["error"]["type"], "Retry-After" in headers), (429, "rate_limit_error", True))
+            r.close()
+            c.close()
+        finally:
+            self.assertEqual(s.stop(), 0)
+
+
+class Shutdown(unittest.TestCase):
+    def stream_at_the_end(self, *flags):
+        s = Server("-np", "2", *flags)
+        c = http.client.HTTPConnection("127.0.0.1", s.port, timeout=60)
+        c.request("POST", "/v1/completions", json.dumps(dict(LONG, max_tokens=300)))
+        r = c.getresponse()
+        first = r.read(20)
+        s.p.send_signal(signal.SIGTERM)
+        body = first + r.read()
+        c.close()
+        self.assertEqual(s.ended(), 0)
+        return events(body)
+
+    def test_streams_finish(self):
+        got = self.stream_at_the_end("--shutdown-timeout", "60")
+        self.assertEqual(got[-1], "[DONE]")
+        self.assertIn("length", got[-2])
+
+    def test_streams_end_properly(self):
+        self.assertEqual(self.stream_at_the_end("--shutdown-timeout", "-1")[-1], "[DONE]")
+
+    def test_unix_socket(self):
+        with tempfile.TemporaryDirectory() as d:
+            path = os.path.join(d, "m.sock")
+            s = Server("--host", path)
+            with socket.socket(socket.AF_UNIX) as u:
+                u.connect(path)
+                u.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                self.assertTrue(u.recv(4096).startswith(b"HTTP/1.1 200"))
+            self.assertEqual(s.stop(), 0)
+            self.assertFalse(os.path.exists(path))
+
+    def test_wrong_starts(self):
+        for args in (["--ssl-key-file", "/nothing"], ["--host", "no.such.host.invalid"], ["--api-key-file", "/nothing"], ["--port", "70000"]):
+            p = subprocess.run([MYNA, "serve", "-m", MODEL, *args], stderr=subprocess.PIPE, timeout=60)
+            self.assertIn(p.returncode, (1, 2), args)
+            self.assertIn(b"myna: ", p.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0]])
