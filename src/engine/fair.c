@@ -38,7 +38,7 @@ myna__client *myna__client_enter(myna_engine *e, const char *name) {
   int64_t now = MYNA__MAX(least(e), 0);
   myna__client *c = e->clients;
   if (!name) name = "";
-  while (c && strcmp(c->name, name)) c = c->next;
+  while (c && strcmp(c->name, name) != 0) c = c->next;
   if (!c) {
     c = myna__calloc(sizeof *c);
     char *copy = c ? myna__strndup(name, strlen(name)) : NULL;

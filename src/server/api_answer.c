@@ -31,7 +31,7 @@ static const char *finish_reason(const api_seq *s) {
 
 static json_t *usage(int64_t prompt, int64_t cached, int64_t answer) {
   return json_pack("{s:I, s:I, s:I, s:{s:I}}", "completion_tokens", (json_int_t)answer, "prompt_tokens",
-                   (json_int_t)prompt, "total_tokens", (json_int_t)(prompt + answer), "prompt_tokens_details",
+                   (json_int_t)prompt, "total_tokens", (json_int_t)prompt + answer, "prompt_tokens_details",
                    "cached_tokens", (json_int_t)cached);
 }
 

@@ -134,9 +134,9 @@ static int one_prompt(api_request *r, const json_t *v, api_error *e) {
     if (first < 0) first = myna_token_eos(r->env->model);
     rc = first < 0 ? api_refuse(e, "prompt", "prompt is empty") : append(&g, &first, 1, e);
   }
-  if (rc == 0 && !api_add_prompt(r, g.ids, g.n)) rc = api_fail(e, 500, "server_error", NULL, "out of memory");
-  if (rc < 0) free(g.ids);
-  return rc;
+  if (rc == 0 && api_add_prompt(r, g.ids, g.n)) return 0;
+  free(g.ids);
+  return rc < 0 ? rc : api_fail(e, 500, "server_error", NULL, "out of memory");
 }
 
 /* A list with a number in it is one prompt of tokens and texts; else each entry is a prompt. */

@@ -190,8 +190,8 @@ int api_set_stop(api_request *r, const char *name, const json_t *v, api_error *e
 }
 
 int api_set_breakers(api_request *r, const char *name, const json_t *v, api_error *e) {
-  const char **list;
-  int n;
+  const char **list = NULL;
+  int n = 0;
   if (texts(r, name, v, false, &list, &n, e) < 0) return -1;
   r->sampling.dry_breakers = list;
   r->sampling.n_dry_breakers = n;

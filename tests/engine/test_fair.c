@@ -162,6 +162,38 @@ static void test_greedy_client(void **state) {
   myna_model_close(m);
 }
 
+/* One client's endless requests hold every sequence: another one gets one of them all the same, and the endless go on afterwards. */
+static void test_overtakes(void **state) {
+  (void)state;
+  int32_t t[PROMPT];
+  myna_model *m = fx_open("llama");
+  myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 256, .n_seq = 2});
+  prompt_of(m, t, PROMPT, 0, 1);
+  int64_t ids[3], told[3] = {0};
+  myna_event ev;
+  myna_request r = fx_greedy(t, PROMPT, 0), modest = fx_greedy(t + 1, PROMPT - 1, 3);
+  r.context_shift = true;
+  r.client = "endless";
+  for (int i = 0; i < 2; i++) ASSERT_OK(myna_submit(e, &r, &ids[i], NULL));
+  while (told[0] == 0 || told[1] == 0) {
+    assert_int_equal(myna_next_event(e, 60000, &ev), 1);
+    if (ev.kind == MYNA_EVENT_TOKEN) told[ev.id - ids[0]]++;
+  }
+  ASSERT_OK(myna_submit(e, &modest, &ids[2], NULL));
+  for (int64_t n = 0; ev.kind != MYNA_EVENT_DONE; n++) {
+    if (n > 100000) fail_msg("it waits for ever");
+    assert_int_equal(myna_next_event(e, 60000, &ev), 1);
+  }
+  assert_int_equal(ev.id, ids[2]);
+  assert_int_equal(ev.timings.n_gen, 3);
+  for (told[0] = told[1] = 0; told[0] == 0 || told[1] == 0;) { /* both are there again */
+    assert_int_equal(myna_next_event(e, 60000, &ev), 1);
+    if (ev.kind == MYNA_EVENT_TOKEN) told[ev.id - ids[0]]++;
+  }
+  myna_engine_free(e);
+  myna_model_close(m);
+}
+
 /* Prompts that begin alike are computed once, also when all arrive together; the same prompt n times costs one token more each. */
 static void test_shared_work(void **state) {
   (void)state;
@@ -288,8 +320,8 @@ static void test_fields(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_turns),         cmocka_unit_test(test_idle_clients), cmocka_unit_test(test_shares),
-      cmocka_unit_test(test_greedy_client), cmocka_unit_test(test_shared_work),  cmocka_unit_test(test_leader_leaves),
-      cmocka_unit_test(test_fields),
+      cmocka_unit_test(test_greedy_client), cmocka_unit_test(test_overtakes),    cmocka_unit_test(test_shared_work),
+      cmocka_unit_test(test_leader_leaves), cmocka_unit_test(test_fields),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
