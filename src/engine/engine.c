@@ -93,6 +93,7 @@ void myna__job_free(myna__job *j) {
   myna__sampler_free(j->sampler);
   myna__spec_free(j->spec);
   myna__stops_free(&j->stops);
+  myna__constraint_free(j->constraint);
   myna__free(j->reserved, sizeof *j->reserved);
   myna__free(j->tokens, (size_t)j->cap * sizeof *j->tokens);
   myna__free(j->forced, (size_t)j->req.n_forced * sizeof *j->forced);
@@ -152,6 +153,9 @@ static int job_new(myna_engine *e, const myna_request *r, myna__job **out, myna_
   j->req.tokens = NULL;
   j->req.stop = NULL;
   j->req.forced = NULL;
+  j->req.grammar = NULL; /* j->constraint */
+  j->req.triggers = NULL;
+  j->req.thinking = (myna_thinking){0};
   j->req.client = NULL; /* j->client */
   j->seq = -1;
   j->cap = e->opt.n_ctx + 1;
@@ -167,6 +171,8 @@ static int job_new(myna_engine *e, const myna_request *r, myna__job **out, myna_
   j->t_submit = myna__now();
   j->detok.started = shows_text(e, r);
   TRY(myna__stops_set(&j->stops, r->stop, r->n_stop, err));
+  if (!r->want_logits) TRY(myna__constraint_new(&j->constraint, r, e->model, e->tok, err));
+  j->detok.started |= r->grammar != NULL; /* its text is the tokens' bytes, all of them */
   if (!r->want_logits)
     TRY(myna__sampler_new(&j->sampler, &r->sampling, e->model, e->model->cfg.n_vocab, e->opt.n_ctx, err));
   for (int64_t i = 0; i < r->n_tokens && j->sampler; i++) TRY(myna__sampler_accept(j->sampler, r->tokens[i], false));

@@ -8,6 +8,7 @@
 #include "engine/lm.h"
 #include "engine/sampler.h"
 #include "engine/spec.h"
+#include "engine/thinking.h"
 
 /* Stop strings on text: what may still become one is held back. */
 typedef struct myna__stops {
@@ -62,6 +63,7 @@ typedef struct myna__job {
   myna__spec_credit credit;
   double draft_cost; /* of this step's drafts, in steps of one row */
   myna__sampler *sampler;
+  myna__constraint *constraint; /* NULL: none */
   myna__detok detok;
   myna__stops stops;
   atomic_bool cancelled;

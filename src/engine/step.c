@@ -44,11 +44,21 @@ static void post_done(myna_engine *e, myna__job *j, myna_finish finish, const my
   e->text.failed = false;
   if (!j->req.no_text && e->tok && finish != MYNA_FINISH_STRING) {
     myna__buf tail = {0};
+    myna__buf closing = {0};
+    bool early = finish == MYNA_FINISH_LENGTH || finish == MYNA_FINISH_CONTEXT;
+    if (j->constraint && early) myna__constraint_close(j->constraint, &closing);
+    if (closing.len > 0 && j->detok.n_pending > 0) { /* it goes on within the character */
+      myna__buf_add(&tail, j->detok.pending, (size_t)j->detok.n_pending);
+      j->detok.n_pending = 0;
+    }
     myna__detok_finish(&j->detok, &tail);
     myna__stops_push(&j->stops, tail.data ? tail.data : "", tail.len, &e->text);
     myna__stops_finish(&j->stops, &e->text);
     e->text.failed |= tail.failed || j->stops.held.failed;
     myna__buf_free(&tail);
+    if (closing.len > 0) myna__buf_add(&e->text, closing.data, closing.len);
+    e->text.failed |= closing.failed;
+    myna__buf_free(&closing);
   }
   ev.text = e->text.data;
   ev.text_len = (int64_t)e->text.len;
@@ -340,6 +350,7 @@ static myna_finish accept(myna_engine *e, myna__job *j, int32_t id, const float 
   if (!forced && e->tok && myna__token_is_eog(e->tok, id)) return MYNA_FINISH_STOP;
   j->n_gen++;
   myna__sampler_accept(j->sampler, id, true);
+  if (j->constraint && myna__constraint_accept(j->constraint, id, err) < 0) return MYNA_FINISH_ERROR;
   e->text.len = 0;
   e->text.failed = false;
   bool stopped = false;
@@ -402,7 +413,11 @@ static void progress(myna_engine *e, const myna__job *j) {
 }
 
 static myna_finish next_token(myna_engine *e, myna__job *j, const float *row, int32_t *id, myna_err *err) {
-  *id = j->n_gen < j->req.n_forced ? j->forced[j->n_gen] : myna__sampler_sample(j->sampler, row, err);
+  if (j->n_gen < j->req.n_forced)
+    *id = j->forced[j->n_gen];
+  else
+    *id = j->constraint ? myna__constraint_sample(j->constraint, j->sampler, row, err)
+                        : myna__sampler_sample(j->sampler, row, err);
   return *id < 0 ? MYNA_FINISH_ERROR : accept(e, j, *id, row, err);
 }
 
