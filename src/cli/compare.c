@@ -179,9 +179,9 @@ static int measure_clients(const options *o, comparison *c, server *s, int k, un
       rc = failed("no thread for client %d", started + 1);
     if (rc) break;
   }
-  for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
+  for (int i = 0; threads && i < started; i++) pthread_join(threads[i], NULL);
   double seconds = now() - t0;
-  for (int i = 0; i < started * PER_CLIENT && rc == 0 && !interrupted; i++) {
+  for (int i = 0; all && i < started * PER_CLIENT && rc == 0 && !interrupted; i++) {
     const reply *r = &all[i / PER_CLIENT].replies[i % PER_CLIENT];
     if (!r->ok && note_failure(s, &p->failed, r)) rc = gone(s, r->error);
     series_add(&p->latency, r->ok ? r->latency_s : NAN);

@@ -103,7 +103,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *user) {
 
 static int on_progress(void *user, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d) { return interrupted != 0; }
 
-/* One handle lives as long as its thread asks this server: connections are kept, as clients do. */
+/* One handle lives as long as its thread asks this server: requests of one thread follow each other. */
 static CURLcode transfer_run(const server *s, const char *url, const char *body, int64_t timeout_s, transfer *t,
                              long *status) {
   char auth[512], reason[CURL_ERROR_SIZE] = "";

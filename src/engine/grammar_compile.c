@@ -161,7 +161,8 @@ static void choose_inlined(compiler *c, int32_t root) {
     for (int64_t i = 0; i < c->t->n_rules; i++) {
       int64_t size = 0;
       if (i == root || c->inlined[i] || !measure(c, c->t->rules[i].body, &size)) continue;
-      c->inlined[i] = changed = 1;
+      changed = 1;
+      c->inlined[i] = 1;
       c->size[i] = (int32_t)size;
     }
   }

@@ -103,7 +103,7 @@ static int32_t class_of(reader *r) {
   bool negate = peek(r) == '^';
   if (negate) r->p++;
   while (peek(r) != ']') {
-    uint32_t lo, hi;
+    uint32_t lo = 0, hi;
     if (peek(r) < 0) return myna__gram_err(r->err, MYNA_E_FORMAT, line, "a class without closing ]");
     TRY(character(r, &lo));
     hi = lo;

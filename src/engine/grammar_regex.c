@@ -350,7 +350,7 @@ int myna__choices_parse(myna__tree *t, const char *const *texts, int n, myna_err
   int rc = 0;
   for (int i = 0; i < n && rc == 0; i++) {
     rc = texts[i] ? 0 : myna__err(err, MYNA_E_ARG, "choice %d is NULL", i);
-    if (rc == 0) c[i] = (choice){texts[i], strlen(texts[i])};
+    if (rc == 0 && texts[i]) c[i] = (choice){texts[i], strlen(texts[i])};
     if (rc == 0) rc = check_choice(&c[i], i, err);
   }
   int32_t rule = rc < 0 ? rc : myna__tree_rule_of(t, "root", 4, 1, err), body = rule;

@@ -28,7 +28,7 @@ static int slots(call *c) {
 }
 
 static json_t *parse_body(call *c, api_error *e) {
-  json_error_t why;
+  json_error_t why = {0};
   json_t *j = c->body.n ? json_loadb(c->body.p, c->body.n, 0, &why) : json_object();
   if (!j) {
     api_refuse(e, NULL, "the body is no JSON: line %d, column %d: %s", why.line, why.column, why.text);
