@@ -18,19 +18,9 @@ WEAK int myna_chat_parser_push(myna_chat_parser *p, const char *t, size_t n, boo
                                myna_err *e) {
   return none(e);
 }
-WEAK void myna_grammar_free(myna_grammar *g) {}
 WEAK void myna_chat_prompt_free(myna_chat_prompt *p) {}
 WEAK const char *myna_chat_source(const myna_chat *c) { return ""; }
 WEAK const char *myna_chat_format(const myna_chat *c) { return ""; }
 WEAK int myna_chat_apply(const myna_chat *c, const myna_chat_input *i, myna_chat_prompt *o, myna_err *e) {
-  return none(e);
-}
-WEAK int myna_grammar_from_gbnf(myna_grammar **o, const char *t, size_t n, const char *r, myna_err *e) {
-  return none(e);
-}
-WEAK int myna_grammar_from_regex(myna_grammar **o, const char *t, size_t n, myna_err *e) { return none(e); }
-WEAK int myna_grammar_from_choices(myna_grammar **o, const char *const *t, int n, myna_err *e) { return none(e); }
-WEAK int myna_grammar_from_schema(myna_grammar **o, const char *j, size_t n, const myna_schema_options *p,
-                                  myna_err *e) {
   return none(e);
 }
