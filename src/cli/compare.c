@@ -173,7 +173,7 @@ static int measure_clients(const options *o, comparison *c, server *s, int k, un
   int64_t tokens = 0;
   if (!all || !threads) rc = failed("no memory");
   double t0 = now();
-  for (; rc == 0 && started < n; started++) {
+  for (; all && threads && rc == 0 && started < n; started++) {
     all[started] = (client){.o = o, .c = c, .s = s, .round = round, .number = (unsigned)started};
     if (pthread_create(&threads[started], NULL, client_main, &all[started]))
       rc = failed("no thread for client %d", started + 1);

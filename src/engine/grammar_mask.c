@@ -110,7 +110,7 @@ static int vocab_of(myna_grammar *g, const void *model, const myna__tokenizer *t
   pthread_mutex_lock(&g->lock);
   struct myna__gvocab *v = g->vocabs;
   while (v && v->model != model) v = v->next;
-  if (!v && (rc = vocab_new(&v, model, tk, err)) == 0) {
+  if (!v && (rc = vocab_new(&v, model, tk, err)) == 0 && v) {
     v->next = g->vocabs;
     g->vocabs = v;
   }
