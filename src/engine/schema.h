@@ -1,0 +1,204 @@
+/* schema.h: what the files that turn JSON schemas into grammars share: a tree of the schema's JSON, automata over code points, decimal
+ * numbers, and rules of a grammar. Everything lives in the arena of one conversion and is bounded by its fuel. */
+#ifndef MYNA__SCHEMA_H
+#define MYNA__SCHEMA_H
+
+#include "formats/str.h"
+#include "myna_grammar.h"
+
+/* ---- one conversion ---- */
+
+enum {
+  MYNA__SC_TEXT = 1 << 20,   /* longest schema, bytes */
+  MYNA__SC_MEMORY = 1 << 28, /* bytes of the arena */
+  MYNA__SC_STATES = 20000,   /* of an automaton while it is built */
+  MYNA__SC_DFA_RULES = 4096, /* of an automaton that becomes rules */
+  MYNA__SC_RULES = 60000,    /* of the grammar */
+  MYNA__SC_BRANCHES = 512,   /* alternatives that one place of the schema may expand to */
+  MYNA__SC_CHAIN = 256,      /* depth of references and combinations at one place */
+  MYNA__SC_REPEAT = 4096,    /* most repetitions written; larger upper bounds are lowered to it */
+  MYNA__SC_FUEL = 400 * 1000 * 1000
+};
+
+typedef struct myna__jnode myna__jnode;
+typedef struct myna__sc {
+  myna__arena arena;
+  int64_t fuel;
+  const myna__jnode *at; /* the place in the schema that is being looked at, for messages */
+  bool compact;
+  myna_err *err;
+} myna__sc;
+
+void *myna__sc_alloc(myna__sc *c, size_t n); /* zeroed; NULL on failure or where the arena is too large */
+/* Takes work units; MYNA_E_LIMIT once all are used. */
+int myna__sc_burn(myna__sc *c, int64_t units);
+int myna__sc_nomem(myna__sc *c);
+/* Fails with the JSON pointer of c->at before the message. */
+int myna__sc_fail(myna__sc *c, int code, const char *fmt, ...) MYNA__PRINTF(3, 4);
+/* Holds n + 1 elements of the given size in the arena. */
+int myna__sc_grow(myna__sc *c, void **p, int n, int *cap, size_t elem);
+
+/* ---- the schema's JSON (schema_json.c) ---- */
+
+typedef enum myna__jkind {
+  MYNA__J_NULL,
+  MYNA__J_FALSE,
+  MYNA__J_TRUE,
+  MYNA__J_NUMBER,
+  MYNA__J_STRING,
+  MYNA__J_ARRAY,
+  MYNA__J_OBJECT
+} myna__jkind;
+struct myna__jnode {
+  myna__jkind kind;
+  uint8_t color;  /* of the search for references that lead back to themselves: 0 new, 1 open, 2 done */
+  myna__str text; /* STRING: decoded bytes; NUMBER: as written */
+  myna__str key;  /* name in the parent, if that is an object */
+  int id, index, n;
+  myna__jnode *parent, *first, *last, *next;
+  struct myna__dfa *dfa; /* of the pattern in text or key, once it was needed */
+};
+int myna__sj_parse(myna__sc *c, const char *text, size_t n, myna__jnode **out);
+myna__jnode *myna__sj_get(const myna__jnode *object,
+                          const char *name); /* NULL where there is none or it is no object */
+myna__jnode *myna__sj_get_str(const myna__jnode *object, myna__str name);
+bool myna__sj_equal(const myna__jnode *a,
+                    const myna__jnode *b);              /* as values: 1.0 is 1, order of members does not count */
+void myna__sj_dump(myna__buf *b, const myna__jnode *v); /* compact */
+void myna__sj_dump_string(myna__buf *b, myna__str s);
+/* "#/a/b", cut where buf is full. */
+void myna__sj_pointer(const myna__jnode *v, char *buf, size_t n);
+
+/* Decimal number 0.d[0]d[1]...d[n-1] * 10^point; neither d[0] nor d[n-1] is zero; zero: n 0, point 0, neg false. */
+enum { MYNA__DEC_DIGITS = 40 };
+typedef struct myna__dec {
+  bool neg;
+  int n, point;
+  uint8_t d[MYNA__DEC_DIGITS];
+} myna__dec;
+bool myna__dec_parse(myna__dec *d, myna__str s); /* false: more digits than fit, or an absurd exponent */
+int myna__dec_cmp(const myna__dec *a, const myna__dec *b);
+bool myna__dec_is_int(const myna__dec *a);
+
+/* ---- automata over code points (schema_dfa.c) ---- */
+
+/* Deterministic and complete; state 0 is the start. Class k are the code points lo[k]..lo[k+1]-1. */
+typedef struct myna__dfa {
+  int n, nc;
+  const uint32_t *lo; /* [nc], ascending from 0 */
+  int32_t *to;        /* [n, nc] */
+  uint8_t *accept;    /* [n] */
+} myna__dfa;
+int myna__dfa_new(myna__sc *c, myna__dfa *d, int n, int nc);
+int myna__dfa_product(myna__sc *c, const myna__dfa *a, const myna__dfa *b, myna__dfa *out); /* intersection */
+int myna__dfa_complement(myna__sc *c, const myna__dfa *a, myna__dfa *out);
+int myna__dfa_minimize(myna__sc *c, myna__dfa *d);
+int myna__dfa_length(myna__sc *c, int min, int max, myna__dfa *out); /* max -1: none */
+int myna__dfa_words(myna__sc *c, const myna__str *words, int n, myna__dfa *out);
+bool myna__dfa_accepts(const myna__dfa *d, myna__str utf8);
+int myna__dfa_live(myna__sc *c, const myna__dfa *d, uint8_t **live); /* [n]: can reach an accepting state */
+/* ECMAScript regular expression that is searched for (schema_regex.c). */
+int myna__dfa_regex(myna__sc *c, myna__str pattern, myna__dfa *out);
+
+/* ---- numbers (schema_number.c) ---- */
+
+typedef struct myna__numset {
+  bool integer, has_min, has_max, ex_min, ex_max;
+  myna__dec min, max;
+  int64_t multiple; /* of multiple / 10^scale; 0: any */
+  int scale;
+} myna__numset;
+int myna__num_add_min(myna__numset *s, const myna__dec *d, bool exclusive);
+int myna__num_add_max(myna__numset *s, const myna__dec *d, bool exclusive);
+int myna__num_add_multiple(myna__sc *c, myna__numset *s, const myna__dec *d);
+bool myna__num_empty(const myna__numset *s); /* surely */
+/* A subset of the texts of its numbers, without exponents; all integers of at most 15 digits if it is of integers. */
+int myna__num_dfa(myna__sc *c, const myna__numset *s, myna__dfa *out);
+/* Whether d is a multiple: 1, 0, or -1 where that cannot be told. */
+int myna__num_is_multiple(const myna__dec *d, const myna__dec *m);
+
+/* ---- rules (schema_rules.c) ---- */
+
+typedef enum myna__gkind { MYNA__G_LIT, MYNA__G_CLASS, MYNA__G_RULE } myna__gkind;
+typedef struct myna__gsym {
+  myna__gkind kind;
+  myna__str text; /* LIT: bytes to match; CLASS: as GBNF writes it */
+  int rule, min, max;
+} myna__gsym;
+typedef struct myna__galt {
+  myna__gsym s[12];
+  int n;
+} myna__galt;
+typedef struct myna__grule {
+  myna__galt **alts;
+  int n, cap;
+  bool productive, reached;
+} myna__grule;
+typedef struct myna__rules {
+  myna__sc *c;
+  myna__grule *rules;
+  int n, cap;
+  myna__map classes; /* set of code points -> rule */
+} myna__rules;
+int myna__rule_new(myna__rules *g); /* its number, or negative */
+void myna__alt_lit(myna__galt *a, const char *text);
+void myna__alt_bytes(myna__galt *a, myna__str bytes);
+void myna__alt_class(myna__galt *a, const char *text, int min, int max);
+void myna__alt_rule(myna__galt *a, int rule, int min, int max);
+int myna__rule_add(myna__rules *g, int rule, const myna__galt *a);
+/* Rules for the automaton's texts, written as they are, or as JSON strings with their quotes; the first rule's number. */
+int myna__rules_dfa(myna__rules *g, const myna__dfa *d, bool json_string);
+/* Drops what has no text; MYNA_E_ARG when the root has none. */
+int myna__rules_prune(myna__rules *g, int root);
+int myna__rules_print(myna__rules *g, int root, const char *prefix, char **text);
+
+/* ---- meaning (schema_valid.c, schema.c) ---- */
+
+typedef enum myna__type_mask {
+  MYNA__T_NULL = 1,
+  MYNA__T_BOOL = 2,
+  MYNA__T_INT = 4,
+  MYNA__T_FRAC = 8,
+  MYNA__T_STRING = 16,
+  MYNA__T_ARRAY = 32,
+  MYNA__T_OBJECT = 64,
+  MYNA__T_ALL = 127
+} myna__type_mask;
+/* A conjunction of schemas. */
+typedef struct myna__jset {
+  myna__jnode **p;
+  int n, cap;
+} myna__jset;
+int myna__jset_add(myna__sc *c, myna__jset *s, myna__jnode *v);
+/* Refuses keywords that are not supported, malformed ones, and references that lead back to themselves. */
+int myna__schema_check(myna__sc *c, myna__jnode *s);
+int myna__schema_resolve(myna__sc *c, const myna__jnode *ref, myna__jnode **out);
+/* The automaton of a pattern or format, kept at its node. */
+int myna__schema_pattern(myna__sc *c, myna__jnode *at, myna__str pattern, const myna__dfa **out);
+int myna__schema_format(myna__sc *c, myna__jnode *format, const myna__dfa **out);
+int myna__schema_check_format(myna__sc *c, const myna__jnode *format);
+/* The conjunction as alternatives of conjunctions without references and combinations. With `strict` oneOf's branches must be disjoint. */
+typedef struct myna__jsets {
+  myna__jset *p;
+  int n, cap;
+} myna__jsets;
+int myna__schema_expand(myna__sc *c, const myna__jset *flat, const myna__jset *todo, bool strict, myna__jsets *out);
+int myna__schema_types(const myna__jset *s);
+int myna__schema_type_of(const myna__jnode *v);
+/* The first enum or const, NULL where there is none. */
+const myna__jnode *myna__schema_enum(const myna__jset *s);
+int myna__schema_member(myna__sc *c, const myna__jset *s, myna__str name, myna__jset *out, bool *required);
+int myna__schema_element(myna__sc *c, const myna__jset *s, int index, myna__jset *out);
+int myna__schema_numbers(myna__sc *c, const myna__jset *s, bool integer, myna__numset *out);
+typedef struct myna__bounds {
+  int64_t min, max; /* max -1: none */
+} myna__bounds;
+int myna__schema_bounds(myna__sc *c, const myna__jset *s, const char *min, const char *max, myna__bounds *out);
+/* 1 v is an instance, 0 it is none, 2 unknown. */
+int myna__schema_valid(myna__sc *c, myna__jnode *s, const myna__jnode *v, int depth);
+/* 1: no value is an instance of both; 0 where that is not known. */
+int myna__schema_disjoint(myna__sc *c, const myna__jset *base, const myna__jset *a, const myna__jset *b, int depth);
+int myna__schema_strings(myna__sc *c, const myna__jset *s, bool formats, bool *plain, myna__bounds *length,
+                         myna__dfa *out);
+
+#endif

@@ -1,0 +1,546 @@
+/* schema_regex.c: ECMAScript regular expressions (the regular part) to automata. The expression is searched for, as JSON schema says: it may
+ * match anywhere unless anchored. Parsing writes a nondeterministic automaton at once; counted repeats parse their atom again.
+ * Source: ECMA-262, section 22.2, with code points as characters (the u flag). */
+#include "engine/schema.h"
+#include <stdlib.h>
+
+enum { MAX_NODES = 20000, MAX_DEPTH = 100, MAX_CLASSES = 1024 };
+
+typedef enum node_kind { EMPTY, CHARS, BEGIN, END } node_kind;
+typedef struct node {
+  node_kind kind;
+  int out, out2;  /* -1 none */
+  int set, n_set; /* CHARS: ranges[set..set + n_set) */
+} node;
+typedef struct range {
+  uint32_t lo, hi;
+} range;
+typedef struct parser {
+  myna__sc *c;
+  const char *p, *end;
+  node *nodes;
+  int n, cap;
+  range *ranges;
+  int n_ranges, cap_ranges, depth;
+} parser;
+typedef struct frag {
+  int start, end;
+} frag;
+
+static int bad(parser *r, const char *what) {
+  return myna__sc_fail(r->c, MYNA_E_FORMAT, "regular expression: %s", what);
+}
+static int unsupported(parser *r, const char *what) {
+  return myna__sc_fail(r->c, MYNA_E_UNSUPPORTED, "regular expression: %s are not supported", what);
+}
+
+static int new_node(parser *r, node_kind kind, int out) {
+  if (r->n >= MAX_NODES) return myna__sc_fail(r->c, MYNA_E_LIMIT, "the regular expression is too large");
+  TRY(myna__sc_grow(r->c, (void **)&r->nodes, r->n, &r->cap, sizeof *r->nodes));
+  r->nodes[r->n] = (node){kind, out, -1, r->n_ranges, 0};
+  return r->n++;
+}
+
+static int add_range(parser *r, uint32_t lo, uint32_t hi) {
+  if (r->n_ranges >= MAX_NODES * 4) return myna__sc_fail(r->c, MYNA_E_LIMIT, "the regular expression is too large");
+  TRY(myna__sc_grow(r->c, (void **)&r->ranges, r->n_ranges, &r->cap_ranges, sizeof *r->ranges));
+  r->ranges[r->n_ranges++] = (range){lo, hi};
+  return 0;
+}
+
+static int compare_ranges(const void *a, const void *b) {
+  const range *x = a, *y = b;
+  return x->lo < y->lo ? -1 : x->lo > y->lo;
+}
+
+/* ranges[from..] becomes its complement. */
+static int negate(parser *r, int from) {
+  int n = r->n_ranges - from;
+  uint32_t at = 0;
+  range *copy = myna__sc_alloc(r->c, (size_t)(n + 1) * sizeof *copy);
+  if (!copy) return myna__sc_nomem(r->c);
+  if (n) memcpy(copy, r->ranges + from, (size_t)n * sizeof *copy);
+  qsort(copy, (size_t)n, sizeof *copy, compare_ranges);
+  r->n_ranges = from;
+  for (int i = 0; i < n; i++) {
+    if (copy[i].lo > at) TRY(add_range(r, at, copy[i].lo - 1));
+    if (copy[i].hi + 1 > at) at = copy[i].hi + 1;
+  }
+  return at <= 0x10FFFF ? add_range(r, at, 0x10FFFF) : 0;
+}
+
+static const range digits[] = {{'0', '9'}}, words[] = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}},
+                   spaces[] = {{9, 13},          {32, 32},         {0xA0, 0xA0},     {0x1680, 0x1680},
+                               {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F},
+                               {0x3000, 0x3000}, {0xFEFF, 0xFEFF}},
+                   breaks[] = {{10, 10}, {13, 13}, {0x2028, 0x2029}};
+
+static int add_ranges(parser *r, const range *p, size_t n, bool negative) {
+  int from = r->n_ranges;
+  for (size_t i = 0; i < n; i++) TRY(add_range(r, p[i].lo, p[i].hi));
+  return negative ? negate(r, from) : 0;
+}
+
+static uint32_t take_point(parser *r) {
+  uint8_t a = (uint8_t)*r->p++;
+  int more = a < 0x80 ? 0 : a < 0xE0 ? 1 : a < 0xF0 ? 2 : 3;
+  uint32_t v = more ? a & (0x3Fu >> more) : a;
+  while (more-- > 0 && r->p < r->end) v = v << 6 | ((uint8_t)*r->p++ & 0x3F);
+  return v;
+}
+
+static bool take(parser *r, char ch) {
+  if (r->p >= r->end || *r->p != ch) return false;
+  r->p++;
+  return true;
+}
+
+static int hex_digits(parser *r, int n, uint32_t *v) {
+  *v = 0;
+  for (int i = 0; i < n; i++) {
+    char ch = r->p < r->end ? *r->p++ : 0;
+    int d = ch >= '0' && ch <= '9' ? ch - '0' : (ch | 32) >= 'a' && (ch | 32) <= 'f' ? (ch | 32) - 'a' + 10 : -1;
+    if (d < 0) return bad(r, "malformed escape");
+    *v = *v << 4 | (uint32_t)d;
+  }
+  return 0;
+}
+
+/* After \u: four digits, a pair of surrogates, or {digits}. */
+static int unicode_escape(parser *r, uint32_t *v) {
+  uint32_t low;
+  if (take(r, '{')) {
+    int n = 0;
+    while (r->p + n < r->end && r->p[n] != '}') n++;
+    if (n < 1 || n > 6) return bad(r, "malformed escape");
+    TRY(hex_digits(r, n, v));
+    r->p++;
+    return *v > 0x10FFFF ? bad(r, "malformed escape") : 0;
+  }
+  TRY(hex_digits(r, 4, v));
+  if (*v >= 0xD800 && *v < 0xDC00 && r->end - r->p >= 6 && r->p[0] == '\\' && r->p[1] == 'u') {
+    r->p += 2;
+    TRY(hex_digits(r, 4, &low));
+    if (low < 0xDC00 || low > 0xDFFF) return bad(r, "lone surrogate");
+    *v = 0x10000 + ((*v - 0xD800) << 10) + (low - 0xDC00);
+  }
+  return 0;
+}
+
+/* After a backslash: a code point in *v, or a set that was added (*is_set). */
+static int escape(parser *r, bool in_class, uint32_t *v, bool *is_set) {
+  static const char controls[] = "t\tn\nr\rf\fv\v";
+  *is_set = false;
+  if (r->p >= r->end) return bad(r, "ends in a backslash");
+  uint32_t ch = take_point(r);
+  const char *at = ch && ch < 0x80 ? strchr("dDwWsS", (int)ch) : NULL;
+  if (at) {
+    *is_set = true;
+    bool negative = ch < 'a';
+    return (ch | 32) == 'd'   ? add_ranges(r, digits, MYNA__COUNT(digits), negative)
+           : (ch | 32) == 'w' ? add_ranges(r, words, MYNA__COUNT(words), negative)
+                              : add_ranges(r, spaces, MYNA__COUNT(spaces), negative);
+  }
+  for (int i = 0; i < 10; i += 2)
+    if (ch == (uint32_t)controls[i]) {
+      *v = (uint32_t)controls[i + 1];
+      return 0;
+    }
+  *v = ch;
+  if (ch == 'b' && in_class)
+    *v = 8;
+  else if (ch == '0' && !(r->p < r->end && *r->p >= '0' && *r->p <= '9'))
+    *v = 0;
+  else if (ch == 'x')
+    return hex_digits(r, 2, v);
+  else if (ch == 'u')
+    return unicode_escape(r, v);
+  else if (ch == 'c') {
+    char letter = r->p < r->end ? *r->p++ : 0;
+    if ((letter | 32) < 'a' || (letter | 32) > 'z') return bad(r, "malformed escape");
+    *v = (uint32_t)letter & 31;
+  } else if (ch == 'b' || ch == 'B')
+    return unsupported(r, "word boundaries");
+  else if (ch == 'p' || ch == 'P')
+    return unsupported(r, "Unicode properties");
+  else if ((ch >= '0' && ch <= '9') || ch == 'k')
+    return unsupported(r, "backreferences");
+  else if ((ch | 32) >= 'a' && (ch | 32) <= 'z')
+    return bad(r, "unknown escape");
+  return 0;
+}
+
+static int class_atom(parser *r, uint32_t *v, bool *is_set) {
+  *is_set = false;
+  if (take(r, '\\')) return escape(r, true, v, is_set);
+  *v = take_point(r);
+  return 0;
+}
+
+static int parse_class(parser *r) {
+  int from = r->n_ranges;
+  bool negative = take(r, '^'), is_set, hi_is_set;
+  for (;;) {
+    uint32_t lo, hi;
+    if (r->p >= r->end) return bad(r, "[ without ]");
+    if (take(r, ']')) break;
+    TRY(class_atom(r, &lo, &is_set));
+    if (r->end - r->p >= 2 && r->p[0] == '-' && r->p[1] != ']') {
+      r->p++;
+      if (is_set) return bad(r, "range from a class");
+      TRY(class_atom(r, &hi, &hi_is_set));
+      if (hi_is_set || hi < lo) return bad(r, "range out of order");
+      TRY(add_range(r, lo, hi));
+    } else if (!is_set)
+      TRY(add_range(r, lo, lo));
+  }
+  return negative ? negate(r, from) : 0;
+}
+
+static int parse_alternatives(parser *r, frag *out);
+
+static int chars_frag(parser *r, int from, frag *out) {
+  int end = new_node(r, EMPTY, -1);
+  TRY_N(end);
+  int start = new_node(r, CHARS, end);
+  TRY_N(start);
+  r->nodes[start].set = from;
+  r->nodes[start].n_set = r->n_ranges - from;
+  *out = (frag){start, end};
+  return 0;
+}
+
+static int parse_group(parser *r, frag *out) {
+  if (take(r, '?')) {
+    if (take(r, ':')) {
+    } else if (r->end - r->p > 1 && r->p[0] == '<' && r->p[1] != '=' && r->p[1] != '!') {
+      while (r->p < r->end && *r->p != '>') r->p++;
+      if (!take(r, '>')) return bad(r, "malformed group name");
+    } else
+      return unsupported(r, "lookaround and flags");
+  }
+  if (++r->depth > MAX_DEPTH) return myna__sc_fail(r->c, MYNA_E_LIMIT, "the regular expression is nested too deeply");
+  TRY(parse_alternatives(r, out));
+  r->depth--;
+  return take(r, ')') ? 0 : bad(r, "( without )");
+}
+
+static int parse_atom(parser *r, frag *out) {
+  int from = r->n_ranges;
+  bool is_set = false;
+  uint32_t v;
+  if (take(r, '(')) return parse_group(r, out);
+  if (*r->p == '^' || *r->p == '$') {
+    int end = new_node(r, EMPTY, -1);
+    TRY_N(end);
+    int start = new_node(r, *r->p++ == '^' ? BEGIN : END, end);
+    TRY_N(start);
+    *out = (frag){start, end};
+    return 0;
+  }
+  if (take(r, '[')) {
+    TRY(parse_class(r));
+    return chars_frag(r, from, out);
+  }
+  if (take(r, '.')) {
+    TRY(add_ranges(r, breaks, MYNA__COUNT(breaks), true));
+    return chars_frag(r, from, out);
+  }
+  if (take(r, '\\'))
+    TRY(escape(r, false, &v, &is_set));
+  else {
+    if (strchr("*+?)", *r->p) && *r->p) return bad(r, "nothing to repeat, or ) without (");
+    v = take_point(r);
+  }
+  if (!is_set) TRY(add_range(r, v, v));
+  return chars_frag(r, from, out);
+}
+
+/* {m}, {m,}, {m,n}; leaves r->p where it is none of them. */
+static bool parse_counts(parser *r, int *min, int *max) {
+  const char *p = r->p;
+  int v[2] = {-1, -1}, k = 0;
+  if (p >= r->end || *p != '{') return false;
+  for (p++; p < r->end && *p != '}'; p++) {
+    if (*p == ',' && k == 0 && v[0] >= 0)
+      k = 1;
+    else if (*p >= '0' && *p <= '9') {
+      v[k] = v[k] < 0 ? 0 : v[k];
+      v[k] = v[k] > MAX_NODES ? v[k] : v[k] * 10 + (*p - '0');
+    } else
+      return false;
+  }
+  if (p >= r->end || v[0] < 0) return false;
+  *min = v[0];
+  *max = k ? v[1] : v[0];
+  r->p = p + 1;
+  return true;
+}
+
+static bool parse_repeat(parser *r, int *min, int *max) {
+  if (take(r, '*'))
+    *min = 0, *max = -1;
+  else if (take(r, '+'))
+    *min = 1, *max = -1;
+  else if (take(r, '?'))
+    *min = 0, *max = 1;
+  else if (!parse_counts(r, min, max))
+    return false;
+  take(r, '?'); /* lazy: the same language */
+  return true;
+}
+
+/* One copy of the atom in text[from..to), optional, or as a loop. */
+static int copy_atom(parser *r, const char *from, bool optional, bool loop, frag *out) {
+  frag f;
+  r->p = from;
+  TRY(parse_atom(r, &f));
+  int start = new_node(r, EMPTY, f.start), end = new_node(r, EMPTY, -1);
+  TRY_N(start);
+  TRY_N(end);
+  if (optional || loop) r->nodes[start].out2 = end;
+  r->nodes[f.end].out = loop ? start : end;
+  *out = (frag){start, end};
+  return 0;
+}
+
+static int parse_term(parser *r, frag *out) {
+  const char *from = r->p;
+  frag f;
+  int min, max;
+  TRY(parse_atom(r, out));
+  if (!parse_repeat(r, &min, &max)) return 0;
+  if (max >= 0 && max < min) return bad(r, "repeat out of order");
+  const char *after = r->p;
+  int start = new_node(r, EMPTY, -1), end = start;
+  TRY_N(start);
+  for (int i = 0; i < (max < 0 ? min + 1 : max); i++) {
+    TRY(copy_atom(r, from, i >= min, max < 0 && i == min, &f));
+    r->nodes[end].out = f.start;
+    end = f.end;
+  }
+  r->p = after;
+  *out = (frag){start, end};
+  return 0;
+}
+
+static int parse_alternatives(parser *r, frag *out) {
+  int all = new_node(r, EMPTY, -1), end = new_node(r, EMPTY, -1), fork = all;
+  TRY_N(all);
+  TRY_N(end);
+  for (;;) {
+    int at = new_node(r, EMPTY, -1);
+    TRY_N(at);
+    r->nodes[fork].out = at;
+    while (r->p < r->end && *r->p != '|' && *r->p != ')') {
+      frag f;
+      TRY(parse_term(r, &f));
+      r->nodes[at].out = f.start;
+      at = f.end;
+    }
+    r->nodes[at].out = end;
+    if (!take(r, '|')) break;
+    int next = new_node(r, EMPTY, -1);
+    TRY_N(next);
+    r->nodes[fork].out2 = next;
+    fork = next;
+  }
+  *out = (frag){all, end};
+  return 0;
+}
+
+/* ---- to a deterministic one ---- */
+
+typedef struct subset {
+  parser *r;
+  uint8_t *in;           /* [n] */
+  int32_t *stack, *list; /* [n] */
+  int n;
+  myna__map map;
+  int32_t **sets; /* sets[i][0] members follow */
+  int n_sets, cap_sets;
+} subset;
+
+/* Adds what is reached from s without a character; BEGIN and END are passed where they hold. */
+static void closure(subset *u, int s, bool begin, bool end) {
+  int top = 0;
+  if (s < 0 || u->in[s]) return;
+  u->in[s] = 1;
+  u->stack[top++] = s;
+  while (top) {
+    int at = u->stack[--top];
+    const node *q = &u->r->nodes[at];
+    u->list[u->n++] = at;
+    if (q->kind == CHARS || (q->kind == BEGIN && !begin) || (q->kind == END && !end)) continue;
+    int outs[2] = {q->out, q->out2};
+    for (int i = 0; i < 2; i++)
+      if (outs[i] >= 0 && !u->in[outs[i]]) {
+        u->in[outs[i]] = 1;
+        u->stack[top++] = outs[i];
+      }
+  }
+}
+
+static int compare_int(const void *a, const void *b) { return *(const int32_t *)a - *(const int32_t *)b; }
+
+/* The number of the set in u->list, which is emptied. */
+static int set_id(subset *u, int32_t *id) {
+  myna__sc *c = u->r->c;
+  int kept = 0;
+  for (int i = 0; i < u->n; i++) {
+    u->in[u->list[i]] = 0;
+    const node *q = &u->r->nodes[u->list[i]];
+    if (q->kind != EMPTY || q->out < 0) u->list[kept++] = u->list[i]; /* the others were passed through */
+  }
+  u->n = 0;
+  qsort(u->list, (size_t)kept, sizeof *u->list, compare_int);
+  size_t bytes = (size_t)(kept + 1) * sizeof(int32_t);
+  TRY(myna__sc_burn(c, kept + 8));
+  int32_t *key = myna__sc_alloc(c, bytes);
+  if (!key) return myna__sc_nomem(c);
+  key[0] = kept;
+  if (kept) memcpy(key + 1, u->list, (size_t)kept * sizeof *key);
+  int64_t at = myna__map_get(&u->map, (char *)key, bytes, -1);
+  if (at < 0) {
+    if ((at = u->n_sets) >= MYNA__SC_STATES)
+      return myna__sc_fail(c, MYNA_E_LIMIT, "the regular expression is too large");
+    TRY_N(myna__map_put(&u->map, (char *)key, bytes, at, c->err));
+    TRY(myna__sc_grow(c, (void **)&u->sets, u->n_sets, &u->cap_sets, sizeof *u->sets));
+    u->sets[u->n_sets++] = key;
+  }
+  *id = (int32_t)at;
+  return 0;
+}
+
+static bool has_point(const parser *r, const node *q, uint32_t v) {
+  for (int i = 0; i < q->n_set; i++)
+    if (v >= r->ranges[q->set + i].lo && v <= r->ranges[q->set + i].hi) return true;
+  return false;
+}
+
+static int compare_u32(const void *a, const void *b) {
+  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+  return x < y ? -1 : x > y;
+}
+
+static int find_classes(parser *r, uint32_t **lo, int *nc) {
+  uint32_t *p = myna__sc_alloc(r->c, (2 * (size_t)r->n_ranges + 1) * sizeof *p);
+  if (!p) return myna__sc_nomem(r->c);
+  size_t n = 1, m = 1;
+  for (int i = 0; i < r->n_ranges; i++) {
+    p[n++] = r->ranges[i].lo;
+    p[n++] = r->ranges[i].hi + 1;
+  }
+  qsort(p, n, sizeof *p, compare_u32);
+  for (size_t i = 1; i < n; i++)
+    if (p[i] != p[m - 1]) p[m++] = p[i];
+  if (m > MAX_CLASSES) return myna__sc_fail(r->c, MYNA_E_LIMIT, "the regular expression has too many classes");
+  *lo = p;
+  *nc = (int)m;
+  return 0;
+}
+
+static int transitions(subset *u, const uint32_t *lo, int nc, int32_t **rows,
+                       bool (*has)(const parser *, const node *, uint32_t)) {
+  parser *r = u->r;
+  int cap = 0;
+  for (int i = 0; i < u->n_sets; i++) {
+    if (i >= cap) {
+      int more = cap ? cap * 2 : 32;
+      int32_t *p = myna__sc_alloc(r->c, (size_t)more * (size_t)nc * sizeof *p);
+      if (!p) return myna__sc_nomem(r->c);
+      if (i) memcpy(p, *rows, (size_t)i * (size_t)nc * sizeof *p);
+      *rows = p;
+      cap = more;
+    }
+    const int32_t *set = u->sets[i];
+    for (int k = 0; k < nc; k++) {
+      int64_t work = 0;
+      for (int j = 1; j <= set[0]; j++) {
+        const node *q = &r->nodes[set[j]];
+        work += 1 + q->n_set;
+        if (q->kind == CHARS && has(r, q, lo[k])) closure(u, q->out, false, false);
+      }
+      TRY(myna__sc_burn(r->c, work + u->n));
+      TRY(set_id(u, &(*rows)[i * nc + k]));
+    }
+  }
+  return 0;
+}
+
+/* Does the search's end lie in set i once the text has ended? */
+static bool accepts(subset *u, int i, int final) {
+  const int32_t *set = u->sets[i];
+  for (int j = 1; j <= set[0]; j++) closure(u, set[j], i == 0, true);
+  /* the set's own BEGIN nodes hold at the very start only, which is set 0 or equal to it */
+  bool found = u->in[final];
+  for (int j = 0; j < u->n; j++) u->in[u->list[j]] = 0;
+  u->n = 0;
+  return found;
+}
+
+static int determinize(subset *u, frag all, myna__dfa *out) {
+  myna__sc *c = u->r->c;
+  uint32_t *lo;
+  int nc;
+  int32_t *rows = NULL, first;
+  size_t n = (size_t)u->r->n;
+  u->in = myna__sc_alloc(c, n);
+  u->stack = myna__sc_alloc(c, n * sizeof *u->stack);
+  u->list = myna__sc_alloc(c, n * sizeof *u->list);
+  if (!u->in || !u->stack || !u->list) return myna__sc_nomem(c);
+  TRY(find_classes(u->r, &lo, &nc));
+  closure(u, all.start, true, false);
+  TRY(set_id(u, &first));
+  TRY(transitions(u, lo, nc, &rows, has_point));
+  uint8_t *accept = myna__sc_alloc(c, (size_t)u->n_sets);
+  if (!accept) return myna__sc_nomem(c);
+  for (int i = 0; i < u->n_sets; i++) {
+    TRY(myna__sc_burn(c, u->r->n / 8 + 8));
+    accept[i] = accepts(u, i, all.end);
+  }
+  *out = (myna__dfa){.n = u->n_sets, .nc = nc, .lo = lo, .to = rows, .accept = accept};
+  return 0;
+}
+
+/* any* expression any* as one automaton; the start is entered by no character, so that set 0 is the text's beginning. */
+static int parse_all(parser *r, frag *all) {
+  frag f;
+  int from = r->n_ranges;
+  TRY(add_range(r, 0, 0x10FFFF));
+  int start = new_node(r, EMPTY, -1), before = new_node(r, CHARS, -1), end = new_node(r, EMPTY, -1),
+      after = new_node(r, CHARS, -1);
+  int mark = new_node(r, BEGIN, -1), again = new_node(r, EMPTY, -1);
+  TRY_N(start);
+  TRY_N(before);
+  TRY_N(end);
+  TRY_N(after);
+  TRY_N(mark);
+  TRY_N(again);
+  r->nodes[before].set = r->nodes[after].set = from;
+  r->nodes[before].n_set = r->nodes[after].n_set = 1;
+  TRY(parse_alternatives(r, &f));
+  if (r->p < r->end) return bad(r, ") without (");
+  r->nodes[start] = (node){EMPTY, again, mark, 0, 0};
+  r->nodes[mark].out = again; /* distinguishes the first set: no later closure starts here */
+  r->nodes[again] = (node){EMPTY, f.start, before, 0, 0};
+  r->nodes[before].out = again;
+  int last = new_node(r, EMPTY, -1);
+  TRY_N(last);
+  r->nodes[f.end].out = end;
+  r->nodes[end] = (node){EMPTY, last, after, 0, 0};
+  r->nodes[after].out = end;
+  *all = (frag){start, last};
+  return 0;
+}
+
+int myna__dfa_regex(myna__sc *c, myna__str pattern, myna__dfa *out) {
+  parser r = {.c = c, .p = pattern.p, .end = pattern.p + pattern.n};
+  frag all;
+  TRY(parse_all(&r, &all));
+  subset u = {.r = &r};
+  int rc = determinize(&u, all, out);
+  myna__map_free(&u.map);
+  TRY(rc);
+  return myna__dfa_minimize(c, out);
+}

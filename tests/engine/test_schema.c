@@ -1,0 +1,208 @@
+/* test_schema.c: JSON schemas as GBNF: which texts the grammar has, what is refused and where, the published suite of cases. A naive matcher
+ * of the GBNF that is written stands in for the engine's own, so that each checks the other's dialect. */
+#include "test.h"
+#include "base/base.h"
+#include "myna_grammar.h"
+#include "schema_match.h"
+
+static char *gbnf(const char *schema, bool compact) {
+  char *text = NULL;
+  myna_err err = {0};
+  myna_schema_options o = {.compact = compact};
+  ASSERT_OK_ERR(myna_schema_to_gbnf(schema, strlen(schema), NULL, &o, &text, &err), &err);
+  return text;
+}
+
+static bool has(const char *schema, const char *text) {
+  char *g = gbnf(schema, true);
+  bool found = schema_match(g, text, strlen(text));
+  myna__strfree(g);
+  return found;
+}
+
+/* Cases: schema, texts that it has, texts that it has not; NULL ends each list. */
+typedef struct texts_case {
+  const char *schema;
+  const char *in[8], *out[8];
+} texts_case;
+
+static const texts_case cases[] = {
+    {"true",
+     {"1", "null", "\"a\"", "{\"a\":[1,{}]}", "[]", "-1.5e3"},
+     {"", "01", "[1,]", "{a:1}", "\"\\x\"", "\"\\ud800\"", "1."}},
+    {"{\"type\":\"integer\"}", {"0", "-1", "123"}, {"1.0", "-0", "01", "\"1\""}},
+    {"{\"type\":[\"integer\",\"null\"]}", {"0", "null"}, {"true", "[]"}},
+    {"{\"type\":\"integer\",\"minimum\":-12,\"exclusiveMaximum\":305}",
+     {"-12", "-9", "0", "99", "304", "300"},
+     {"-13", "305", "1000", "-100", "310"}},
+    {"{\"minimum\":0.5,\"maximum\":12.25,\"type\":\"number\"}",
+     {"0.5", "12.25", "12.249", "3", "12", "0.50", "9.75"},
+     {"0.49", "12.26", "13", "0", "-1", "12.251", "100"}},
+    {"{\"type\":\"number\",\"maximum\":-0.001}", {"-0.001", "-1", "-0.01"}, {"-0.0009", "0", "1", "-0.0"}},
+    {"{\"type\":\"integer\",\"multipleOf\":7}", {"0", "7", "-14", "7000000007"}, {"1", "-13", "7.0"}},
+    {"{\"type\":\"number\",\"multipleOf\":0.01}", {"0", "0.07", "19.99", "5", "1.5"}, {"0.001", "1.234"}},
+    {"{\"type\":\"integer\",\"allOf\":[{\"multipleOf\":4},{\"multipleOf\":6,\"maximum\":30}]}",
+     {"12", "24", "0"},
+     {"6", "4", "36"}},
+    {"{\"type\":\"string\",\"minLength\":2,\"maxLength\":3}",
+     {"\"ab\"", "\"a\\n\\u00e9\"", "\"\xC3\xA9\xF0\x9F\x98\x80\"", "\"a\\ud83d\\ude00\""},
+     {"\"a\"", "\"abcd\"", "\"\xC3\xA9\"", "ab"}},
+    {"{\"type\":\"string\",\"pattern\":\"^a+b?$\"}", {"\"a\"", "\"aaab\""}, {"\"b\"", "\"aab \"", "\"\""}},
+    {"{\"type\":\"string\",\"pattern\":\"b[0-9]{2,}|^x\"}",
+     {"\"ab12c\"", "\"x\\\"\\\\\"", "\"b000\""},
+     {"\"ab1\"", "\"ax\"", "\"\""}},
+    {"{\"type\":\"string\",\"pattern\":\"^[^\\\\d\\\\s](?:ab|c){1,2}\\\\.$\",\"maxLength\":5}",
+     {"\"xab.\"", "\"xcc.\"", "\"xabc.\""},
+     {"\"xabab.\"", "\"1ab.\"", "\" c.\"", "\"xabx\""}},
+    {"{\"type\":\"string\",\"format\":\"date\"}",
+     {"\"2024-02-29\"", "\"1999-12-31\""},
+     {"\"2023-02-29\"", "\"2024-13-01\"", "\"2024-1-1\""}},
+    {"{\"type\":\"string\",\"format\":\"ipv4\"}",
+     {"\"1.2.3.4\"", "\"255.0.10.199\""},
+     {"\"256.0.0.1\"", "\"1.2.3\"", "\"01.2.3.4\""}},
+    {"{\"type\":\"string\",\"format\":\"ipv6\"}",
+     {"\"::\"", "\"fe80::1\"", "\"1:2:3:4:5:6:7:8\""},
+     {"\":\"", "\"1:2\"", "\"::1::\"", "\"1:2:3:4:5:6:7:8:9\""}},
+    {"{\"enum\":[\"a\",1,null,{\"b\":[2]}],\"type\":[\"string\",\"object\"]}",
+     {"\"a\"", "{\"b\":[2]}"},
+     {"1", "null", "\"b\""}},
+    {"{\"const\":\"\\u0000\\\"\\u00e9\\n\"}", {"\"\\u0000\\\"\xC3\xA9\\n\""}, {"\"\"", "\"\\u0000\\\"\xC3\xA9\""}},
+    {"{\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":\"null\"}},\"required\":[\"b\"],"
+     "\"additionalProperties\":false,\"type\":\"object\"}",
+     {"{\"a\":1,\"b\":null}", "{\"b\":null}"},
+     {"{}", "{\"a\":1}", "{\"a\":1,\"b\":null,\"c\":1}", "{\"a\":1.5,\"b\":null}", "{\"b\":null,}"}},
+    {"{\"type\":\"object\",\"properties\":{\"ab\":{\"type\":\"null\"},\"ac\":false}}",
+     {"{}", "{\"ab\":null}", "{\"ab\":null,\"abc\":1,\"\":2}", "{\"a\":1}"},
+     {"{\"ab\":1}", "{\"ac\":1}", "{\"x\":1,\"ab\":1}", "{\"\\u0061b\":1}"}},
+    {"{\"type\":\"object\",\"patternProperties\":{\"^n\":{\"type\":\"integer\"},\"s$\":{\"minimum\":5}},"
+     "\"additionalProperties\":{\"type\":\"null\"}}",
+     {"{\"n\":1}", "{\"ns\":5}", "{\"x\":null}", "{\"s\":9.5}"},
+     {"{\"n\":null}", "{\"ns\":4}", "{\"x\":1}", "{\"ns\":5.5}"}},
+    {"{\"type\":\"object\",\"minProperties\":1,\"maxProperties\":2,\"properties\":{\"a\":true,\"b\":true},"
+     "\"additionalProperties\":{\"type\":\"null\"}}",
+     {"{\"a\":1}", "{\"b\":1,\"c\":null}", "{\"a\":1,\"b\":2}", "{\"c\":null,\"d\":null}"},
+     {"{}", "{\"a\":1,\"b\":2,\"c\":null}", "{\"c\":null,\"d\":null,\"e\":null}"}},
+    {"{\"prefixItems\":[{\"type\":\"string\"},{\"type\":\"integer\"}],\"items\":false,\"minItems\":1,\"type\":"
+     "\"array\"}",
+     {"[\"\"]", "[\"\",1]"},
+     {"[]", "[1]", "[\"\",1,2]", "[\"\",\"\"]"}},
+    {"{\"type\":\"array\",\"items\":{\"type\":\"null\"},\"minItems\":2,\"maxItems\":3}",
+     {"[null,null]", "[null,null,null]"},
+     {"[]", "[null]", "[null,null,null,null]"}},
+    {"{\"type\":\"array\",\"items\":{\"type\":\"null\"},\"maxItems\":0}", {"[]"}, {"[null]", ""}},
+    {"{\"$ref\":\"#/$defs/"
+     "t\",\"$defs\":{\"t\":{\"type\":\"object\",\"properties\":{\"v\":{\"type\":\"null\"},\"n\":{\"anyOf\":[{\"$ref\":"
+     "\"#/$defs/t\"},{\"type\":\"null\"}]}},"
+     "\"required\":[\"v\",\"n\"],\"additionalProperties\":false}}}",
+     {"{\"v\":null,\"n\":null}", "{\"v\":null,\"n\":{\"v\":null,\"n\":null}}"},
+     {"{\"v\":null}", "null", "{\"v\":null,\"n\":{}}"}},
+    {"{\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"string\"},{\"properties\":{\"k\":{\"const\":1}},\"required\":["
+     "\"k\"],\"type\":\"object\"},"
+     "{\"properties\":{\"k\":{\"const\":2}},\"required\":[\"k\"],\"type\":\"object\"}]}",
+     {"1", "\"\"", "{\"k\":1}", "{\"k\":2}"},
+     {"{\"k\":3}", "{}", "1.5", "null"}},
+    {"{\"$ref\":\"#here\",\"$defs\":{\"a\":{\"$anchor\":\"here\",\"const\":5}}}", {"5"}, {"4"}},
+    {"{\"type\":\"object\",\"properties\":{\"a\":{\"enum\":[1],\"type\":\"string\"}},\"additionalProperties\":false}",
+     {"{}"},
+     {"{\"a\":1}"}},
+};
+
+static void texts(void **state) {
+  for (size_t i = 0; i < MYNA__COUNT(cases); i++) {
+    const texts_case *c = &cases[i];
+    for (int k = 0; k < 8 && c->in[k]; k++)
+      if (!has(c->schema, c->in[k])) fail_msg("%s lacks %s", c->schema, c->in[k]);
+    for (int k = 0; k < 8 && c->out[k]; k++)
+      if (has(c->schema, c->out[k])) fail_msg("%s has %s", c->schema, c->out[k]);
+  }
+}
+
+static void refused(void **state) {
+  static const struct {
+    const char *schema;
+    int code;
+    const char *part;
+  } bad[] = {
+      {"{\"properties\":{\"a\":{\"not\":{}}}}", MYNA_E_UNSUPPORTED, "#/properties/a/not: keyword is not supported"},
+      {"{\"uniqueItems\":true}", MYNA_E_UNSUPPORTED, "#/uniqueItems"},
+      {"{\"if\":true,\"then\":false}", MYNA_E_UNSUPPORTED, "#/if"},
+      {"{\"format\":\"x\"}", MYNA_E_UNSUPPORTED, "#/format"},
+      {"{\"$ref\":\"http://x/y\"}", MYNA_E_UNSUPPORTED, "#/$ref"},
+      {"{\"$ref\":\"#/nowhere\"}", MYNA_E_FORMAT, "#/$ref"},
+      {"{\"$ref\":\"#\"}", MYNA_E_UNSUPPORTED, "leads back"},
+      {"{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":\"null\"}]}", MYNA_E_UNSUPPORTED, "leads back"},
+      {"{\"pattern\":\"(?=a)\"}", MYNA_E_UNSUPPORTED, "#/pattern"},
+      {"{\"pattern\":\"(a)\\\\1\"}", MYNA_E_UNSUPPORTED, "#/pattern"},
+      {"{\"pattern\":\"(a\"}", MYNA_E_FORMAT, "#/pattern"},
+      {"{\"pattern\":\"(((a{9}){9}){9}){99}\"}", MYNA_E_LIMIT, "#/pattern"},
+      {"{\"oneOf\":[{\"type\":\"integer\"},{\"minimum\":2}]}", MYNA_E_UNSUPPORTED, "#/oneOf"},
+      {"{\"properties\":{\"a\":false},\"required\":[\"a\"],\"type\":\"object\"}", MYNA_E_ARG, "no instance"},
+      {"{\"type\":\"object\",\"properties\":{\"a\":{\"$ref\":\"#\"}},\"required\":[\"a\"]}", MYNA_E_ARG, "no instance"},
+      {"{\"minimum\":3,\"maximum\":2,\"type\":\"number\"}", MYNA_E_ARG, "no instance"},
+      {"false", MYNA_E_ARG, "no instance"},
+      {"{\"type\":\"kaboom\"}", MYNA_E_FORMAT, "#/type"},
+      {"{\"type\":123}", MYNA_E_FORMAT, "#/type"},
+      {"{\"minLength\":-1}", MYNA_E_FORMAT, "#/minLength"},
+      {"{\"a\":1,\"a\":2}", MYNA_E_FORMAT, "twice"},
+      {"[]", MYNA_E_FORMAT, "#"},
+      {"{", MYNA_E_FORMAT, ""},
+  };
+  for (size_t i = 0; i < MYNA__COUNT(bad); i++) {
+    char *text = NULL;
+    myna_err err = {0};
+    ASSERT_FAILS(myna_schema_to_gbnf(bad[i].schema, strlen(bad[i].schema), NULL, NULL, &text, &err), bad[i].code, &err,
+                 bad[i].part);
+    assert_null(text);
+    assert_int_equal(myna_schema_to_gbnf(bad[i].schema, strlen(bad[i].schema), NULL, NULL, &text, NULL), bad[i].code);
+  }
+}
+
+/* Spaces are optional and bounded; rules carry the prefix; empty text is any value. */
+static void spaces(void **state) {
+  char *g = gbnf("{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"array\",\"items\":{\"const\":1}}},"
+                 "\"additionalProperties\":false}",
+                 false);
+  static const char *const in[] = {"{\"a\":[1,1]}", "{\n  \"a\": [\n    1, 1\n  ]\n}", "{ \"a\": [ 1,\n1 ] }", "{}"};
+  static const char *const out[] = {"{\n\n\"a\": []}", " {}", "{\"a\" : []}", "{\"a\":  []}"};
+  for (size_t i = 0; i < MYNA__COUNT(in); i++) assert_true(schema_match(g, in[i], strlen(in[i])));
+  for (size_t i = 0; i < MYNA__COUNT(out); i++) assert_false(schema_match(g, out[i], strlen(out[i])));
+  myna__strfree(g);
+  myna_err err = {0};
+  ASSERT_OK_ERR(myna_schema_to_gbnf("", 0, "tool-", NULL, &g, &err), &err);
+  assert_non_null(strstr(g, "\ntool-root ::= tool-r"));
+  assert_memory_equal(g, "tool-r", 6);
+  myna__strfree(g);
+}
+
+/* Deep, wide and repetitive schemas end in an answer. */
+static void hostile(void **state) {
+  char *text;
+  myna_err err = {0};
+  myna__buf b = {0};
+  for (int i = 0; i < 300; i++) myna__buf_str(&b, "{\"items\":");
+  assert_true(myna_schema_to_gbnf(b.data, b.len, NULL, NULL, &text, &err) < 0);
+  b.len = 0;
+  myna__buf_str(&b, "{\"$ref\":\"#/$defs/0\",\"$defs\":{");
+  for (int i = 0; i < 2000; i++) myna__buf_printf(&b, "\"%d\":{\"$ref\":\"#/$defs/%d\"},", i, i + 1);
+  myna__buf_str(&b, "\"2000\":{}}}");
+  err = (myna_err){0};
+  ASSERT_FAILS(myna_schema_to_gbnf(b.data, b.len, NULL, NULL, &text, &err), MYNA_E_LIMIT, &err, "too deep");
+  b.len = 0;
+  myna__buf_str(&b, "{\"allOf\":[");
+  for (int i = 0; i < 20; i++)
+    myna__buf_printf(&b, "%s{\"anyOf\":[{\"minLength\":%d},{\"maxLength\":%d}]}", i ? "," : "", i, i);
+  myna__buf_str(&b, "]}");
+  err = (myna_err){0};
+  ASSERT_FAILS(myna_schema_to_gbnf(b.data, b.len, NULL, NULL, &text, &err), MYNA_E_LIMIT, &err, "combinations");
+  myna__buf_free(&b);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(texts),
+      cmocka_unit_test(refused),
+      cmocka_unit_test(spaces),
+      cmocka_unit_test(hostile),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
