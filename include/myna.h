@@ -280,6 +280,10 @@ typedef struct myna_event {
   int n_top;
   const int32_t *top_ids; /* [n_top] */
   const float *top_logprobs;
+  /* With `branches`, where the grammar left a choice: the most likely legal tokens and their probabilities among all that are legal. */
+  int n_branch;
+  const int32_t *branch_ids; /* [n_branch] */
+  const float *branch_logprobs;
   int64_t n_done, n_total; /* PROGRESS: prompt tokens */
   myna_finish finish;      /* DONE */
   myna_err err;            /* DONE with FINISH_ERROR */

@@ -25,7 +25,7 @@ static void append(myna_engine *e, myna__event_node *n) {
 /* One block holds the node and copies of everything the event borrows. */
 int myna__engine_post(myna_engine *e, const myna_event *ev) {
   size_t logits = ev->kind == MYNA_EVENT_LOGITS ? (size_t)(ev->n_rows * ev->n_vocab) * sizeof(float) : 0;
-  size_t top = (size_t)ev->n_top * (sizeof(int32_t) + sizeof(float)), text = (size_t)ev->text_len + 1;
+  size_t top = (size_t)(ev->n_top + ev->n_branch) * (sizeof(int32_t) + sizeof(float)), text = (size_t)ev->text_len + 1;
   size_t bytes = sizeof(myna__event_node) + logits + top + text;
   myna__event_node *n = myna__alloc(bytes);
   if (!n) return MYNA_E_NOMEM;
@@ -37,6 +37,12 @@ int myna__engine_post(myna_engine *e, const myna_event *ev) {
     n->ev.top_ids = memcpy(p, ev->top_ids, (size_t)ev->n_top * sizeof(int32_t));
     n->ev.top_logprobs =
         memcpy(p + (size_t)ev->n_top * sizeof(int32_t), ev->top_logprobs, (size_t)ev->n_top * sizeof(float));
+  }
+  if (ev->n_branch) {
+    char *q = p + (size_t)ev->n_top * (sizeof(int32_t) + sizeof(float));
+    n->ev.branch_ids = memcpy(q, ev->branch_ids, (size_t)ev->n_branch * sizeof(int32_t));
+    n->ev.branch_logprobs =
+        memcpy(q + (size_t)ev->n_branch * sizeof(int32_t), ev->branch_logprobs, (size_t)ev->n_branch * sizeof(float));
   }
   p += top;
   if (ev->text_len) memcpy(p, ev->text, (size_t)ev->text_len);

@@ -260,6 +260,14 @@ bool myna__grun_legal(myna__grun *r, int32_t id) {
   return k && (k->bits[id >> 6] >> (id & 63) & 1);
 }
 
+int64_t myna__grun_n_legal(myna__grun *r) {
+  int rc;
+  const mask *k = r->state > 0 ? mask_of(r, &rc) : NULL;
+  return k ? k->n_legal : 0;
+}
+
+int64_t myna__grun_n_vocab(const myna__grun *r) { return r->n_vocab; }
+
 const float *myna__grun_mask(myna__grun *r, const float *logits, myna_err *err) {
   int rc = 0;
   const mask *k = r->state > 0 ? mask_of(r, &rc) : NULL;

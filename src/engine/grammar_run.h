@@ -16,6 +16,8 @@ bool myna__grun_whole(const myna__grun *r);
 bool myna__grun_legal(myna__grun *r, int32_t id);
 /* logits [n_vocab] with -inf where a token is not legal, borrowed until the next call; NULL, err set, when none is. */
 const float *myna__grun_mask(myna__grun *r, const float *logits, myna_err *err);
+int64_t myna__grun_n_legal(myna__grun *r); /* tokens that are legal now */
+int64_t myna__grun_n_vocab(const myna__grun *r);
 /* The most likely legal token of the last mask. */
 int32_t myna__grun_best(const myna__grun *r, const float *logits);
 /* Appends the shortest text that makes it whole. */

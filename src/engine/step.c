@@ -327,6 +327,8 @@ static int post_token(myna_engine *e, myna__job *j, int32_t id, const float *log
     ev.top_ids = ids;
     ev.top_logprobs = probs;
   }
+  if (j->req.branches && j->constraint)
+    ev.n_branch = myna__constraint_branches(j->constraint, &ev.branch_ids, &ev.branch_logprobs);
   return myna__engine_post(e, &ev);
 }
 

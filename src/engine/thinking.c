@@ -15,7 +15,10 @@ struct myna__constraint {
   int64_t left;   /* of the budget */
   int32_t *force; /* [n_force] what ends the reasoning */
   int64_t n_force, forced;
-  bool forcing;
+  bool forcing, branches;
+  int n_branch;
+  int32_t branch_ids[20];
+  float branch_logprobs[20];
   myna__buf text; /* of this phase; the last bytes that may matter */
 };
 
@@ -49,6 +52,7 @@ static int init(myna__constraint *c, const myna_request *r, const myna_model *m,
   c->limited = t->limited && c->end;
   c->left = t->budget;
   c->leave_open = r->leave_open;
+  c->branches = r->branches;
   if (r->grammar && r->n_triggers > 0) {
     c->triggers = myna__calloc((size_t)r->n_triggers * sizeof *c->triggers);
     c->n_triggers = c->triggers ? r->n_triggers : 0;
@@ -165,13 +169,25 @@ int myna__constraint_accept(myna__constraint *c, int32_t id, myna_err *err) {
 static int32_t held(myna__constraint *c, myna__sampler *s, const float *logits, myna_err *err) {
   const float *masked = myna__grun_mask(c->run, logits, err);
   if (!masked) return err && err->code ? err->code : MYNA_E_INTERNAL;
+  if (c->branches) {
+    int n = (int)MYNA__MIN(myna__grun_n_legal(c->run), 20);
+    c->n_branch = n > 1 ? n : 0;
+    if (n > 1) myna__logprobs(masked, myna__grun_n_vocab(c->run), -1, NULL, n, c->branch_ids, c->branch_logprobs);
+  }
   myna_err none = {0};
   int32_t id = myna__sampler_sample(s, masked, &none);
   if (id < 0 || !myna__grun_legal(c->run, id)) id = myna__grun_best(c->run, logits);
   return id < 0 ? myna__err(err, MYNA_E_INTERNAL, "no token that the grammar allows is possible") : id;
 }
 
+int myna__constraint_branches(const myna__constraint *c, const int32_t **ids, const float **logprobs) {
+  *ids = c->branch_ids;
+  *logprobs = c->branch_logprobs;
+  return c->n_branch;
+}
+
 int32_t myna__constraint_sample(myna__constraint *c, myna__sampler *s, const float *logits, myna_err *err) {
+  c->n_branch = 0;
   if (c->phase == HELD) return held(c, s, logits, err);
   c->forcing |= c->phase == INSIDE && c->limited && c->left <= 0;
   if (c->forcing && c->forced < c->n_force) return c->force[c->forced];

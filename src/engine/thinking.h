@@ -14,6 +14,8 @@ void myna__constraint_free(myna__constraint *c);
 int32_t myna__constraint_sample(myna__constraint *c, myna__sampler *s, const float *logits, myna_err *err);
 /* A token that was taken, forced ones too. */
 int myna__constraint_accept(myna__constraint *c, int32_t id, myna_err *err);
+/* The legal alternatives of the last sampled token, at most 20, when there were several; borrowed until the next sample. */
+int myna__constraint_branches(const myna__constraint *c, const int32_t **ids, const float **logprobs);
 /* Appends what closes an answer that ends here. */
 void myna__constraint_close(const myna__constraint *c, myna__buf *out);
 

@@ -139,8 +139,35 @@ static void test_phases(void **state) {
   myna_model_close(m);
 }
 
+/* Where two words are legal, their probabilities are one together; where one is, there is no branch. */
+static void test_branches(void **state) {
+  myna_model *m = story();
+  int64_t n = prompt_of(m), id;
+  myna_grammar *g = gbnf("root ::= \"x\" [ab]");
+  myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 256, .n_seq = 1});
+  myna_request r = fx_greedy(prompt, n, 9);
+  r.sampling.ignore_eos = r.no_text = false;
+  r.grammar = g;
+  r.branches = true;
+  ASSERT_OK(myna_submit(e, &r, &id, NULL));
+  myna_event ev = {0};
+  int seen = 0;
+  while (ev.kind != MYNA_EVENT_DONE) {
+    if (myna_next_event(e, -1, &ev) <= 0 || ev.kind != MYNA_EVENT_TOKEN || ev.n_branch == 0) continue;
+    double sum = 0;
+    for (int i = 0; i < ev.n_branch; i++) sum += exp((double)ev.branch_logprobs[i]);
+    assert_true(ev.n_branch >= 2 && sum > 0.999 && sum < 1.001);
+    assert_int_equal(ev.branch_ids[0], ev.token);
+    seen++;
+  }
+  assert_true(seen >= 1);
+  myna_engine_free(e);
+  myna_grammar_free(g);
+  myna_model_close(m);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_masks), cmocka_unit_test(test_answers),
-                                     cmocka_unit_test(test_phases)};
+                                     cmocka_unit_test(test_phases), cmocka_unit_test(test_branches)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
