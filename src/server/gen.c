@@ -8,17 +8,13 @@ enum { MAX_UNREAD = 16 << 20, MAX_SEQUENCES = 256, EVENTS_PER_WAKE = 256 };
 /* ---- on the thread of HTTP ---- */
 
 static api_request *read_request(call *c, api_error *e) {
-  json_error_t why;
   api_request *r = NULL;
-  json_t *body = json_loadb(c->body.p ? c->body.p : "", c->body.n, 0, &why);
-  if (!body) {
-    api_refuse(e, NULL, "the body is no JSON: line %d, column %d: %s", why.line, why.column, why.text);
-    return NULL;
-  }
+  json_t *body = call_body(c, e);
+  if (!body) return NULL;
   json_t *ping = json_object_get(body, "sse_ping_interval");
   int64_t ping_s = json_is_number(ping) ? (int64_t)json_number_value(ping) : 0;
   if (ping_s) c->ping_s = ping_s;
-  if (json_is_object(body)) json_object_del(body, "sse_ping_interval");
+  json_object_del(body, "sse_ping_interval");
   api_request_new(&r, (api_dialect)c->route->arg, body, &c->s->env, e);
   return r;
 }

@@ -112,6 +112,8 @@ struct call {
 
 call *call_new(server *s, struct MHD_Connection *conn, const char *method, const char *path);
 void call_unref(call *c);
+/* The body, a JSON object (an empty body is an empty one), a new reference; NULL with e filled. */
+json_t *call_body(call *c, api_error *e);
 /* Answers at once, on the thread of HTTP: takes j. Results are microhttpd's. */
 int call_reply_json(call *c, int status, json_t *j);
 int call_reply_text(call *c, int status, const char *type, char *text); /* takes text */

@@ -27,7 +27,7 @@ static int slots(call *c) {
   return send_json(c, list);
 }
 
-static json_t *parse_body(call *c, api_error *e) {
+json_t *call_body(call *c, api_error *e) {
   json_error_t why = {0};
   json_t *j = c->body.n ? json_loadb(c->body.p, c->body.n, 0, &why) : json_object();
   if (!j) {
@@ -46,21 +46,21 @@ static int small_answer(call *c, json_t *answer, const api_error *e) {
 
 static int tokenize(call *c) {
   api_error e = {0};
-  json_t *body = parse_body(c, &e), *answer = body ? api_answer_tokenize(&c->s->env, body, &e) : NULL;
+  json_t *body = call_body(c, &e), *answer = body ? api_answer_tokenize(&c->s->env, body, &e) : NULL;
   json_decref(body);
   return small_answer(c, answer, &e);
 }
 
 static int detokenize(call *c) {
   api_error e = {0};
-  json_t *body = parse_body(c, &e), *answer = body ? api_answer_detokenize(&c->s->env, body, &e) : NULL;
+  json_t *body = call_body(c, &e), *answer = body ? api_answer_detokenize(&c->s->env, body, &e) : NULL;
   json_decref(body);
   return small_answer(c, answer, &e);
 }
 
 static int apply_template(call *c) {
   api_error e = {0};
-  json_t *body = parse_body(c, &e);
+  json_t *body = call_body(c, &e);
   return small_answer(c, body ? api_answer_template(&c->s->env, body, &e) : NULL, &e);
 }
 
