@@ -212,8 +212,8 @@ int myna__dfa_words(myna__sc *c, const myna__str *words, int n, myna__dfa *out) 
   size_t total = 0;
   for (int i = 0; i < n; i++) total += words[i].n;
   if (total > MYNA__SC_DFA_RULES) return myna__sc_fail(c, MYNA_E_LIMIT, "too many names");
-  uint32_t *lo;
-  int nc, used = 2; /* 0 the start, 1 everything else */
+  uint32_t *lo = NULL;
+  int nc = 0, used = 2; /* 0 the start, 1 everything else */
   TRY(word_classes(c, words, n, total, &lo, &nc));
   TRY(myna__dfa_new(c, out, (int)total + 2, nc));
   out->lo = lo;

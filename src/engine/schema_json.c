@@ -112,7 +112,7 @@ static int read_tree(reader *r, myna__jnode **out) {
       open = open->parent;
       continue;
     }
-    myna__jnode *v;
+    myna__jnode *v = NULL;
     TRY(read_token(r, open, key, &v));
     if (!*out) *out = v;
     if (v->kind == MYNA__J_OBJECT || v->kind == MYNA__J_ARRAY) open = v;

@@ -386,7 +386,7 @@ static int member_of(myna__sc *c, const myna__jnode *s, myna__str name, myna__js
   bool found = v;
   if (v) TRY(myna__jset_add(c, out, v));
   for (myna__jnode *m = patterns ? patterns->first : NULL; m; m = m->next) {
-    const myna__dfa *d;
+    const myna__dfa *d = NULL;
     TRY(myna__schema_pattern(c, m, m->key, &d));
     if (!myna__dfa_accepts(d, name)) continue;
     found = true;

@@ -481,8 +481,8 @@ static bool accepts(subset *u, int i, int final) {
 
 static int determinize(subset *u, frag all, myna__dfa *out) {
   myna__sc *c = u->r->c;
-  uint32_t *lo;
-  int nc;
+  uint32_t *lo = NULL;
+  int nc = 0;
   int32_t *rows = NULL, first;
   size_t n = (size_t)u->r->n;
   u->in = myna__sc_alloc(c, n);
@@ -536,7 +536,7 @@ static int parse_all(parser *r, frag *all) {
 
 int myna__dfa_regex(myna__sc *c, myna__str pattern, myna__dfa *out) {
   parser r = {.c = c, .p = pattern.p, .end = pattern.p + pattern.n};
-  frag all;
+  frag all = {0};
   TRY(parse_all(&r, &all));
   subset u = {.r = &r};
   int rc = determinize(&u, all, out);
