@@ -314,9 +314,12 @@ static int read_prefix(const myna_chat *c, myna_chat_parser *p, const myna_chat_
 
 int myna_chat_parser_new(myna_chat_parser **out, const myna_chat *c, const myna_chat_prompt *p,
                          const myna_chat_parser_options *o, myna_err *err) {
-  /* A beginning with its own tag opens the reasoning itself. */
-  bool open = p && p->thinking_open && !(p->answer_prefix && behind_tag(p->answer_prefix, c->format->think_start));
-  TRY(myna__chat_parser_new(out, c->format, open, o, err));
+  myna_chat_prompt start = p ? *p : (myna_chat_prompt){0};
+  /* The beginning is read here; with its own tag it opens the reasoning itself. */
+  start.thinking_open =
+      start.thinking_open && !(p->answer_prefix && behind_tag(p->answer_prefix, c->format->think_start));
+  start.answer_prefix = NULL;
+  TRY(myna__chat_parser_new(out, c->format, p ? &start : NULL, o, err));
   int rc = p ? read_prefix(c, *out, p, err) : 0;
   if (rc < 0) {
     myna_chat_parser_free(*out);
