@@ -217,13 +217,12 @@ static const char *render(api_request *r, size_t *n, api_error *e) {
     api_refuse(e, "messages", "messages is missing");
     return NULL;
   }
-  if (!r->env->chat) {
-    if (json_array_size(r->tools) > 0 && r->tool_choice != MYNA_TOOLS_NONE) {
-      api_refuse(e, "tools", "the model has no chat template that could show tools");
-      return NULL;
-    }
-    return join(r, n, e);
+  bool template = r->env->chat && myna_chat_has_template(r->env->chat);
+  if (!template && json_array_size(r->tools) > 0 && r->tool_choice != MYNA_TOOLS_NONE) {
+    api_refuse(e, "tools", "the model has no chat template that could show tools");
+    return NULL;
   }
+  if (!r->env->chat) return join(r, n, e);
   if (apply(r, e) < 0) return NULL;
   *n = r->chat_prompt.text_len;
   return r->chat_prompt.text;
