@@ -10,8 +10,9 @@ enum { MYNA__BUDGET_KNOTS = 8 };
 /* Seconds of a token in steps of prompts, by their length. Zero: nothing is known. */
 typedef struct myna__budget {
   double each[MYNA__BUDGET_KNOTS];
-  double sum
-      [5]; /* of steps, the latest count most: their number, mean position x, x * x, time over that of each y, x * y */
+  double usual; /* each, over long times */
+  /* Of steps, the latest count most: number, mean position x, x * x, time per token over usual y, x * y. */
+  double sum[5];
 } myna__budget;
 
 /* A step of n tokens, few of them with logits, took this long. */
