@@ -491,6 +491,7 @@ static void fail_all(myna_engine *e, const myna_err *err) {
 }
 
 static void learn_step(myna_engine *e, const batch *b, double seconds) {
+  if (b->n > b->n_out) myna__engine_learn_late(e, b->n, seconds);
   if (b->n == b->n_out)
     myna__costs_add(&e->costs, b->n, seconds);
   else if (!e->costs.fixed)
