@@ -149,7 +149,7 @@ class Client(threading.Thread):
 
 
 def main():
-    server = Server("-np", "4", "-c", "4096", "--queue", "16", "--chat-template-file", os.path.join(ROOT, "tests", "server", "chat.jinja"), threads=1)
+    server = Server("-np", "4", "-c", "4096", "--queue", "16", "--reasoning", "off", "--chat-template-file", os.path.join(ROOT, "tests", "server", "chat.jinja"), threads=1)
     end = time.monotonic() + 60 * MINUTES
     clients = [Client(server, end, SEED * 1000 + i) for i in range(CLIENTS)]
     for c in clients:
