@@ -281,7 +281,7 @@ json_t *api_reply_body(api_reply *p) {
   set_common(p, o, r->dialect == API_CHAT ? "chat.completion" : "text_completion");
   json_object_set_new(o, "usage", total_usage(p));
   json_object_set_new(o, "timings", timings(p));
-  if (r->env->verbose) json_object_set_new(o, "__verbose", native(p, &p->seqs[0]));
+  if (r->verbose) json_object_set_new(o, "__verbose", native(p, &p->seqs[0]));
   return o;
 }
 
@@ -373,7 +373,7 @@ int api_chunk_end(api_reply *p, api_seq *s, const api_sink *sink) {
     o = text_chunk(p, s, "", 0, json_null(), finish_reason(s));
   if (o && last) json_object_set_new(o, "timings", timings(p));
   if (o && last && p->r->dialect == API_TEXT) json_object_set_new(o, "usage", total_usage(p));
-  if (o && p->r->env->verbose) json_object_set_new(o, "__verbose", native(p, s));
+  if (o && p->r->verbose) json_object_set_new(o, "__verbose", native(p, s));
   return send(sink, o);
 }
 

@@ -14,6 +14,7 @@ double api_now(void) {
 }
 
 bool api_buf_add(api_buf *b, const char *bytes, size_t n) {
+  if (b->at == b->n) b->at = b->n = 0;
   if (n >= SIZE_MAX / 4 - b->n) return false;
   if (b->n + n + 1 > b->cap) {
     size_t cap = (b->n + n + 1) * 2;
@@ -108,7 +109,8 @@ static void set_thinking(const api_request *r, myna_thinking *t) {
                        .end = c->think_end,
                        .open = c->thinking_open,
                        .limited = r->reasoning_budget >= 0,
-                       .budget = r->reasoning_budget};
+                       .budget = r->reasoning_budget,
+                       .message = r->budget_message};
 }
 
 void api_reply_request(const api_reply *p, int i, myna_request *out) {

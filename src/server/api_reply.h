@@ -4,12 +4,6 @@
 
 #include "api.h"
 
-typedef struct api_buf {
-  char *p;
-  size_t n, cap;
-} api_buf;
-bool api_buf_add(api_buf *b, const char *bytes, size_t n);
-
 /* One sequence: the answer to prompt / best_of with seed + its number. */
 typedef struct api_seq {
   int prompt, number;
@@ -40,7 +34,6 @@ struct api_reply {
   int n_seqs, n_done;
   char id[48];
   int64_t created;
-  bool told_end;
 };
 
 /* Chunks of a stream; each writes one event or more. */

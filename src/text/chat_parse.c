@@ -461,7 +461,7 @@ int myna_chat_parser_push(myna_chat_parser *p, const char *text, size_t n, bool 
   return p->n;
 }
 
-int myna__chat_parser_new(myna_chat_parser **out, const struct myna__chat_format *f, bool thinking_open,
+int myna__chat_parser_new(myna_chat_parser **out, const struct myna__chat_format *f, const myna_chat_prompt *prompt,
                           const myna_chat_parser_options *o, myna_err *err) {
   myna_chat_parser *p = myna__calloc(sizeof *p);
   *out = p;
@@ -470,7 +470,7 @@ int myna__chat_parser_new(myna_chat_parser **out, const struct myna__chat_format
   if (o) p->o = *o;
   if (f->scheme == MYNA__CALLS_HARMONY)
     p->state = IN_HEADER;
-  else if (thinking_open && !p->o.keep_reasoning) {
+  else if (prompt && prompt->thinking_open && !p->o.keep_reasoning) {
     p->state = IN_REASONING;
     p->trim_left = true;
   }

@@ -37,7 +37,7 @@ static void run(int i, size_t cut, size_t every, char out[512]) {
   myna_chat_parser *p;
   size_t n = strlen(cases[i].answer), len = 0, at = 0;
   int kind = -1;
-  ASSERT_OK(myna__chat_parser_new(&p, myna__chat_format_find(cases[i].marks), false,
+  ASSERT_OK(myna__chat_parser_new(&p, myna__chat_format_find(cases[i].marks), NULL,
                                   &(myna_chat_parser_options){.tools = true}, NULL));
   for (out[0] = 0; at <= n; at += cut) {
     if (at) cut = every;
