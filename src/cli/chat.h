@@ -5,6 +5,7 @@
 #include "myna_chat.h"
 #include "cli.h"
 #include <jansson.h>
+#include <limits.h>
 
 /* ---- chat_ask.c ---- */
 
@@ -62,8 +63,8 @@ bool editor_is_terminal(const editor *ed);
 
 /* ---- chat_file.c: files of conversations and of the history ---- */
 
-/* Writes by way of a new file beside it, so that what was there survives a failure. Returns false with errno set. */
-bool write_whole(const char *path, const char *data, size_t n, int mode);
+/* Opens a new file in the folder of path, to be renamed to it when it is whole; -1 with errno set. */
+int open_beside(const char *path, char beside[PATH_MAX + 32], int mode);
 int save_messages(const char *path, const json_t *messages);
 /* NULL after telling why; the messages are checked. */
 json_t *load_messages(const char *path);

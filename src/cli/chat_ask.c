@@ -114,8 +114,11 @@ static int grammar_option(const options *o, myna_grammar **out) {
   int rc = row->make(out, text, n, &err);
   if (rc < 0) {
     snprintf(err.file, sizeof err.file, "%s", row->file ? row->value : row->flag);
+    int64_t line = err.line;
+    if (strncmp(err.msg, "line ", 5) == 0) err.line = -1; /* it says so itself */
+    if (row->make == myna_grammar_from_regex) err.offset = -1;
     fail(&err);
-    if (err.line > 0) show_line(text, n, err.line);
+    if (line > 0) show_line(text, n, line);
   }
   free(file);
   return rc >= 0 ? 0 : row->file ? EXIT_FAIL : EXIT_USAGE;
@@ -268,7 +271,7 @@ int ask_new(ask *a, const talk *t, const json_t *messages, bool prefill) {
                                   .open = a->prompt.thinking_open,
                                   .limited = o->reasoning_budget >= 0,
                                   .budget = o->reasoning_budget,
-                                  .message = o->reasoning_message};
+                                  .message = o->budget_message};
   const myna_tokenize_options to = {.no_special = a->prompt.starts_with_bos, .parse_special = true};
   a->ids = tokenize_all(t->m, a->prompt.text, a->prompt.text_len, &to, &a->r.n_tokens);
   if (!a->ids) return EXIT_FAIL;

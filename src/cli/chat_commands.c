@@ -113,6 +113,19 @@ static command_result show(chat *c, char *args) {
   return COMMAND_DONE;
 }
 
+/* The engine refuses values out of range when a request comes with them: now, not with the next message. */
+static int try_sampling(chat *c, const myna_sampling *s) {
+  myna_err err = {0};
+  myna_event ev = {0};
+  const int32_t token = 0;
+  int64_t id;
+  const myna_request r = {.tokens = &token, .n_tokens = 1, .max_tokens = 1, .sampling = *s};
+  if (myna_submit(c->engine, &r, &id, &err) < 0) return fail(&err);
+  myna_cancel(c->engine, id);
+  while (ev.kind != MYNA_EVENT_DONE) myna_next_event(c->engine, -1, &ev);
+  return 0;
+}
+
 static command_result set(chat *c, char *args) {
   options before = *c->o;
   myna_sampling s;
@@ -126,10 +139,11 @@ static command_result set(chat *c, char *args) {
   if (rc == 0) rc = check_answer(c->o);
   if (rc == 0) rc = sampling_options(c->o, c->m, &s);
   if (rc == 0 && c->o->n_predict == 0) rc = usage("n_predict 0: there would be no answers");
+  if (rc == 0) rc = try_sampling(c, &s);
   if (rc)
     *c->o = before;
   else
-    fprintf(stderr, "(%s is %s)\n", args, *value ? value : "as it is by default");
+    fprintf(stderr, "(%s is %s)\n", args, *value ? printable(value) : "as it is by default");
   return COMMAND_DONE;
 }
 
@@ -187,7 +201,9 @@ command_result chat_command(chat *c, char *line) {
   }
   if (n_found == 1) return found->run(c, args);
   const char *near = closest(name, names, N_ROWS);
-  if (near)
+  if (n_found > 1)
+    usage("/%s is the beginning of several commands; /help lists them", name);
+  else if (near)
     usage("there is no /%s; did you mean /%s?", name, near);
   else
     usage("there is no /%s; /help lists commands, // begins a message with a slash", name);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <histedit.h>
 #include <langinfo.h>
+#include <limits.h>
 #include <locale.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -25,7 +26,7 @@ struct editor {
   const char *prompt; /* of the line that is edited */
   char in[4096];      /* read and not used yet: [at, end) */
   size_t at, end;
-  bool warned;  /* Ctrl-C was pressed at an empty prompt just before */
+  bool warned;  /* Ctrl-C was the last that was pressed at a prompt */
   char *line;   /* getline's, from a pipe */
   size_t space; /* of line */
 };
@@ -66,8 +67,8 @@ static int wait_input(editor *ed, int ms) {
   }
 }
 
-/* The bytes of `mark` come next: takes them. What is no mark stays. They may arrive one by one. */
-static bool take_mark(editor *ed, const char *mark) {
+/* The bytes of `mark` come next: takes them. What is no mark stays. They may arrive one by one, within ms of each other. */
+static bool take_mark(editor *ed, const char *mark, int ms) {
   size_t n = strlen(mark);
   for (;;) {
     size_t have = ed->end - ed->at, k = have < n ? have : n;
@@ -77,7 +78,7 @@ static bool take_mark(editor *ed, const char *mark) {
     ed->at = 0;
     ed->end = have;
     struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
-    if (poll(&p, 1, 50) <= 0) return false;
+    if (poll(&p, 1, ms) <= 0) return false;
     ssize_t got = read(STDIN_FILENO, ed->in + have, sizeof ed->in - have);
     if (got <= 0) return false;
     ed->end += (size_t)got;
@@ -88,9 +89,9 @@ static bool take_mark(editor *ed, const char *mark) {
 static void take_paste(editor *ed) {
   growing pasted = {0};
   bool fits = true, was_return = false;
-  while (wait_input(ed, 5000) > 0) {
+  while (wait_input(ed, 2000) > 0) {
     char c = ed->in[ed->at++];
-    if (c == '\033' && take_mark(ed, "[201~")) break;
+    if (c == '\033' && take_mark(ed, "[201~", 1000)) break;
     bool newline = c == '\r' || (c == '\n' && !was_return);
     was_return = c == '\r';
     if (newline) c = '\n';
@@ -111,7 +112,8 @@ static int next_character(EditLine *el, wchar_t *out) {
     int rc = wait_input(ed, -1);
     if (rc < 0) return interrupted ? -1 : 0;
     char c = ed->in[ed->at++];
-    if (c == '\033' && mbsinit(&state) && take_mark(ed, "[200~")) {
+    ed->warned = false;
+    if (c == '\033' && mbsinit(&state) && take_mark(ed, "[200~", 50)) {
       take_paste(ed);
       continue;
     }
@@ -187,17 +189,17 @@ void editor_free(editor *ed) {
 
 bool editor_is_terminal(const editor *ed) { return ed->terminal; }
 
-/* Kept at once, not at the end: a window may be closed at any time. */
+/* Kept at once, not at the end: a window may be closed at any time. libedit wants a file to write to; it takes the place of the old one when it is whole. */
 static void remember(editor *ed, const char *s) {
   HistEvent ev;
-  char *data = NULL;
-  size_t n = 0;
+  char beside[PATH_MAX + 32];
   if (!ed->history || history(ed->history, &ev, H_ENTER, s) < 0 || !ed->path) return;
-  FILE *f = open_memstream(&data, &n);
+  int fd = open_beside(ed->path, beside, 0600);
+  FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
   bool ok = f && history(ed->history, &ev, H_SAVE_FP, f) >= 0;
   if (f && fclose(f) != 0) ok = false;
-  if (ok) write_whole(ed->path, data, n, 0600);
-  free(data);
+  if (fd >= 0 && !f) close(fd);
+  if (fd >= 0 && !(ok && rename(beside, ed->path) == 0)) unlink(beside);
 }
 
 /* ---- lines ---- */
@@ -218,12 +220,12 @@ static input edit_line(editor *ed, const char *prompt, const char **s, size_t *n
   if (got && count > 0) return ed->warned = false, INPUT_LINE;
   if (interrupted != SIGINT) return INPUT_END;
   const LineInfo *li = el_line(ed->el);
-  bool empty = li->lastchar == li->buffer;
+  bool empty = li->lastchar == li->buffer && prompt[0] == '>';
   interrupted = 0;
   fprintf(ed->screen, "^C\n");
-  if (ed->warned) return INPUT_END;
+  if (empty && ed->warned) return INPUT_END;
+  if (empty) fprintf(stderr, "(Ctrl-C again or Ctrl-D leaves)\n");
   ed->warned = true;
-  if (empty && prompt[0] == '>') fprintf(stderr, "(Ctrl-C again or Ctrl-D leaves)\n");
   return INPUT_CLEARED;
 }
 

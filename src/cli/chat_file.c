@@ -19,7 +19,13 @@ static bool write_all(int fd, const char *data, size_t n) {
   return fsync(fd) == 0 || errno == EINVAL;
 }
 
-bool write_whole(const char *path, const char *data, size_t n, int mode) {
+int open_beside(const char *path, char beside[PATH_MAX + 32], int mode) {
+  snprintf(beside, PATH_MAX + 32, "%s.%ld.new", path, (long)getpid());
+  return open(beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+}
+
+/* By way of a new file, so that what was there survives a failure. False with errno set. */
+static bool write_whole(const char *path, const char *data, size_t n, int mode) {
   char real[PATH_MAX], beside[PATH_MAX + 32];
   struct stat st;
   if (!realpath(path, real)) snprintf(real, sizeof real, "%s", path); /* a link stays, its target is replaced */
@@ -27,8 +33,7 @@ bool write_whole(const char *path, const char *data, size_t n, int mode) {
     if (!S_ISREG(st.st_mode)) return errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL, false;
     mode = (int)(st.st_mode & 0777);
   }
-  snprintf(beside, sizeof beside, "%s.%ld.new", real, (long)getpid());
-  int fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+  int fd = open_beside(real, beside, mode);
   if (fd < 0) return false;
   bool ok = write_all(fd, data, n);
   if (close(fd) != 0) ok = false;

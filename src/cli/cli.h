@@ -29,7 +29,6 @@ typedef struct options {
   int64_t n_predict, keep, seed;
   bool context_shift, ignore_eos;
   list stop;
-  const char *reasoning, *reasoning_message;
   bool show_reasoning;
   double temp, dynatemp_range, dynatemp_exp, top_p, min_p, typical, top_n_sigma, xtc_probability, xtc_threshold;
   int64_t top_k, min_keep, repeat_last_n, mirostat;
