@@ -32,9 +32,17 @@ typedef struct myna__sc {
 void *myna__sc_alloc(myna__sc *c, size_t n); /* zeroed; NULL on failure or where the arena is too large */
 /* Takes work units; MYNA_E_LIMIT once all are used. */
 int myna__sc_burn(myna__sc *c, int64_t units);
-int myna__sc_nomem(myna__sc *c);
-/* Fails with the JSON pointer of c->at before the message. */
+/* Fails with the JSON pointer of c->at before the message; returns the code. */
 int myna__sc_fail(myna__sc *c, int code, const char *fmt, ...) MYNA__PRINTF(3, 4);
+/* Fails after an allocation that did. Here, so that who checks the code sees that it fails. */
+static inline int myna__sc_nomem(myna__sc *c) {
+  if (c->arena.total <= MYNA__SC_MEMORY) {
+    myna__err(c->err, MYNA_E_NOMEM, "out of memory");
+    return MYNA_E_NOMEM;
+  }
+  myna__sc_fail(c, MYNA_E_LIMIT, "the schema is too complex");
+  return MYNA_E_LIMIT;
+}
 /* Holds n + 1 elements of the given size in the arena. */
 int myna__sc_grow(myna__sc *c, void **p, int n, int *cap, size_t elem);
 

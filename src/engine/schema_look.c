@@ -82,7 +82,8 @@ static int type_mask(const myna__jnode *v) {
 
 static int fail_at(myna__sc *c, const myna__jnode *at, int code, const char *what) {
   c->at = at;
-  return myna__sc_fail(c, code, "%s", what);
+  myna__sc_fail(c, code, "%s", what);
+  return code;
 }
 
 static int check_number(myna__sc *c, const myna__jnode *v) {
@@ -140,7 +141,7 @@ static int check(myna__sc *c, myna__jnode *s, int depth) {
     myna__jnode *list = myna__sj_get(s, places[i]);
     for (myna__jnode *v = list ? list->first : NULL; v; v = v->next) TRY(check(c, v, depth + 1));
   }
-  myna__jnode *ref = myna__sj_get(s, "$ref"), *target;
+  myna__jnode *ref = myna__sj_get(s, "$ref"), *target = NULL;
   if (ref) {
     TRY(myna__schema_resolve(c, ref, &target));
     TRY(check(c, target, depth + 1));
@@ -270,7 +271,7 @@ static bool jset_has(const myna__jset *s, const myna__jnode *v) {
 /* Moves what todo says and refers to into flat; 1 when a false schema is among it. */
 static int flatten(myna__sc *c, myna__jset *flat, myna__jset *todo, myna__jset *choices) {
   for (int i = 0; i < todo->n; i++) {
-    myna__jnode *s = todo->p[i], *target;
+    myna__jnode *s = todo->p[i], *target = NULL;
     TRY(myna__schema_check(c, s));
     if (s->kind == MYNA__J_FALSE) return 1;
     if (jset_has(flat, s)) continue;

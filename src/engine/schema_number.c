@@ -44,7 +44,7 @@ static bool scaled(const myna__dec *d, int64_t *v, int *scale) {
   *scale = d->n > d->point ? d->n - d->point : 0;
   if (d->neg || !d->n || d->point > DIGITS || *scale > DIGITS || d->n > DIGITS) return false;
   for (int i = 0; i < d->n || i < d->point; i++) *v = *v * 10 + (i < d->n ? d->d[i] : 0);
-  return true;
+  return *v > 0;
 }
 
 int myna__num_add_multiple(myna__sc *c, myna__numset *s, const myna__dec *d) {

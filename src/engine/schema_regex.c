@@ -28,10 +28,12 @@ typedef struct frag {
 } frag;
 
 static int bad(parser *r, const char *what) {
-  return myna__sc_fail(r->c, MYNA_E_FORMAT, "regular expression: %s", what);
+  myna__sc_fail(r->c, MYNA_E_FORMAT, "regular expression: %s", what);
+  return MYNA_E_FORMAT;
 }
 static int unsupported(parser *r, const char *what) {
-  return myna__sc_fail(r->c, MYNA_E_UNSUPPORTED, "regular expression: %s are not supported", what);
+  myna__sc_fail(r->c, MYNA_E_UNSUPPORTED, "regular expression: %s are not supported", what);
+  return MYNA_E_UNSUPPORTED;
 }
 
 static int new_node(parser *r, node_kind kind, int out) {
@@ -181,7 +183,7 @@ static int parse_class(parser *r) {
   int from = r->n_ranges;
   bool negative = take(r, '^'), is_set, hi_is_set;
   for (;;) {
-    uint32_t lo, hi;
+    uint32_t lo = 0, hi = 0;
     if (r->p >= r->end) return bad(r, "[ without ]");
     if (take(r, ']')) break;
     TRY(class_atom(r, &lo, &is_set));
@@ -333,7 +335,7 @@ static int parse_alternatives(parser *r, frag *out) {
     TRY_N(at);
     r->nodes[fork].out = at;
     while (r->p < r->end && *r->p != '|' && *r->p != ')') {
-      frag f;
+      frag f = {0};
       TRY(parse_term(r, &f));
       r->nodes[at].out = f.start;
       at = f.end;

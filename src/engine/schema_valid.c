@@ -191,7 +191,7 @@ static int valid_combined(myna__sc *c, myna__jnode *s, const myna__jnode *v, int
     all = worse(all, one);
   }
   const myna__jnode *ref = myna__sj_get(s, "$ref");
-  myna__jnode *target;
+  myna__jnode *target = NULL;
   if (!ref) return all;
   TRY(myna__schema_resolve(c, ref, &target));
   int rc = myna__schema_valid(c, target, v, depth + 1);
