@@ -373,13 +373,13 @@ static int read_pages(myna_engine *e, stream *s, prefix *p, myna_err *err) {
 
 static int read_file(myna_engine *e, stream *s, int32_t *out, int64_t cap, int64_t *n, myna_err *err) {
   header h;
-  prefix p;
+  prefix p = {0};
   TRY(read_header(e, s, &h));
   TRY(check_size(e, s, h.n));
   size_t bytes = (size_t)h.n * sizeof(int32_t);
   int32_t *tokens = myna__alloc(bytes);
   int rc = tokens ? prefix_new(&p, e, h.n, err) : myna__err(err, MYNA_E_NOMEM, "no memory for a prefix");
-  if (rc < 0) {
+  if (rc < 0 || !tokens) {
     myna__free(tokens, bytes);
     return rc;
   }
