@@ -1,6 +1,7 @@
 /* chat.c: conversations as prompts: the template of a model, its variables, prefilled answers; and the parser of what comes back. A chat is immutable
  * after it was made. */
 #include "engine/chat.h"
+#include "engine/chat_tools.h"
 #include "text/chat_builtin.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -278,6 +279,8 @@ int myna_chat_apply(const myna_chat *c, const myna_chat_input *in, myna_chat_pro
   if (rc == 0 && !out->answer_prefix && !(out->answer_prefix = myna__jinja_text("", 0))) rc = no_memory(err);
   bool open = out->thinking_open;
   if (rc == 0) rc = myna__chat_format_prompt(c->format, in, out, err);
+  if (rc == 0 && t.tools)
+    rc = myna__chat_tools_grammar(c->format, t.tools, in->tool_choice, in->tool_name, in->one_tool_call, out, err);
   myna__chat_turn_free(&t);
   if (rc < 0) {
     myna_chat_prompt_free(out);

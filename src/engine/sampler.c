@@ -377,6 +377,30 @@ int64_t myna__sampler_probs(myna__sampler *p, const float *logits, myna__cand *o
 
 /* ---- log-probabilities ---- */
 
+int myna__sampler_last(const myna__sampler *p, int32_t id, float *logprob, int n, int32_t *ids, float *logprobs) {
+  int have = 0;
+  double sum = 0;
+  if (p->drawn_at < 0 || p->drawn_at != p->n_gen - 1) {
+    *logprob = 0;
+    if (n > 0) ids[0] = id, logprobs[0] = 0;
+    return n > 0;
+  }
+  *logprob = -INFINITY;
+  for (int64_t i = 0; i < p->n; i++) sum += (double)p->list[i].p;
+  for (int64_t i = 0; i < p->n; i++) {
+    myna__cand c = p->list[i];
+    if (!(c.p > 0)) continue;
+    float lp = (float)log((double)c.p / sum);
+    if (c.id == id) *logprob = lp;
+    if (have == n && (n == 0 || !(lp > logprobs[n - 1]))) continue;
+    int at = have < n ? have++ : n - 1;
+    for (; at > 0 && lp > logprobs[at - 1]; at--) ids[at] = ids[at - 1], logprobs[at] = logprobs[at - 1];
+    ids[at] = c.id;
+    logprobs[at] = lp;
+  }
+  return have;
+}
+
 void myna__logprobs(const float *logits, int64_t n_vocab, int32_t id, float *logprob, int n, int32_t *ids,
                     float *logprobs) {
   myna__cand top[MYNA__LOGPROBS_MAX];
