@@ -137,7 +137,10 @@ void myna__clients_free(myna__client *c);
 myna__job *myna__fair_next(myna_engine *e, bool oldest);
 /* The youngest running job of the client with most of them, at least two; NULL when there is none. */
 myna__job *myna__fair_victim(const myna_engine *e);
-/* jobs[0..n), which all want prompt tokens: sorted, those first whose turn it is; `budget` tokens are divided equally among their clients. */
+/* Whose pages are given back so that `keep` gets on in a full pool; NULL: it waits. */
+myna__job *myna__fair_loser(const myna_engine *e, const myna__job *keep);
+/* jobs[0..n), which all want prompt tokens: sorted, those first whose turn it is; `budget` tokens are divided among their clients, a client
+ * with one running job having three times the share of those with several. */
 void myna__fair_divide(myna__job **jobs, int n, int64_t budget);
 /* engine.c */
 /* Runs fn on the engine's thread between two steps and waits for it. Not on that thread itself. */
