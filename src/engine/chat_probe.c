@@ -19,10 +19,10 @@
 #define AS_STRING "\"{\\\"" KEY "\\\": \\\"" VALUE "\\\"}\""
 
 /* Not with the call's key: it is looked for in the call alone. */
-static const char tools_text[] = "[{\"type\": \"function\", \"function\": {\"name\": \"myna_tool\", \"description\": "
-                                 "\"a tool\", \"parameters\": {\"type\": "
-                                 "\"object\", \"properties\": {\"" KEY
-                                 "\": {\"type\": \"string\", \"description\": \"a text\"}}, \"required\": []}}}]";
+static const char tools_text[] =
+    "[{\"type\": \"function\", \"function\": {\"name\": \"myna_tool\", \"description\": \"a tool\", \"parameters\": "
+    "{\"type\": \"object\", \"properties\": {\"myna_property\": {\"type\": \"string\", \"description\": \"a text\"}}, "
+    "\"required\": []}}}]";
 
 /* The text, or NULL where the template refuses. */
 static char *render(const myna_chat *c, const char *messages, bool with_tools) {
