@@ -92,14 +92,6 @@ const char *myna_chat_builtin(int i) { return myna__chat_builtin_name(i); }
 
 /* ---- rendering ---- */
 
-static json_t *date_string(double now) {
-  time_t t = now > 0 ? (time_t)now : time(NULL);
-  struct tm tm;
-  char text[64];
-  size_t n = localtime_r(&t, &tm) ? strftime(text, sizeof text, "%d %b %Y", &tm) : 0;
-  return json_stringn(text, n);
-}
-
 /* What Firefunction's template has instead of tools. */
 static int set_functions(json_t *context, const json_t *tools, double now) {
   time_t t = now > 0 ? (time_t)now : time(NULL);
@@ -115,8 +107,8 @@ static int set_functions(json_t *context, const json_t *tools, double now) {
 
 int myna__chat_render(const myna_chat *c, const json_t *messages, const json_t *tools, const json_t *more, bool ask,
                       double now, char **text, size_t *text_len, myna_err *err) {
-  json_t *context = json_pack("{s:O, s:b, s:s, s:s, s:o}", "messages", messages, "add_generation_prompt", (int)ask,
-                              "bos_token", c->bos, "eos_token", c->eos, "date_string", date_string(now));
+  json_t *context = json_pack("{s:O, s:b, s:s, s:s}", "messages", messages, "add_generation_prompt", (int)ask,
+                              "bos_token", c->bos, "eos_token", c->eos);
   /* As transformers has them: there, and none. */
   int bad = !context || json_object_set_new(context, "documents", json_null()) != 0;
   json_t *shown = tools ? json_incref((json_t *)(uintptr_t)tools) : json_null();

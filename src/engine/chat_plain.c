@@ -161,7 +161,7 @@ int myna__chat_tools_as_text(const myna_chat *c, myna__chat_turn *t, myna_err *e
   bool result = false; /* the message before is one */
   for (size_t i = 0; i < json_array_size(t->messages); i++) {
     json_t *m = json_array_get(t->messages, i);
-    bool tool = is_role(m, "tool") && !c->caps.results;
+    bool tool = is_role(m, "tool") && (!c->caps.results || myna__chat_is_plain(c));
     if (json_object_get(m, "tool_calls") && call_text(c, m) != 0) return no_memory(err);
     if (tool && result_text(m) != 0) return no_memory(err);
     if (result && is_role(m, "user")) {
