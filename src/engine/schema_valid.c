@@ -202,10 +202,11 @@ static int valid_combined(myna__sc *c, myna__jnode *s, const myna__jnode *v, int
   return worse(all, rc);
 }
 
-static bool enum_has(const myna__jnode *s, const myna__jnode *v) {
+static int enum_has(myna__sc *c, const myna__jnode *s, const myna__jnode *v) {
   const myna__jnode *one = myna__sj_get(s, "const"), *list = myna__sj_get(s, "enum");
   if (one && !myna__sj_equal(one, v)) return false;
-  if (!list) return true;
+  if (!list || v->parent == list) return true;
+  TRY(myna__sc_burn(c, list->n));
   for (const myna__jnode *m = list->first; m; m = m->next)
     if (myna__sj_equal(m, v)) return true;
   return false;
@@ -216,7 +217,9 @@ static int valid_own(myna__sc *c, myna__jnode *s, const myna__jnode *v, int dept
   if (s->kind != MYNA__J_OBJECT) return s->kind == MYNA__J_TRUE;
   myna__jset one = {&s, 1, 1};
   int type = myna__schema_type_of(v), rc = 1;
-  if (!(myna__schema_types(&one) & type) || !enum_has(s, v)) return 0;
+  if (!(myna__schema_types(&one) & type)) return 0;
+  int in = enum_has(c, s, v);
+  if (in <= 0) return in;
   if (type == MYNA__T_STRING) rc = valid_string(c, &one, v);
   if (type & (MYNA__T_INT | MYNA__T_FRAC)) rc = valid_number(c, s, v);
   if (type == MYNA__T_OBJECT) rc = valid_object(c, &one, v, depth);
