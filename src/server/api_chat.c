@@ -141,6 +141,19 @@ static bool continues(const api_request *r) {
          !(r->add_generation_prompt_set && r->add_generation_prompt) && is_text(json_object_get(last, "content"));
 }
 
+/* The library says at the beginning which of its inputs is to blame. */
+static int refuse_prompt(const myna_err *err, api_error *e) {
+  static const char *const fields[] = {"tool_choice", "tools", "chat_template_kwargs", "kwargs", "messages"};
+  const char *param = "messages";
+  if (err->code == MYNA_E_NOMEM) return api_fail_err(e, NULL, err);
+  for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+    if (strncmp(err->msg, fields[i], strlen(fields[i])) == 0) {
+      param = fields[i];
+      break;
+    }
+  return api_refuse(e, strcmp(param, "kwargs") == 0 ? "chat_template_kwargs" : param, "%s", err->msg);
+}
+
 static int apply(api_request *r, api_error *e) {
   bool ok, tools = r->tools && json_array_size(r->tools) > 0;
   char *messages = dump(r->messages), *tool_text = tools ? dump(r->tools) : NULL, *kwargs = kwargs_text(r, &ok);
@@ -159,7 +172,7 @@ static int apply(api_request *r, api_error *e) {
                           .reasoning_effort = effort ? r->reasoning_effort : NULL};
     myna_err err = {0};
     rc = myna_chat_apply(r->env->chat, &in, &r->chat_prompt, &err);
-    if (rc < 0) rc = api_fail_err(e, "messages", &err);
+    if (rc < 0) rc = refuse_prompt(&err, e);
     r->has_chat_prompt = rc == 0;
   }
   free(messages);

@@ -277,7 +277,7 @@ bool api_model_is(const api_env *env, const char *name) {
   const char *list = env->aliases;
   size_t n;
   for (const char *at; (at = next_name(&list, &n));)
-    if (strlen(name) == n && strncmp(at, name, n) == 0) return true;
+    if (n > 0 && strlen(name) == n && strncmp(at, name, n) == 0) return true;
   return strcmp(name, env->model_name) == 0;
 }
 

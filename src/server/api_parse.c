@@ -232,7 +232,8 @@ static int check_together(api_request *r, api_error *e) {
                       "continue_final_message and add_generation_prompt exclude each other");
   if (r->best_of && r->best_of < r->n) return api_refuse(e, "best_of", "best_of must be at least n");
   if (r->best_of > r->n && r->stream) return api_refuse(e, "best_of", "best_of cannot be streamed");
-  if (r->echo && r->n_probs > 0) return api_refuse(e, "echo", "echo together with logprobs is not supported");
+  if (r->echo && r->n_probs > 0 && r->stream)
+    return api_refuse(e, "echo", "echo together with logprobs cannot be streamed");
   if (!r->best_of) r->best_of = r->n;
   return 0;
 }
