@@ -170,9 +170,8 @@ static void calls(maker *m, bool one) {
     list(m, "call", "nl", one);
     PUT(m, " nl ");
     if (f->section_close) lit(m, f->section_close);
-    PUT(m, "\ncalls ::= ");
-    list(m, "section", "nl", one);
-    PUT(m, "\n");
+    /* Models leave the section's sign out at the start. */
+    PUT(m, one ? "\ncalls ::= section | call\n" : "\ncalls ::= (section | call) (nl section)*\n");
   } else {
     PUT(m, "calls ::= ");
     list(m, "call", "nl", one);
@@ -212,10 +211,9 @@ static int bare_trigger(maker *m, myna_chat_prompt *out, const char *name) {
 
 static int set_triggers(maker *m, const json_t *tools, myna_chat_prompt *out) {
   const struct myna__chat_format *f = m->f;
-  const char *open = f->scheme == MYNA__CALLS_HARMONY ? "<|channel|>commentary to=functions."
-                     : f->section_open                ? f->section_open
-                                                      : f->open;
+  const char *open = f->scheme == MYNA__CALLS_HARMONY ? "<|channel|>commentary to=functions." : f->open;
   out->grammar_lazy = true;
+  if (!f->bare && f->section_open) TRY(add_trigger(m, out, f->section_open, strlen(f->section_open)));
   if (!f->bare) return add_trigger(m, out, open, strlen(open));
   for (size_t i = 0; i < json_array_size(tools); i++) {
     const json_t *fn = myna__chat_tool_function(json_array_get(tools, i));

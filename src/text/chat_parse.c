@@ -343,8 +343,8 @@ int myna_chat_parser_push(myna_chat_parser *p, const char *text, size_t n, bool 
 
 /* The tag that the prompt ends with, as it stands there, belongs to a content that keeps its reasoning. */
 static void tell_open_tag(parser *p, const myna_chat_prompt *prompt) {
-  size_t n = prompt->text ? prompt->text_len : 0, tag = strlen(p->f->think_start);
-  size_t end = n ? myna__unblanked(prompt->text, n) : 0;
+  if (!prompt->text || !prompt->text_len) return;
+  size_t n = prompt->text_len, tag = strlen(p->f->think_start), end = myna__unblanked(prompt->text, n);
   tag = myna__unblanked(p->f->think_start, tag);
   if (end < tag || memcmp(prompt->text + end - tag, p->f->think_start, tag) != 0) return;
   myna__parse_tell(p, MYNA_DELTA_CONTENT, prompt->text + end - tag, n - (end - tag));

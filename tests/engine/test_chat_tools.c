@@ -1,8 +1,8 @@
 /* test_chat_tools.c: grammars of tool calls: what each family writes is legal and what is no call of a tool is not, triggers begin it, strict tools refuse
  * what cannot be kept. */
 #include "engine/chat_tools.h"
+#include "fixture.h"
 #include "myna_grammar.h"
-#include "test.h"
 
 #define BAR "\xEF\xBD\x9C"
 #define GAP "\xE2\x96\x81"
@@ -195,9 +195,38 @@ static void test_malformed(void **state) {
   }
 }
 
+/* Control tokens that a request wants to see are in its text, others are not. */
+static void test_shown(void **state) {
+  char path[512];
+  static fx_result result;
+  myna_model *m = NULL;
+  ASSERT_OK(myna_model_open(&m, test_path(path, "models/myna-stories.gguf"), NULL, NULL));
+  int32_t bos = myna_token_bos(m), forced[3] = {0, bos, 0};
+  char piece[64];
+  int64_t n = myna_detokenize(m, &bos, 1, true, piece, sizeof piece - 1, NULL);
+  assert_true(n > 0);
+  piece[n] = 0;
+  assert_int_equal(myna_tokenize(m, "a", 1, &(myna_tokenize_options){.no_special = true}, forced, 1, NULL), 1);
+  forced[2] = forced[0];
+  myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 64, .n_seq = 1});
+  for (int show = 0; show < 2; show++) {
+    char shown[128];
+    snprintf(shown, sizeof shown, "[x]\n%s\n", piece);
+    myna_request r = fx_greedy(&bos, 1, 3);
+    r.no_text = false;
+    r.forced = forced;
+    r.n_forced = 3;
+    r.shown = show ? shown : "[x]";
+    fx_run(e, &r, &result);
+    assert_int_equal(strstr(result.text, piece) != NULL, show);
+  }
+  myna_engine_free(e);
+  myna_model_close(m);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_spellings), cmocka_unit_test(test_rows),
-                                     cmocka_unit_test(test_choices), cmocka_unit_test(test_strict),
-                                     cmocka_unit_test(test_malformed)};
+                                     cmocka_unit_test(test_choices),   cmocka_unit_test(test_strict),
+                                     cmocka_unit_test(test_malformed), cmocka_unit_test(test_shown)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
