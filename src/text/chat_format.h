@@ -38,6 +38,7 @@ typedef struct myna__chat_format {
   bool lines;           /* XML: values stand on lines of their own */
   bool attr;            /* XML: string="true" or "false" behind the name of a parameter tells its type */
   bool call_ends_think; /* a call within the reasoning ends it */
+  bool reopens;         /* the model writes the tag of its reasoning even where the prompt ends with it */
   bool rethink;         /* reasoning may begin anywhere */
 } myna__chat_format;
 

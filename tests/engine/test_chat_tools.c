@@ -43,6 +43,7 @@ static const struct {
      "<tool_call>\n<function=get>\n<parameter=n>\n5\n</parameter>\n<parameter=s>\n</parameter\n</parameter>\n", 1},
     {"qwen3-coder", "<tool_call>\n<function=get>\n<parameter=n>\nfive", 0},
     {"qwen3-coder", "<tool_call>\n<function=get>\n<parameter=n>\n5\n</parameter>\n</function>", 0},
+    {"qwen3-coder", "<function=none>\n</function>\n</tool_call>\n<tool_call>\n<function=none>", 1},
     {"qwen3-coder", "<tool_call>\n<function=none>\n</function>\n</tool_call>", 2},
     {"glm-4", "<tool_call>get\n<arg_key>s</arg_key>\n<arg_value>a<b</arg_value>\n</tool_call>", 2},
     {"glm-4", "<tool_call>get<arg_key>s</arg_key><arg_value>a</arg_value><arg_key>l</arg_key><arg_value>[\"x\"]", 1},
@@ -60,7 +61,7 @@ static const struct {
      "]<]minimax[>[<tool_call>\n]<]minimax[>[<invoke name=\"get\">]<]minimax[>[<s>a]<]minimax[>[</s>]<]minimax[>[<l>]"
      "<]minimax[>[<item>x]<]minimax[>[</item>]<]minimax[>[</l>]<]minimax[>[</invoke>\n]<]minimax[>[</tool_call>",
      2},
-    {"gpt-oss", "<|channel|>commentary to=functions.get <|constrain|>json<|message|>{\"s\": \"a\"}", 2},
+    {"gpt-oss", "to=functions.get<|channel|>commentary <|constrain|>json<|message|>{\"s\": \"a\"}", 2},
     {"llama-3", "{\"name\": \"get\", \"parameters\": {\"s\": \"a\"}}", 2},
     {"functionary-v3.2", "get\n{\"s\": \"a\"}>>>none\n{}", 2},
     {"functionary-v3.1", "<function=get>{\"s\": \"a\"}</function>", 2},
