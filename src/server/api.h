@@ -112,8 +112,8 @@ typedef struct api_request {
   int32_t thinking; /* -1: not said; else enable_thinking */
   int64_t reasoning_budget;
   const char *budget_message;
-  myna_chat_prompt chat_prompt; /* of messages; owned */
-  bool has_chat_prompt;
+  myna_chat_prompt chat_prompt;      /* of messages; owned */
+  bool has_chat_prompt, no_thinking; /* no_thinking: a constraint holds from the start of the answer */
 } api_request;
 
 /* Reads a body of `dialect`: checks every field against the list, then makes prompts, grammar and chat prompt, so that what is left can be submitted. Takes

@@ -176,6 +176,7 @@ static int apply(api_request *r, api_error *e) {
     rc = myna_chat_apply(r->env->chat, &in, &r->chat_prompt, &err);
     if (rc < 0) rc = refuse_prompt(&err, e);
     r->has_chat_prompt = rc == 0;
+    r->no_thinking = in.reasoning == MYNA_REASONING_OFF && !r->chat_prompt.thinking_open;
   }
   free(messages);
   free(tool_text);

@@ -107,7 +107,7 @@ bool api_reply_done(const api_reply *p) { return p->n_done == p->n_seqs; }
 
 static void set_thinking(const api_request *r, myna_thinking *t) {
   const myna_chat_prompt *c = &r->chat_prompt;
-  if (!r->has_chat_prompt || !c->think_end || !c->think_end[0]) return;
+  if (!r->has_chat_prompt || r->no_thinking || !c->think_end || !c->think_end[0]) return;
   *t = (myna_thinking){.start = c->think_start,
                        .end = c->think_end,
                        .open = c->thinking_open,
