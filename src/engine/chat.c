@@ -1,6 +1,7 @@
 /* chat.c: conversations as prompts: the template of a model, its variables, prefilled answers; and the parser of what comes back. A chat is immutable
  * after it was made. */
 #include "engine/chat.h"
+#include "engine/model.h"
 #include "engine/chat_tools.h"
 #include "text/chat_builtin.h"
 #include <stdio.h>
@@ -35,6 +36,18 @@ static int find_source(const myna_model *m, const myna_chat_options *o, const ch
   return 0;
 }
 
+/* Some files have a second template, for tools. */
+static int open_with_tools(myna_chat *c, const myna_model *m, myna_err *err) {
+  myna__str s;
+  if (myna__gguf_str(&m->gguf, "tokenizer.chat_template.tool_use", &s, NULL) <= 0 || s.n == 0) return 0;
+  char *source = myna__strndup(s.p, s.n);
+  if (!source) return no_memory(err);
+  const myna_chat_options o = {.template_source = source, .bos = c->bos, .eos = c->eos};
+  int rc = myna_chat_new(&c->with_tools, NULL, &o, err);
+  myna__strfree(source);
+  return rc;
+}
+
 int myna_chat_new(myna_chat **out, const myna_model *m, const myna_chat_options *o, myna_err *err) {
   *out = NULL;
   const char *source;
@@ -46,6 +59,7 @@ int myna_chat_new(myna_chat **out, const myna_model *m, const myna_chat_options 
   c->bos = o && o->bos ? myna__strndup(o->bos, strlen(o->bos)) : token_text(m, m ? myna_token_bos(m) : -1);
   c->eos = o && o->eos ? myna__strndup(o->eos, strlen(o->eos)) : token_text(m, m ? myna_token_eos(m) : -1);
   c->format = myna__chat_format_find(n ? source : NULL);
+  c->plain_calls = myna__chat_plain_calls(c->format);
   int rc = c->source && c->bos && c->eos ? 0 : no_memory(err);
   if (rc == 0 && n) rc = myna__jinja_compile(&c->jinja, source, n, NULL, err);
   if (rc < 0) {
@@ -53,12 +67,17 @@ int myna_chat_new(myna_chat **out, const myna_model *m, const myna_chat_options 
     return rc;
   }
   if (c->jinja) myna__chat_probe(c);
-  *out = c;
-  return 0;
+  rc = m && !(o && o->template_source) ? open_with_tools(c, m, err) : 0;
+  if (rc < 0)
+    myna_chat_free(c);
+  else
+    *out = c;
+  return rc;
 }
 
 void myna_chat_free(myna_chat *c) {
   if (!c) return;
+  myna_chat_free(c->with_tools);
   myna__jinja_free(c->jinja);
   myna__strfree(c->source);
   myna__strfree(c->bos);
@@ -73,22 +92,28 @@ const char *myna_chat_builtin(int i) { return myna__chat_builtin_name(i); }
 
 /* ---- rendering ---- */
 
-static json_t *date_string(double now) {
+/* What Firefunction's template has instead of tools. */
+static int set_functions(json_t *context, const json_t *tools, double now) {
   time_t t = now > 0 ? (time_t)now : time(NULL);
   struct tm tm;
   char text[64];
-  size_t n = localtime_r(&t, &tm) ? strftime(text, sizeof text, "%d %b %Y", &tm) : 0;
-  return json_stringn(text, n);
+  size_t n = gmtime_r(&t, &tm) ? strftime(text, sizeof text, "%b %d %Y %H:%M:%S GMT", &tm) : 0;
+  char *list = tools ? json_dumps(tools, JSON_INDENT(2)) : NULL;
+  int bad = json_object_set_new(context, "datetime", json_stringn(text, n)) != 0 ||
+            json_object_set_new(context, "functions", json_string(list ? list : "[]")) != 0;
+  free(list);
+  return bad;
 }
 
 int myna__chat_render(const myna_chat *c, const json_t *messages, const json_t *tools, const json_t *more, bool ask,
                       double now, char **text, size_t *text_len, myna_err *err) {
-  json_t *context = json_pack("{s:O, s:b, s:s, s:s, s:o}", "messages", messages, "add_generation_prompt", (int)ask,
-                              "bos_token", c->bos, "eos_token", c->eos, "date_string", date_string(now));
+  json_t *context = json_pack("{s:O, s:b, s:s, s:s}", "messages", messages, "add_generation_prompt", (int)ask,
+                              "bos_token", c->bos, "eos_token", c->eos);
   /* As transformers has them: there, and none. */
   int bad = !context || json_object_set_new(context, "documents", json_null()) != 0;
   json_t *shown = tools ? json_incref((json_t *)(uintptr_t)tools) : json_null();
-  bad = bad || json_object_set_new(context, "tools", shown) != 0;
+  if (tools || !c->caps.absent_tools) bad = bad || json_object_set_new(context, "tools", shown) != 0;
+  if (strstr(c->source, "+ functions -")) bad = bad || set_functions(context, tools, now) != 0;
   bad = bad || (more && json_object_update(context, (json_t *)(uintptr_t)more) != 0);
   /* A long conversation may pass through several filters of the template: room for it beyond the default. */
   const myna_template_limits limits = {.max_ms = 4000, .max_bytes = (int64_t)256 << 20};
@@ -271,16 +296,24 @@ static int render(const myna_chat *c, const myna_chat_input *in, const myna__cha
   return rc;
 }
 
+/* How calls are written in answers to a request with tools. */
+static const struct myna__chat_format *format_of(const myna_chat *c, bool tools) {
+  return tools && myna__chat_is_plain(c) ? c->plain_calls : c->format;
+}
+
 int myna_chat_apply(const myna_chat *c, const myna_chat_input *in, myna_chat_prompt *out, myna_err *err) {
   *out = (myna_chat_prompt){0};
   myna__chat_turn t;
+  bool tools = in->tools && in->tool_choice != MYNA_TOOLS_NONE;
+  if (tools && c->with_tools) c = c->with_tools;
   int rc = myna__chat_turn_read(c, in, &t, err);
   if (rc == 0) rc = render(c, in, &t, out, err);
   if (rc == 0 && !out->answer_prefix && !(out->answer_prefix = myna__jinja_text("", 0))) rc = no_memory(err);
   bool open = out->thinking_open;
-  if (rc == 0) rc = myna__chat_format_prompt(c->format, in, out, err);
+  if (rc == 0) rc = myna__chat_format_prompt(format_of(c, tools), in, out, err);
   if (rc == 0 && t.tools)
-    rc = myna__chat_tools_grammar(c->format, t.tools, in->tool_choice, in->tool_name, in->one_tool_call, out, err);
+    rc = myna__chat_tools_grammar(format_of(c, true), t.tools, in->tool_choice, in->tool_name, in->one_tool_call, out,
+                                  err);
   myna__chat_turn_free(&t);
   if (rc < 0) {
     myna_chat_prompt_free(out);
@@ -317,12 +350,13 @@ static int read_prefix(const myna_chat *c, myna_chat_parser *p, const myna_chat_
 
 int myna_chat_parser_new(myna_chat_parser **out, const myna_chat *c, const myna_chat_prompt *p,
                          const myna_chat_parser_options *o, myna_err *err) {
+  if (p && p->tools && c->with_tools) c = c->with_tools;
   myna_chat_prompt start = p ? *p : (myna_chat_prompt){0};
   /* The beginning is read here; with its own tag it opens the reasoning itself. */
   start.thinking_open =
       start.thinking_open && !(p->answer_prefix && behind_tag(p->answer_prefix, c->format->think_start));
   start.answer_prefix = NULL;
-  TRY(myna__chat_parser_new(out, c->format, p ? &start : NULL, o, err));
+  TRY(myna__chat_parser_new(out, format_of(c, p && p->tools), p ? &start : NULL, o, err));
   int rc = p ? read_prefix(c, *out, p, err) : 0;
   if (rc < 0) {
     myna_chat_parser_free(*out);

@@ -242,7 +242,7 @@ static int read_messages(const myna_chat *c, const myna_chat_input *in, myna__ch
     t->final = last;
   }
   for (size_t i = 0; i < n; i++) TRY(read_message(c, json_array_get(t->messages, i), i, err));
-  return c->jinja && !c->caps.system_role ? merge_system(t->messages, err) : 0;
+  return 0;
 }
 
 /* ---- tools ---- */
@@ -278,6 +278,8 @@ int myna__chat_turn_read(const myna_chat *c, const myna_chat_input *in, myna__ch
   *t = (myna__chat_turn){0};
   TRY(read_messages(c, in, t, err));
   TRY(read_tools(in, t, err));
+  if (c->jinja && (!c->caps.tools || !myna__chat_shows_calls(c))) TRY(myna__chat_tools_as_text(c, t, err));
+  if (c->jinja && !c->caps.system_role) TRY(merge_system(t->messages, err));
   return in->kwargs ? read_json(in->kwargs, "chat_template_kwargs", JSON_OBJECT, &t->kwargs, err) : 0;
 }
 

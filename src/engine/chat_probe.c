@@ -18,17 +18,18 @@
 #define AS_OBJECT "{\"" KEY "\": \"" VALUE "\"}"
 #define AS_STRING "\"{\\\"" KEY "\\\": \\\"" VALUE "\\\"}\""
 
-static const char tools_text[] = "[{\"type\": \"function\", \"function\": {\"name\": \"myna_tool\", \"description\": "
-                                 "\"a tool\", \"parameters\": {\"type\": "
-                                 "\"object\", \"properties\": {\"" KEY
-                                 "\": {\"type\": \"string\", \"description\": \"a text\"}}, \"required\": []}}}]";
+/* Not with the call's key: it is looked for in the call alone. */
+static const char tools_text[] =
+    "[{\"type\": \"function\", \"function\": {\"name\": \"myna_tool\", \"description\": \"a tool\", \"parameters\": "
+    "{\"type\": \"object\", \"properties\": {\"myna_property\": {\"type\": \"string\", \"description\": \"a text\"}}, "
+    "\"required\": []}}}]";
 
 /* The text, or NULL where the template refuses. */
 static char *render(const myna_chat *c, const char *messages, bool with_tools) {
   json_t *m = json_loads(messages, 0, NULL), *t = with_tools ? json_loads(tools_text, 0, NULL) : NULL;
   char *text = NULL;
   size_t n;
-  if (!m || myna__chat_render(c, m, t, NULL, true, 0, &text, &n, NULL) < 0) text = NULL;
+  if (!m || (with_tools && !t) || myna__chat_render(c, m, t, NULL, true, 0, &text, &n, NULL) < 0) text = NULL;
   json_decref(m);
   json_decref(t);
   return text;
@@ -73,9 +74,31 @@ static void probe_calls(myna_chat *c) {
   c->caps.null_content = c->caps.object_arguments || c->caps.string_arguments;
 }
 
+static bool probe_tools(const myna_chat *c) {
+  char *text = render(c, c->caps.only_typed ? "[" PARTS_USER "]" : "[" TEXT_USER "]", true);
+  bool ok = shows(text, "myna_tool");
+  myna_chat_free_text(text);
+  return ok;
+}
+
+static bool probe_results(const myna_chat *c) {
+  char *text = render(c, "[" TEXT_USER ", " CALL("\"\"", AS_OBJECT) "]", true);
+  if (!text) text = render(c, "[" TEXT_USER ", " CALL("null", AS_STRING) "]", true);
+  bool ok = shows(text, "myna-result");
+  myna_chat_free_text(text);
+  return ok;
+}
+
 void myna__chat_probe(myna_chat *c) {
   bool works;
   probe_content(c, &works);
+  if (!works) {
+    c->caps.absent_tools = true;
+    probe_content(c, &works);
+    c->caps.absent_tools = works;
+  }
   c->caps.system_role = !works || probe_system(c);
+  c->caps.tools = probe_tools(c);
   probe_calls(c);
+  c->caps.results = probe_results(c);
 }

@@ -91,7 +91,7 @@ static void json_value(jx *x, jbuf *b, const json_style *s, jv v, int level) {
     myna__jv_print(x, b, v);
   } else if (v.t == J_STR) {
     json_text(x, b, v, s->ascii);
-  } else if (v.t == J_LIST || v.t == J_TUPLE) {
+  } else if (jv_is_seq(v)) { /* also what map() gives, which Python refuses */
     myna__jbuf_z(x, b, "[");
     for (int64_t i = 0; i < v.u.l->n && !x->rc; i++) {
       if (i) myna__jbuf_add(x, b, s->item.u.s, s->item.n);

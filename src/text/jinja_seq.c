@@ -152,8 +152,11 @@ static jargs behind(const jargs *a, int n) {
   return r;
 }
 
+/* Of none, too, there is nothing to choose. */
+static jv members(jx *x, jv v) { return v.t == J_NONE ? myna__jv_new(x, J_LIST) : myna__jv_iter(x, v); }
+
 static jv f_map(jx *x, jv v, const jargs *a) {
-  jv l = myna__jv_iter(x, v), out = myna__jv_new(x, J_GEN), attr = arg(a, -1, "attribute", jv_none());
+  jv l = members(x, v), out = myna__jv_new(x, J_GEN), attr = arg(a, -1, "attribute", jv_none());
   jv missing = arg(a, -1, "default", jv_undef()), name = arg(a, 0, NULL, jv_none());
   const void *row = name.t == J_STR && attr.t == J_NONE ? myna__jinja_filter(jv_text(name)) : NULL;
   if (!row && attr.t == J_NONE) return myna__jx_fail(x, MYNA_E_ARG, "map requires a filter or an attribute");
@@ -167,7 +170,7 @@ static jv f_map(jx *x, jv v, const jargs *a) {
 
 static jv choose(jx *x, jv v, const jargs *a, bool by_attribute, bool want) {
   int at = by_attribute;
-  jv l = myna__jv_iter(x, v), out = myna__jv_new(x, J_GEN),
+  jv l = members(x, v), out = myna__jv_new(x, J_GEN),
      attr = by_attribute ? arg(a, 0, "attribute", jv_undef()) : jv_none();
   if (attr.t == J_UNDEF) return myna__jx_fail(x, MYNA_E_ARG, "selectattr requires an attribute");
   jv name = arg(a, at, NULL, jv_none());

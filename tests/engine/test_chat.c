@@ -213,13 +213,13 @@ static void test_calls(void **state) {
         "m.content "
         "}}{% endif %}{% endfor %}",
         CALLED, "x({\"a\":1})r");
-  myna_chat *c =
-      chat_of("{# length != 9 #}{% for m in messages %}{{ m.tool_calls[0].id if m.tool_calls else m.tool_call_id "
-              "}}|{% endfor %}",
-              "", "");
+  myna_chat *c = chat_of("{# length != 9 #}{% for m in messages %}{% for t in m.tool_calls or [] %}<{{ t.id }}>{{ "
+                         "t.function.arguments | tojson }}{% endfor %}{% if m.tool_call_id %}<{{ m.tool_call_id }}>"
+                         "{{ m.content }}{% endif %}{% endfor %}",
+                         "", "");
   myna_chat_prompt p = apply(c, &(myna_chat_input){.messages = CALLED});
-  assert_int_equal(p.text_len, 1 + 9 + 1 + 9 + 1);
-  assert_memory_equal(p.text + 1, p.text + 11, 9);
+  assert_int_equal(p.text_len, 11 + strlen("{\"a\": 1}") + 11 + 1);
+  assert_memory_equal(p.text, p.text + 11 + strlen("{\"a\": 1}"), 11);
   myna_chat_prompt_free(&p);
   myna_chat_free(c);
 }
@@ -241,6 +241,32 @@ static void test_tools(void **state) {
   refused("", &(myna_chat_input){.messages = HI, .tools = TOOL}, MYNA_E_ARG, "no chat template");
 }
 
+/* A template that knows no tools gets them as text, and answers are read accordingly. */
+static void test_plain_tools(void **state) {
+  (void)state;
+  myna_chat *c = chat_of(REFUSES, "", "");
+  myna_chat_prompt p = apply(c, &(myna_chat_input){.messages = CALLED, .tools = TOOL});
+  assert_non_null(strstr(p.text, "<tools>\n{\"type\": \"function\", \"function\": {\"name\": \"f\""));
+  assert_non_null(strstr(p.text, "</tool_call>\nx][assistant:<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\":1}}\n"
+                                 "</tool_call>][user:<tool_response>\nr\n</tool_response>][assistant:"));
+  assert_null(strstr(p.text, "system"));
+  myna_chat_parser *parser;
+  myna_err err = {0};
+  const myna_chat_parser_options o = {.tools = true};
+  ASSERT_OK_ERR(myna_chat_parser_new(&parser, c, &p, &o, &err), &err);
+  static const char answer[] = "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>";
+  const myna_delta *d;
+  assert_true(myna_chat_parser_push(parser, answer, sizeof answer - 1, true, &d, &err) >= 1);
+  assert_int_equal(d[0].kind, MYNA_DELTA_TOOL_CALL);
+  assert_string_equal(d[0].text, "f");
+  myna_chat_parser_free(parser);
+  myna_chat_prompt_free(&p);
+  myna_chat_free(c);
+  /* Calls in the spelling of the template's own family, results as it shows them. */
+  check("{# <|tool_call_start|> #}{{ tools }}{% for m in messages %}[{{ m.role }}:{{ m.content }}]{% endfor %}", CALLED,
+        "None[user:x][assistant:<|tool_call_start|>[f(a=1)]<|tool_call_end|>][tool:r]");
+}
+
 static void test_variables(void **state) {
   (void)state;
   static const char t[] =
@@ -255,8 +281,7 @@ static void test_variables(void **state) {
                                  .reasoning_effort = "low",
                                  .kwargs = "{\"enable_thinking\": false, \"reasoning_effort\": \"high\", \"x\": [1]}"},
               "TrueFalseTruehigh[1]");
-  check_input("{{ date_string }} {{ strftime_now('%Y') }}", &(myna_chat_input){.messages = HI, .now = 1721995200},
-              "26 Jul 2024 2024");
+  check_input("{{ strftime_now('%d %b %Y') }}", &(myna_chat_input){.messages = HI, .now = 1721995200}, "26 Jul 2024");
   check_input(PLAIN, &(myna_chat_input){.messages = HI, .no_generation_prompt = true}, "[user:Hi]");
   check_input(PLAIN,
               &(myna_chat_input){.messages = HI, .kwargs = "{\"messages\": 1, \"add_generation_prompt\": false}"},
@@ -374,10 +399,10 @@ static void test_no_memory(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_published), cmocka_unit_test(test_builtins),
-                                     cmocka_unit_test(test_content),   cmocka_unit_test(test_calls),
-                                     cmocka_unit_test(test_tools),     cmocka_unit_test(test_variables),
-                                     cmocka_unit_test(test_begun),     cmocka_unit_test(test_reasoning),
-                                     cmocka_unit_test(test_refused),   cmocka_unit_test(test_no_memory)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_published), cmocka_unit_test(test_builtins), cmocka_unit_test(test_content),
+      cmocka_unit_test(test_calls),     cmocka_unit_test(test_tools),    cmocka_unit_test(test_plain_tools),
+      cmocka_unit_test(test_variables), cmocka_unit_test(test_begun),    cmocka_unit_test(test_reasoning),
+      cmocka_unit_test(test_refused),   cmocka_unit_test(test_no_memory)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
