@@ -351,6 +351,76 @@ static void test_reasoning(void **state) {
         "[{\"role\": \"assistant\", \"content\": \"A\", \"reasoning_content\": \"R\"}]", "RA");
 }
 
+/* ---- templates of files ---- */
+
+static void put(FILE *f, const void *p, size_t n) { assert_int_equal(fwrite(p, 1, n, f), n); }
+static void put_text(FILE *f, const char *text, size_t n) {
+  uint64_t len = n;
+  put(f, &len, sizeof len);
+  put(f, text, n);
+}
+
+/* The shipped model with two more keys before its own. They are filled up to a multiple of the data's alignment. */
+static void write_model(char path[64], const char *const keys[2], const char *const texts[2]) {
+  char source[1024];
+  FILE *in = fopen(test_path(source, "models/myna-stories.gguf"), "rb");
+  assert_non_null(in);
+  char *all = malloc(16u << 20);
+  size_t n = fread(all, 1, 16u << 20, in);
+  fclose(in);
+  assert_true(n > 24 && n < 16u << 20);
+  test_tmpfile(path, "", 0);
+  FILE *f = fopen(path, "wb");
+  uint64_t n_kv;
+  memcpy(&n_kv, all + 16, 8);
+  n_kv += 2;
+  put(f, all, 16);
+  put(f, &n_kv, 8);
+  for (int i = 0; i < 2; i++) {
+    const uint32_t type = 8;
+    char text[4096];
+    size_t len = strlen(texts[i]), head = 8 + strlen(keys[i]) + 4 + 8;
+    memset(text, ' ', sizeof text);
+    memcpy(text, texts[i], len);
+    len += 31 - (head + len + 31) % 32;
+    memcpy(text + len - 5, "{##}\n", 5);
+    put_text(f, keys[i], strlen(keys[i]));
+    put(f, &type, 4);
+    put_text(f, text, len);
+  }
+  put(f, all + 24, n - 24);
+  assert_int_equal(fclose(f), 0);
+  free(all);
+}
+
+static void test_file(void **state) {
+  (void)state;
+  char path[64];
+  const char *const keys[2] = {"tokenizer.chat_template", "tokenizer.chat_template.tool_use"};
+  const char *const texts[2] = {"{{ bos_token }}{{ messages[0].content }}{{ eos_token }}      ",
+                                "{{ bos_token }}{{ tools[0].function.name }}:{{ messages[0].content }}      "};
+  write_model(path, keys, texts);
+  myna_model *m;
+  myna_chat *c;
+  myna_err err = {0};
+  ASSERT_OK_ERR(myna_model_open(&m, path, NULL, &err), &err);
+  ASSERT_OK_ERR(myna_chat_new(&c, m, NULL, &err), &err);
+  assert_int_equal(strncmp(myna_chat_source(c), texts[0], strlen(texts[0])), 0);
+  myna_chat_prompt p = apply(c, &(myna_chat_input){.messages = HI});
+  assert_int_equal(strncmp(p.text, "<s>Hi</s>", 9), 0);
+  assert_true(p.starts_with_bos);
+  myna_chat_prompt_free(&p);
+  p = apply(c, &(myna_chat_input){.messages = HI, .tools = TOOL});
+  assert_int_equal(strncmp(p.text, "<s>f:Hi", 7), 0);
+  myna_chat_prompt_free(&p);
+  myna_chat_free(c);
+  ASSERT_OK_ERR(myna_chat_new(&c, m, &(myna_chat_options){.template_source = "chatml"}, &err), &err);
+  assert_non_null(strstr(myna_chat_source(c), "<|im_start|>"));
+  myna_chat_free(c);
+  myna_model_close(m);
+  unlink(path);
+}
+
 static void test_refused(void **state) {
   (void)state;
   static const char *const rows[][2] = {
@@ -403,6 +473,6 @@ int main(void) {
       cmocka_unit_test(test_published), cmocka_unit_test(test_builtins), cmocka_unit_test(test_content),
       cmocka_unit_test(test_calls),     cmocka_unit_test(test_tools),    cmocka_unit_test(test_plain_tools),
       cmocka_unit_test(test_variables), cmocka_unit_test(test_begun),    cmocka_unit_test(test_reasoning),
-      cmocka_unit_test(test_refused),   cmocka_unit_test(test_no_memory)};
+      cmocka_unit_test(test_file),      cmocka_unit_test(test_refused),  cmocka_unit_test(test_no_memory)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
