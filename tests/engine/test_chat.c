@@ -133,6 +133,77 @@ static void test_published(void **state) {
   json_decref(all);
 }
 
+/* A file of the data, NUL-terminated and without the newline at its end, or NULL. */
+static char *load_text(const char *rel) {
+  char path[1024];
+  const char *data = getenv("MYNA_DATA");
+  snprintf(path, sizeof path, "%s/%s", data ? data : MYNA_ROOT "/../shared/data", rel);
+  FILE *f = fopen(path, "rb");
+  if (!f) return NULL;
+  char *p = calloc(1, 1u << 17);
+  size_t n = fread(p, 1, (1u << 17) - 1, f);
+  fclose(f);
+  while (n && p[n - 1] == '\n') p[--n] = 0;
+  return p;
+}
+
+#define QUESTION(role_text) \
+  "[" role_text "{\"role\": \"user\", \"content\": \"What is the capital of the largest country in the world?\"}]"
+#define ROBOT "{\"role\": \"developer\", \"content\": \"Answer the user's questions like a robot.\"}, "
+#define SUM                                                                                                        \
+  "[{\"role\": \"user\", \"content\": \"What is 2 + 2?\"}, {\"role\": \"assistant\", \"content\": \"2 + 2 equals " \
+  "4.\", "                                                                                                         \
+  "\"reasoning_content\": \"User asks a simple question.\"}, {\"role\": \"user\", \"content\": \"What about 9 / "  \
+  "2?\"}]"
+
+/* Takes out `what` where it stands, or only its first n bytes. */
+static void drop(char *text, const char *what, size_t n) {
+  char *at = strstr(text, what);
+  if (!n) n = strlen(what);
+  if (at) memmove(at, at + n, strlen(at + n) + 1);
+}
+
+/* What gpt-oss's template makes of harmony's own cases; it tells the date and ends instructions by an empty line, which they leave out. */
+static void test_harmony(void **state) {
+  (void)state;
+  static const struct {
+    const char *file, *messages, *effort;
+  } rows[] = {{"simple_convo", "[{\"role\": \"user\", \"content\": \"What is 2 + 2?\"}]", NULL},
+              {"simple_convo_low_effort", QUESTION(ROBOT), "low"},
+              {"simple_convo_medium_effort", QUESTION(ROBOT), "medium"},
+              {"simple_convo_high_effort", QUESTION(ROBOT), "high"},
+              {"simple_convo_low_effort_no_instruction", QUESTION(""), "low"},
+              {"simple_convo_medium_effort_no_instruction", QUESTION(""), "medium"},
+              {"simple_convo_high_effort_no_instruction", QUESTION(""), "high"},
+              {"dropping_cot_by_default", SUM, NULL}};
+  char *source = load_text("templates/jinja/openai-gpt-oss-120b.jinja");
+  if (!source) {
+    print_message("../shared/data is absent: cases skipped\n");
+    skip();
+  }
+  myna_chat *c = chat_of(source, "", "");
+  free(source);
+  assert_string_equal(myna_chat_format(c), "gpt-oss");
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    char name[200];
+    snprintf(name, sizeof name, "templates/harmony/test_%s.txt", rows[i].file);
+    char *want = load_text(name);
+    assert_non_null(want);
+    myna_chat_prompt p = apply(
+        c, &(myna_chat_input){.messages = rows[i].messages, .reasoning_effort = rows[i].effort, .now = 1721995200});
+    char *got = strdup(p.text);
+    drop(got, "Current date: 2024-07-26\n", 0);
+    drop(got, "\n\n<|end|>", 2);
+    /* Some cases have no system message. */
+    assert_true(strlen(got) >= strlen(want));
+    assert_string_equal(got + (strncmp(want, "<|start|>system", 15) == 0 ? 0 : strlen(got) - strlen(want)), want);
+    free(got);
+    free(want);
+    myna_chat_prompt_free(&p);
+  }
+  myna_chat_free(c);
+}
+
 /* ---- by hand ---- */
 
 #define HI "[{\"role\": \"user\", \"content\": \"Hi\"}]"
@@ -470,9 +541,10 @@ static void test_no_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_published), cmocka_unit_test(test_builtins), cmocka_unit_test(test_content),
-      cmocka_unit_test(test_calls),     cmocka_unit_test(test_tools),    cmocka_unit_test(test_plain_tools),
-      cmocka_unit_test(test_variables), cmocka_unit_test(test_begun),    cmocka_unit_test(test_reasoning),
-      cmocka_unit_test(test_file),      cmocka_unit_test(test_refused),  cmocka_unit_test(test_no_memory)};
+      cmocka_unit_test(test_published),   cmocka_unit_test(test_harmony),   cmocka_unit_test(test_builtins),
+      cmocka_unit_test(test_content),     cmocka_unit_test(test_calls),     cmocka_unit_test(test_tools),
+      cmocka_unit_test(test_plain_tools), cmocka_unit_test(test_variables), cmocka_unit_test(test_begun),
+      cmocka_unit_test(test_reasoning),   cmocka_unit_test(test_file),      cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_no_memory)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
