@@ -792,7 +792,7 @@ int myna_template_render(const char *source, size_t n, const char *context, size
   if (!j) return myna__err(err, MYNA_E_ARG, "the context is no JSON: %s", context_len ? e.text : "no memory");
   int rc = json_is_object(j) ? 0 : myna__err(err, MYNA_E_ARG, "the context is no JSON object");
   if (!rc) rc = myna__jinja_compile(&t, source, n, limits, err);
-  if (!rc) rc = myna__jinja_render(t, j, 0, limits, text, text_len, err);
+  if (!rc && t) rc = myna__jinja_render(t, j, 0, limits, text, text_len, err);
   myna__jinja_free(t);
   json_decref(j);
   return rc;
