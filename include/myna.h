@@ -240,6 +240,8 @@ typedef struct myna_request {
   const int32_t *forced; /* NULL, or [n_forced]: token i of the answer is forced[i] instead of sampled (bench, tests) */
   int64_t n_forced;
   int n_probs; /* top log-probabilities per token in the event, <= 20 */
+  bool
+      post_probs; /* they are of the distribution that the token was drawn from, after all samplers and constraints; fewer where fewer were left */
   myna_speculation speculation;
   /* NULL, or what the answer's text must be; the request holds its own reference. With triggers it holds only from the first occurrence of one of them
    * on, whose text is its beginning (tool calls); before that the answer is free. */
@@ -278,7 +280,7 @@ typedef struct myna_event {
   int64_t text_len;
   const float *logits; /* LOGITS: [n_rows, n_vocab] of prompt rows first_row..; borrowed until the next call */
   int64_t first_row, n_rows, n_vocab;
-  float logprob; /* of the token under the unmodified distribution, when n_probs > 0 */
+  float logprob; /* of the token, when n_probs > 0; under the unmodified distribution unless post_probs */
   int n_top;
   const int32_t *top_ids; /* [n_top] */
   const float *top_logprobs;

@@ -66,7 +66,7 @@ typedef struct myna_chat_input {
   bool continue_final;          /* the last message is the assistant's and is to be continued (prefill) */
   myna_reasoning reasoning;     /* sets enable_thinking and its like; AUTO leaves the template's default */
   const char *reasoning_effort; /* NULL, "low", "medium", "high", ... */
-  double now;                   /* seconds since 1970 for strftime_now and date_string; 0: the clock */
+  double now;                   /* seconds since 1970 for strftime_now; 0: the clock */
 } myna_chat_input;
 
 typedef struct myna_chat_prompt {
@@ -83,6 +83,7 @@ typedef struct myna_chat_prompt {
   /* Reasoning: "" where the format has none. thinking_open: the prompt already ends inside of it. */
   const char *think_start, *think_end; /* borrowed from the chat */
   bool thinking_open;
+  char *tools; /* NULL, or the tools as given, JSON: parsers read values by their schemas */
   char *
       answer_prefix; /* what of the assistant's turn the prompt already holds (prefill), "" if nothing: the parser is told */
 } myna_chat_prompt;

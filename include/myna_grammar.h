@@ -15,7 +15,8 @@ extern "C" {
 typedef struct myna_grammar myna_grammar;
 struct myna_model;
 
-/* llama.cpp's GBNF; root NULL: "root". MYNA_E_FORMAT with line for a malformed text, undefined rules, left recursion, languages without any text;
+/* llama.cpp's GBNF; root NULL: "root". <text> is the one token of the model that this text (with its brackets) is, <[12]> the token of this number, a !
+ * before means any other token; they hold in requests only: no text matches them. MYNA_E_FORMAT with line for a malformed text, undefined rules, left recursion, languages without any text;
  * MYNA_E_LIMIT for what is too large. */
 MYNA_API int myna_grammar_from_gbnf(myna_grammar **out, const char *text, size_t n, const char *root, myna_err *err);
 /* Whole text matches: the regular subset (classes, groups, alternation, counted repeats, escapes, anchors at both ends); lookaround and backreferences
@@ -36,6 +37,10 @@ MYNA_API int myna_grammar_from_schema(myna_grammar **out, const char *json, size
 MYNA_API int myna_schema_to_gbnf(const char *json, size_t n, const char *prefix, const myna_schema_options *o,
                                  char **text, myna_err *err);
 MYNA_API void myna_grammar_free_text(char *text);
+
+/* Keeps compiled grammars, and what is known of their masks, up to so many bytes for the whole process: from_gbnf, from_regex and from_schema give the
+ * same one for the same text. 0 (at the beginning): none, and those kept are let go; negative: no change. Returns the limit before. Thread-safe. */
+MYNA_API int64_t myna_grammar_cache(int64_t bytes);
 
 /* Grammars are counted: each from_ gives one reference, requests hold their own. */
 MYNA_API myna_grammar *myna_grammar_ref(myna_grammar *g);

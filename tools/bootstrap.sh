@@ -34,7 +34,7 @@ uses microhttpd.h && build="$build libmicrohttpd-dev"
 uses curl/curl.h && build="$build libcurl4-gnutls-dev"
 uses '(histedit|editline/readline)\.h' && build="$build libedit-dev"
 wanted=$build
-[ "$goal" = test ] && wanted="$wanted libcmocka-dev gcc clang-tidy clang-format-14 python3 python3-numpy"
+[ "$goal" = test ] && wanted="$wanted libcmocka-dev gcc clang-tidy clang-format-14 python3 python3-numpy python3-venv openssl"
 
 if ! have apt-get || ! have dpkg; then
   echo "bootstrap: this is not Debian or Ubuntu; needed: clang (14 or newer) $wanted" >&2
@@ -83,6 +83,12 @@ fi
 install $wanted
 
 if [ "$goal" = test ]; then
+  # The clients that judge the server, in a place of their own; without a network tests/server/test_clients.py says that it was skipped.
+  if ! build/clients/bin/python3 -c 'import openai, langchain_openai' 2>/dev/null; then
+    echo "bootstrap: installing the Python packages openai and langchain-openai into build/clients"
+    { python3 -m venv build/clients && build/clients/bin/python3 -m pip install -q --retries 1 --timeout 20 openai langchain-openai; } >/dev/null 2>&1 ||
+      echo "bootstrap: they cannot be installed (no network?); tests of the server with them are skipped" >&2
+  fi
   # Sanitizer and fuzzer runtimes of the clang that CMake picks; part of another package on older Ubuntu.
   version=$($clang_found -dumpversion | cut -d. -f1)
   if ! installed "libclang-rt-$version-dev"; then

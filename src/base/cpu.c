@@ -130,6 +130,9 @@ static unsigned supported_mask(void) {
   unsigned mask = atomic_load_explicit(&supported, memory_order_relaxed);
   if (!mask) {
     mask = detect();
+#ifdef MYNA_LEVELS_AVX2 /* the others were not compiled */
+    mask &= 1u << MYNA__CPU_REF | 1u << MYNA__CPU_AVX2;
+#endif
     atomic_store_explicit(&supported, mask, memory_order_relaxed);
   }
   return mask;

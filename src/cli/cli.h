@@ -29,12 +29,16 @@ typedef struct options {
   int64_t n_predict, keep, seed;
   bool context_shift, ignore_eos;
   list stop;
+  bool show_reasoning;
   double temp, dynatemp_range, dynatemp_exp, top_p, min_p, typical, top_n_sigma, xtc_probability, xtc_threshold;
   int64_t top_k, min_keep, repeat_last_n, mirostat;
   double repeat_penalty, frequency_penalty, presence_penalty, dry_multiplier, dry_base, mirostat_lr, mirostat_ent;
   int64_t dry_allowed_length, dry_penalty_last_n;
   list dry_breakers, logit_bias;
   const char *samplers, *sampling_seq;
+  /* conversation */
+  const char *system, *system_file, *prefill, *grammar, *grammar_file, *json_schema, *json_schema_file, *regex;
+  bool single_turn, no_history;
   /* speculation */
   const char *spec_type;
   const char *draft_model;
@@ -54,10 +58,10 @@ typedef struct options {
   bool plan, tensors, meta, memory;
   /* serve */
   const char *host, *api_key_file, *tls_key, *tls_cert, *api_prefix, *alias, *chat_template, *chat_template_file;
-  const char *chat_kwargs, *reasoning_format;
+  const char *chat_kwargs, *reasoning_format, *reasoning, *budget_message, *tags;
   list api_keys, origins;
   int64_t port, n_seq, queue, max_body, http_timeout, shutdown_timeout, max_connections, sse_ping, reasoning_budget;
-  bool no_slots, log_prompts, strict;
+  bool no_slots, no_metrics, no_prefill, kv_unified, log_prompts, strict;
   /* compare */
   list servers, clients, sizes;
   int64_t rounds, warmup, timeout;
@@ -79,6 +83,11 @@ const command *find_command(const char *name);
 int parse_flags(options *o, const char *cmd, int argc, char **argv, int from);
 /* The flag stood on the command line (not: came from the environment). */
 bool given(const options *o, const char *long_name);
+/* While a command runs: gives the flag `name` of cmd ("top_p" is --top-p) a value, which is copied, or with NULL its default. Only what concerns the next
+ * answer can be set: the sections Generation and Sampling. Returns 0, or an exit status after telling what is wrong. */
+int set_later(options *o, const char *cmd, const char *name, const char *value);
+/* Those of them that differ from their defaults, a line each. */
+void print_settings(FILE *f, const options *o, const char *cmd);
 /* Of a command, or of all with NULL. */
 void print_help(FILE *f, const char *cmd);
 
@@ -115,6 +124,7 @@ char *read_text(const char *path, size_t *n);
 char *input_text(const options *o, size_t *n);
 /* \n \r \t \' \" \\ \xHH in place; returns the new length. Others stay as they are. */
 size_t unescape(char *s);
+void unescape_list(list *l); /* of copies */
 /* A JSON string; bytes that are not UTF-8 become U+FFFD. */
 void write_json_string(FILE *f, const char *s, size_t n);
 bool is_utf8(const char *s, size_t n);
@@ -140,6 +150,9 @@ int engine_failed(myna_model *m, const myna_engine_options *e, const myna_err *e
 int64_t physical_memory(void);
 /* Largest context that `memory` bytes hold, given the plan `mem` of a context of n_ctx; at most n_max. */
 int64_t context_that_fits(const myna_memory *mem, int64_t n_ctx, int64_t memory, int64_t n_max);
+/* Tokens per second. The first token of an answer belongs to the prompt's time. */
+double prompt_rate(const myna_timings *t);
+double gen_rate(const myna_timings *t);
 /* The one line at the end of long work. */
 void print_timings(const options *o, double load_s, const myna_timings *t, const char *end);
 /* "load_s":...,"memory_bytes":... without braces. */
@@ -150,6 +163,7 @@ int speculation_options(const options *o, myna_speculation *s);
 int open_draft(const options *o, const myna_speculation *s, myna_engine_options *e);
 
 int cmd_run(options *o);
+int cmd_chat(options *o);
 int cmd_serve(options *o);
 int cmd_bench(options *o);
 int cmd_perplexity(options *o);

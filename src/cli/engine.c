@@ -180,13 +180,10 @@ static int64_t peak_memory(void) {
 #endif
 }
 
-/* Tokens per second. The first token of an answer belongs to the prompt's time. */
-static double prompt_rate(const myna_timings *t) {
+double prompt_rate(const myna_timings *t) {
   return t->prompt_s > 0 ? (double)(t->n_prompt - t->n_cached) / t->prompt_s : 0;
 }
-static double gen_rate(const myna_timings *t) {
-  return t->n_gen > 1 && t->gen_s > 0 ? (double)(t->n_gen - 1) / t->gen_s : 0;
-}
+double gen_rate(const myna_timings *t) { return t->n_gen > 1 && t->gen_s > 0 ? (double)(t->n_gen - 1) / t->gen_s : 0; }
 
 void print_timings(const options *o, double load_s, const myna_timings *t, const char *end) {
   char memory[32];

@@ -279,6 +279,87 @@ int parse_flags(options *o, const char *cmd, int argc, char **argv, int from) {
   return place_args(o, cmd, args, n);
 }
 
+/* ---- settings while a command runs ---- */
+
+/* Row i concerns the next answer: it stands in one of two sections. */
+static bool adjustable(int i, const char *cmd) {
+  const char *title = "";
+  if (!of_command(&flags[i], cmd) || flags[i].kind >= NOTHING) return false;
+  for (int k = 0; k <= i; k++)
+    if (flags[k].kind == HEADING) title = flags[k].help;
+  return strncmp(title, "Generation", 10) == 0 || strncmp(title, "Sampling", 8) == 0;
+}
+
+static size_t field_size(kind k) {
+  static const size_t sizes[] = {[STR] = sizeof(char *), [I64] = sizeof(int64_t), [F64] = sizeof(double),
+                                 [BOOL] = sizeof(bool),  [LIST] = sizeof(list),   [MANY] = sizeof(list)};
+  return sizes[k];
+}
+
+static int unknown_setting(const char *cmd, const char *name) {
+  static char names[N_FLAGS][48];
+  const char *list_of[N_FLAGS];
+  int n = 0;
+  for (int i = 0; i < N_FLAGS; i++)
+    if (adjustable(i, cmd)) own_name(&flags[i], names[n]), list_of[n] = names[n], n++;
+  const char *near = closest(name, list_of, n);
+  if (near) return usage("nothing to set is called %s; did you mean %s?", name, near);
+  return usage("nothing to set is called %s; what can be set are the flags under Generation and Sampling of myna %s "
+               "--help",
+               name, cmd);
+}
+
+int set_later(options *o, const char *cmd, const char *name, const char *value) {
+  static options fresh;
+  char flag_name[64] = "--";
+  size_t n = 2;
+  for (name += strspn(name, "-"); *name && n < sizeof flag_name - 1; name++)
+    flag_name[n++] = *name == '_' ? '-' : *name;
+  int i = find(cmd, flag_name, n);
+  if (i < 0) i = find(cmd, flag_name + 1, n - 1);
+  if (i < 0 || !adjustable(i, cmd)) return unknown_setting(cmd, flag_name + 2);
+  if (value && flags[i].kind != I64 && flags[i].kind != F64 && !(value = strdup(value))) /* needed until exit */
+    return failed("no memory for the value");
+  if (value) return set(o, i, flag_name + 2, value);
+  defaults(&fresh);
+  memcpy((char *)o + flags[i].offset, (char *)&fresh + flags[i].offset, field_size(flags[i].kind));
+  return 0;
+}
+
+static void print_value(FILE *f, const flag *g, const void *at) {
+  switch (g->kind) {
+  case BOOL: fputs(*(const bool *)at ? "1" : "0", f); break;
+  case STR: fputs(*(const char *const *)at, f); break;
+  case I64: fprintf(f, "%lld", (long long)*(const int64_t *)at); break;
+  case F64: fprintf(f, "%g", *(const double *)at); break;
+  case LIST:
+  case MANY:
+    for (int i = 0; i < ((const list *)at)->n; i++) {
+      if (i) fputs(", ", f);
+      write_json_string(f, ((const list *)at)->items[i], strlen(((const list *)at)->items[i]));
+    }
+    break;
+  default: break;
+  }
+}
+
+void print_settings(FILE *f, const options *o, const char *cmd) {
+  static options fresh;
+  char name[48];
+  defaults(&fresh);
+  for (int i = 0; i < N_FLAGS; i++) {
+    const char *at = (const char *)o + flags[i].offset;
+    if (!adjustable(i, cmd) || memcmp(at, (char *)&fresh + flags[i].offset, field_size(flags[i].kind)) == 0) continue;
+    if ((flags[i].kind == LIST || flags[i].kind == MANY) && ((const list *)(const void *)at)->n == 0) continue;
+    own_name(&flags[i], name);
+    for (char *p = name; *p; p++)
+      if (*p == '-') *p = '_';
+    fprintf(f, "  %-20s ", name);
+    print_value(f, &flags[i], at);
+    fputc('\n', f);
+  }
+}
+
 /* ---- help ---- */
 
 /* Words of text from column `at` on, wrapped at `width` and indented by `indent`. */

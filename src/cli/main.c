@@ -4,8 +4,9 @@
 #include <string.h>
 
 const command commands[] = {
-    {"run", "[MODEL] [-p TEXT | -f FILE] [flags]", "complete a text; without a model, the small one that ships",
-     cmd_run},
+    {"run", "[MODEL] [-p TEXT | -f FILE] [flags]",
+     "answer or complete a text; without a model, the small one that ships", cmd_run},
+    {"chat", "[MODEL] [-p TEXT] [flags]", "conversation in the terminal; /help lists what can be typed", cmd_chat},
     {"serve", "[MODEL] [--port 8080] [flags]", "answer over HTTP: OpenAI's and llama-server's APIs", cmd_serve},
     {"bench", "[MODEL] [-p 512] [-n 128] [-d 0] [-B 1] [flags]",
      "measure speed: prompt, generation, at depth, several sequences", cmd_bench},

@@ -1,68 +1,85 @@
-/* run.c: completes a text: the answer alone goes to standard output as it comes, or with --json one object at the end. */
-#include "cli.h"
+/* run.c: answers a prompt by way of the model's chat template, or completes it as it is (--raw, or a model without template). What is generated goes to
+ * standard output as it comes, without its reasoning; with --json one object at the end. */
+#include "chat.h"
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct answer {
   const options *o;
+  ask *q; /* its parser is NULL where there is no template */
   progress prompt;
-  bool failed; /* no memory to keep it, or standard output is gone */
-  char *text;  /* [n], kept for --json */
-  size_t n;
-  int32_t *ids; /* [n_ids], for --json */
+  bool failed;                /* no memory to keep it, or standard output is gone */
+  bool thinking;              /* standard error tells how long the reasoning is so far */
+  growing content, reasoning; /* content is kept for --json */
+  int32_t *ids;               /* [n_ids], for --json */
   int64_t n_ids;
   myna_timings timings;
   myna_finish finish;
 } answer;
 
-static const char *const finish_names[] = {"none", "stop", "stop_string", "length", "context", "cancelled", "error"};
-
-/* Room for `more` items behind n; capacities are the powers of two from 64 on, so none needs to be kept. */
-static void *room(void *p, size_t n, size_t more, size_t size) {
-  size_t have = 64, cap;
-  while (have < n) have *= 2;
-  for (cap = have; cap < n + more;) cap *= 2;
-  return p && cap == have ? p : realloc(p, cap * size);
-}
-
-static bool keep(answer *a, const myna_event *ev) {
-  if (ev->text_len > 0) {
-    char *p = room(a->text, a->n, (size_t)ev->text_len, 1);
-    if (!p) return false;
-    a->text = p;
-    memcpy(p + a->n, ev->text, (size_t)ev->text_len);
-    a->n += (size_t)ev->text_len;
-  }
-  if (ev->kind == MYNA_EVENT_TOKEN) {
-    int32_t *p = room(a->ids, (size_t)a->n_ids, 1, sizeof *p);
-    if (!p) return false;
-    a->ids = p;
-    p[a->n_ids++] = ev->token;
-  }
+static bool keep_id(answer *a, int32_t id) {
+  int32_t *p = room(a->ids, (size_t)a->n_ids, 1, sizeof *p);
+  if (!p) return false;
+  a->ids = p;
+  p[a->n_ids++] = id;
   return true;
 }
 
-static bool write_text(const char *text, size_t n) {
-  return (fwrite(text, 1, n, stdout) == n && fflush(stdout) == 0) || output_failed();
+static bool content(answer *a, const char *s, size_t n) {
+  if (a->o->json) return text_add(&a->content, s, n);
+  return n == 0 || write_answer(s, n);
+}
+
+/* Text of the answer; without a parser all of it is content. */
+static bool take_text(answer *a, const char *s, size_t n, bool last) {
+  const myna_delta *deltas;
+  myna_err err = {0};
+  if (!a->q->parser) return content(a, s, n);
+  int got = myna_chat_parser_push(a->q->parser, s ? s : "", n, last, &deltas, &err);
+  bool ok = got >= 0 || fail(&err) == 0;
+  for (int i = 0; i < got && ok; i++) {
+    if (deltas[i].kind == MYNA_DELTA_CONTENT) ok = content(a, deltas[i].text, deltas[i].len);
+    if (deltas[i].kind == MYNA_DELTA_REASONING) ok = text_add(&a->reasoning, deltas[i].text, deltas[i].len);
+  }
+  return ok;
+}
+
+/* Reasoning is not shown: that there is some is told on a terminal. */
+static void show_thinking(answer *a, size_t before, bool done) {
+  bool now_thinks = !done && a->reasoning.n > before;
+  if (a->o->quiet || a->o->json || !isatty(STDERR_FILENO)) return;
+  if (now_thinks)
+    fprintf(stderr, "\rreasoning, %zu characters so far\033[K", a->reasoning.n);
+  else if (a->thinking)
+    fprintf(stderr, "\r\033[K");
+  a->thinking = now_thinks;
 }
 
 static bool on_event(void *user, const myna_event *ev) {
   answer *a = user;
+  size_t before = a->reasoning.n;
+  bool done = ev->kind == MYNA_EVENT_DONE;
   if (ev->kind == MYNA_EVENT_PROGRESS)
     progress_show(&a->prompt, (double)ev->n_done, (double)ev->n_total, "");
   else
     progress_end(&a->prompt);
-  if (a->o->json)
-    a->failed |= !keep(a, ev);
-  else if (ev->text_len > 0 && !a->failed)
-    a->failed |= !write_text(ev->text, (size_t)ev->text_len);
+  if (a->thinking && (done || ev->kind == MYNA_EVENT_TOKEN)) show_thinking(a, before, true);
+  if (a->o->json && ev->kind == MYNA_EVENT_TOKEN && !keep_id(a, ev->token)) a->failed = true;
+  if ((ev->text_len > 0 || done) && !a->failed)
+    a->failed = !take_text(a, ev->text, ev->text_len > 0 ? (size_t)ev->text_len : 0, done);
+  if (ev->kind == MYNA_EVENT_TOKEN) show_thinking(a, before, false);
   return !a->failed && !interrupted;
 }
 
 static void print_json(const options *o, const char *prompt, size_t len, const answer *a, uint64_t seed,
                        double load_s) {
   printf("{\"text\":");
-  write_json_string(stdout, a->text ? a->text : "", a->n);
+  write_json_string(stdout, a->content.s ? a->content.s : "", a->content.n);
+  if (a->q->parser) {
+    printf(",\"reasoning\":");
+    write_json_string(stdout, a->reasoning.s ? a->reasoning.s : "", a->reasoning.n);
+  }
   if (o->echo) {
     printf(",\"prompt\":");
     write_json_string(stdout, prompt, len);
@@ -81,23 +98,6 @@ static void show_prompt(const myna_model *m, const int32_t *ids, int64_t n) {
     int64_t len = myna_token_text(m, ids[i], piece, sizeof piece - 1);
     piece[len < 0 ? 0 : len < (int64_t)sizeof piece ? len : (int64_t)sizeof piece - 1] = 0;
     fprintf(stderr, "%6d '%s'\n", ids[i], printable(piece));
-  }
-}
-
-/* Things that are wrong whatever the model is. */
-static int check(const options *o) {
-  if (o->n_predict < -2) return usage("--predict %lld: a number of tokens, or -1", (long long)o->n_predict);
-  for (int i = 0; i < o->stop.n; i++)
-    if (!o->stop.items[i][0]) return usage("--stop: an empty text would stop at once");
-  return 0;
-}
-
-static void unescape_list(list *l) {
-  for (int i = 0; i < l->n; i++) {
-    char *copy = strdup(l->items[i]); /* needed until exit */
-    if (!copy) continue;
-    unescape(copy);
-    l->items[i] = copy;
   }
 }
 
@@ -123,39 +123,88 @@ static void tell_end(const options *o, const answer *a, double load_s) {
          o->ctx ? " that --ctx-size set" : "");
 }
 
-static int generate(const options *o, myna_model *m, const char *prompt, size_t len, const myna_engine_options *eo,
-                    const myna_speculation *speculation, double t0) {
+/* The prompt as a message. */
+static int ask_messages(ask *q, const talk *t, const char *prompt, size_t len) {
+  const options *o = t->o;
+  json_t *messages = json_array();
+  int rc = messages ? add_system(o, messages) : failed("no memory for the messages");
+  if (rc == 0 && json_array_append_new(messages, new_message("user", prompt, len)) != 0)
+    rc = failed("no memory for the message");
+  if (rc == 0 && o->prefill) {
+    char *begun = strdup(o->prefill);
+    size_t n = begun && o->escape ? unescape(begun) : strlen(o->prefill);
+    if (!begun || json_array_append_new(messages, new_message("assistant", begun, n)) != 0)
+      rc = failed("no memory for the message");
+    free(begun);
+  }
+  if (rc == 0) rc = ask_new(q, t, messages, o->prefill != NULL);
+  json_decref(messages);
+  return rc;
+}
+
+/* The prompt as it is. */
+static int ask_raw(ask *q, const talk *t, const char *prompt, size_t len) {
+  const options *o = t->o;
+  q->r = (myna_request){.max_tokens = o->n_predict < 0 ? -1 : o->n_predict,
+                        .stop = o->stop.items,
+                        .n_stop = o->stop.n,
+                        .context_shift = o->context_shift,
+                        .grammar = t->grammar};
+  if (o->system || o->system_file || o->prefill)
+    return usage("--system and --prefill-response need a chat template: --chat-template names one");
+  if (sampling_options(o, t->m, &q->r.sampling)) return EXIT_USAGE;
+  q->ids = prompt_ids(o, t->m, prompt, len, &q->r.n_tokens);
+  if (!q->ids) return EXIT_FAIL;
+  q->r.tokens = q->ids;
+  q->r.n_keep = o->keep < 0 ? q->r.n_tokens : o->keep;
+  return 0;
+}
+
+static int generate(const options *o, myna_model *m, ask *q, const char *prompt, size_t len,
+                    const myna_engine_options *eo, double t0) {
   myna_err err = {0};
   myna_session *s = NULL;
-  myna_request r = {.max_tokens = o->n_predict < 0 ? -1 : o->n_predict,
-                    .stop = o->stop.items,
-                    .n_stop = o->stop.n,
-                    .context_shift = o->context_shift,
-                    .speculation = *speculation};
-  if (sampling_options(o, m, &r.sampling)) return EXIT_USAGE;
-  int32_t *ids = prompt_ids(o, m, prompt, len, &r.n_tokens);
-  if (!ids) return EXIT_FAIL;
-  r.tokens = ids;
-  r.n_keep = o->keep < 0 ? r.n_tokens : o->keep;
-  if (o->verbose_prompt) show_prompt(m, ids, r.n_tokens);
+  if (o->verbose_prompt) show_prompt(m, q->ids, q->r.n_tokens);
   int rc = myna_session_new(&s, m, eo, &err) < 0 ? engine_failed(m, eo, &err) : 0;
   double load_s = now() - t0;
-  answer a = {.o = o, .prompt = progress_start(o, "prompt"), .finish = MYNA_FINISH_LENGTH};
-  if (rc == 0 && o->echo && !o->json) a.failed = !write_text(prompt, len);
-  if (rc == 0 && r.max_tokens != 0 && !a.failed &&
-      myna_session_run(s, &r, on_event, &a, &a.timings, &a.finish, &err) < 0) {
+  answer a = {.o = o, .q = q, .prompt = progress_start(o, "prompt"), .finish = MYNA_FINISH_LENGTH};
+  if (rc == 0 && o->echo && !o->json) a.failed = !write_answer(prompt, len);
+  if (rc == 0 && q->r.max_tokens != 0 && !a.failed &&
+      myna_session_run(s, &q->r, on_event, &a, &a.timings, &a.finish, &err) < 0) {
     rc = fail(&err);
     if (err.code == MYNA_E_LIMIT) failed("a larger --ctx-size may help");
   }
   progress_end(&a.prompt);
-  if (rc == 0 && o->json) print_json(o, prompt, len, &a, r.sampling.seed, load_s);
-  if (rc == 0 && !o->json && !a.failed) write_text("\n", 1);
+  if (rc == 0 && o->json) print_json(o, prompt, len, &a, q->r.sampling.seed, load_s);
+  if (rc == 0 && !o->json && !a.failed) write_answer("\n", 1);
   if (rc == 0) tell_end(o, &a, load_s);
   myna_session_free(s);
-  free(ids);
-  free(a.text);
+  free(a.content.s);
+  free(a.reasoning.s);
   free(a.ids);
   return rc ? rc : a.failed ? EXIT_FAIL : 0;
+}
+
+/* The template is applied where there is one; a grammar holds either way. */
+static int answer_prompt(const options *o, myna_model *m, const myna_engine_options *eo,
+                         const myna_speculation *speculation, double t0) {
+  size_t n;
+  talk t;
+  ask q = {0};
+  int rc = talk_open(&t, o, m);
+  char *prompt = rc ? NULL : input_text(o, &n);
+  if (rc == 0 && !prompt) rc = EXIT_FAIL;
+  if (rc == 0) {
+    if (o->file && n > 0 && prompt[n - 1] == '\n') n--; /* llama.cpp's habit: an editor's last newline is not meant */
+    bool messages = t.chat && myna_chat_has_template(t.chat);
+    rc = messages ? ask_messages(&q, &t, prompt, n) : ask_raw(&q, &t, prompt, n);
+    q.r.speculation = *speculation;
+    if (rc == 0) rc = generate(o, m, &q, messages ? q.prompt.text : prompt, messages ? q.prompt.text_len : n, eo, t0);
+  }
+  free(prompt);
+  ask_free(&q);
+  talk_close(&t);
+  return rc;
 }
 
 int cmd_run(options *o) {
@@ -163,26 +212,14 @@ int cmd_run(options *o) {
   myna_model *m = NULL;
   myna_engine_options eo = {0};
   myna_speculation speculation;
-  size_t n;
   o->escape = !o->no_escape;
   if (o->escape) unescape_list(&o->stop), unescape_list(&o->dry_breakers);
-  int rc = check(o);
+  int rc = check_answer(o);
   if (rc == 0) rc = engine_options(o, &eo);
   if (rc == 0) rc = speculation_options(o, &speculation);
   if (rc == 0) rc = open_model(o, false, &m);
   if (rc == 0) rc = open_draft(o, &speculation, &eo);
-  if (rc) {
-    myna_model_close(m);
-    return rc;
-  }
-  char *prompt = input_text(o, &n);
-  if (prompt && o->file && n > 0 && prompt[n - 1] == '\n')
-    n--; /* llama.cpp's habit: an editor's last newline is not meant */
-  if (myna_model_get_template(m) && !o->raw)
-    note(o, "the model has a chat template, which is not applied yet: the prompt is completed as it is (--raw silences "
-            "this)");
-  rc = prompt ? generate(o, m, prompt, n, &eo, &speculation, t0) : EXIT_FAIL;
-  free(prompt);
+  if (rc == 0) rc = answer_prompt(o, m, &eo, &speculation, t0);
   myna_model_close(eo.draft_model);
   myna_model_close(m);
   return rc;

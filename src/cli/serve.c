@@ -6,9 +6,8 @@
 
 static int server_options_of(const options *o, const myna_model *m, server_options *s) {
   *s = (server_options){.model = m,
-                        .model_name = o->alias   ? o->alias
-                                      : o->model ? o->model
-                                                 : "myna",
+                        .model_name = o->alias,
+                        .tags = o->tags,
                         .host = o->host,
                         .port = (int)o->port,
                         .keys = o->api_keys.items,
@@ -26,6 +25,8 @@ static int server_options_of(const options *o, const myna_model *m, server_optio
                         .max_connections = o->max_connections,
                         .ping_s = o->sse_ping,
                         .no_slots = o->no_slots,
+                        .no_metrics = o->no_metrics,
+                        .no_prefill = o->no_prefill,
                         .log_prompts = o->log_prompts,
                         .quiet = o->quiet,
                         .random_seed = o->seed < 0,
@@ -36,7 +37,13 @@ static int server_options_of(const options *o, const myna_model *m, server_optio
                         .n_keep = o->keep,
                         .reasoning_budget = o->reasoning_budget,
                         .reasoning_format = o->reasoning_format,
+                        .budget_message = o->budget_message,
                         .chat_kwargs = o->chat_kwargs};
+  static const char *const reasoning[] = {"auto", "on", "off"}; /* the order of myna_reasoning */
+  for (int i = 0; o->reasoning && i < 3; i++)
+    if (strcmp(o->reasoning, reasoning[i]) == 0) s->reasoning = (myna_reasoning)i;
+  if (o->reasoning && strcmp(o->reasoning, reasoning[s->reasoning]) != 0)
+    return usage("--reasoning %s: on, off or auto", o->reasoning);
   if (o->reasoning_budget == 0) s->reasoning = MYNA_REASONING_OFF;
   if (o->port < 0 || o->port > 65535) return usage("--port %lld: 0 to 65535", (long long)o->port);
   if (o->n_seq < 0 || o->n_seq > 4096) return usage("--parallel %lld: 1 to 4096", (long long)o->n_seq);
@@ -57,6 +64,20 @@ static int open_chat(const options *o, const myna_model *m, myna_chat **out) {
   *out = NULL;
   if (co.template_source) return fail(&err);
   note(o, "the model's chat template cannot be used, messages are refused: %s", err.msg);
+  return 0;
+}
+
+/* As llama-server has it: requests share the context equally, or have it together. Where nobody asked for either, each may have all of it and the cache
+ * is as large as that may take. */
+static int share_context(const options *o, myna_engine_options *eo) {
+  eo->n_seq = o->n_seq;
+  if (o->kv_unified) {
+    eo->kv_tokens = o->ctx;
+  } else if (o->ctx > 0 && o->n_seq > 1) {
+    eo->n_ctx = o->ctx / o->n_seq;
+    if (eo->n_ctx < 1)
+      return usage("--ctx-size %lld is shared by %lld requests", (long long)o->ctx, (long long)o->n_seq);
+  }
   return 0;
 }
 
@@ -81,9 +102,9 @@ int cmd_serve(options *o) {
   if (rc == 0) rc = server_options_of(o, m, &so);
   if (rc == 0) rc = open_draft(o, &so.speculation, &eo);
   if (rc == 0) rc = open_chat(o, m, &chat);
+  if (rc == 0) rc = share_context(o, &eo);
   if (rc == 0) {
     so.chat = chat;
-    eo.n_seq = o->n_seq;
     rc = serve(o, m, &eo, &so);
   }
   myna_chat_free(chat);

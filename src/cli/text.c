@@ -58,6 +58,15 @@ size_t unescape(char *s) {
   return (size_t)(out - s);
 }
 
+void unescape_list(list *l) {
+  for (int i = 0; i < l->n; i++) {
+    char *copy = strdup(l->items[i]); /* needed until exit */
+    if (!copy) continue;
+    unescape(copy);
+    l->items[i] = copy;
+  }
+}
+
 char *input_text(const options *o, size_t *n) {
   bool dash = o->prompt && strcmp(o->prompt, "-") == 0;
   const char *path = o->from_stdin || dash ? "-" : o->file;

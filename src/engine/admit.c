@@ -32,6 +32,27 @@ static void count_reused(myna_engine *e, int64_t n) {
   pthread_mutex_unlock(&e->lock);
 }
 
+/* ---- what pages are worth ---- */
+
+/* Multiplications of attention per position before a token over those with weights, without experts that it does not use. */
+static double late_prior(const myna_engine *e) {
+  const myna__config *c = &e->model->cfg;
+  double full = 0;
+  for (int i = 0; i < c->n_layer; i++) full += e->lm->group[e->lm->layer_group[i]].window == 0;
+  double unused = c->n_expert > 0 ? 0.8 * (1 - (double)c->n_expert_used / (double)c->n_expert) : 0;
+  return full * (double)(c->n_head * (c->dim_k + c->dim_v)) / ((double)e->model->n_params * (1 - unused) + 1);
+}
+
+void myna__engine_learn_late(myna_engine *e, int64_t n, double seconds) {
+  enum { EVERY = 32 };
+  double sum = 0;
+  for (int64_t i = 0; i < n; i++) sum += e->step_pos[i];
+  if (!e->costs.fixed) myna__budget_add_late(&e->budget, n, sum / (double)n, seconds);
+  if (e->n_late++ % EVERY) return;
+  double late = myna__budget_late(&e->budget, late_prior(e));
+  for (int g = 0; g < e->lm->n_groups; g++) myna__kv_set_cost(e->kv[g], 1, PAGE * late);
+}
+
 /* ---- what others compute ---- */
 
 /* So many positions of j's prompt will be in the index when `leader` has computed its own: whole pages, and all of a prompt. */

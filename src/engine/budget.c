@@ -22,6 +22,28 @@ void myna__budget_add(myna__budget *b, int64_t n, double seconds) {
   *at += (*at > 0 ? FOLLOW : 1) * (each - *at);
 }
 
+void myna__budget_add_late(myna__budget *b, int64_t n, double position, double seconds) {
+  static const double KEEP = 0.98;
+  if (n < 4 * GRAIN || !(seconds > 0) || !(position >= 0)) return; /* in small steps the weights are what takes time */
+  double each = seconds / (double)n;
+  if (!(b->usual > 0)) b->usual = each;
+  double y = each / b->usual;
+  if (!(y > 1 / (2 * FAR) && y < 2 * FAR)) y = y < 1 ? 1 / (2 * FAR) : 2 * FAR; /* it may have been interrupted */
+  b->usual += (1 - KEEP) / 2 * (y - 1) * b->usual;
+  const double of[] = {1, position, position * position, y, position * y};
+  for (int i = 0; i < 5; i++) b->sum[i] = KEEP * b->sum[i] + of[i];
+}
+
+/* A line through what was measured and two points of the prior's. */
+double myna__budget_late(const myna__budget *b, double prior) {
+  enum { AT = 4096 };
+  double w = b->sum[0] + 2, x = b->sum[1] + AT, xx = b->sum[2] + (double)AT * AT;
+  double y = b->sum[3] + 2 + prior * AT, xy = b->sum[4] + AT * (1 + prior * AT);
+  double slope = (w * xy - x * y) / (w * xx - x * x), base = (y - slope * x) / w;
+  if (!(base > 0)) return prior;
+  return MYNA__MAX(0, MYNA__MIN(slope / base, 8 * prior));
+}
+
 /* Knots that were not measured are as the next one that was, the shape's relation kept. */
 static double each_of(const myna__budget *b, const myna__costs *c, int k) {
   double shape = myna__costs_seconds(c, knots[k]) / (double)knots[k];

@@ -4,7 +4,6 @@
 enum { RUN_BYTES = 1 << 25 };
 
 static int from_tree(myna_grammar **out, myna__tree *t, int rc, int32_t root, myna_err *err) {
-  *out = NULL;
   if (rc == 0) rc = myna__gram_compile(out, t, root, err);
   myna__tree_free(t);
   return rc;
@@ -12,20 +11,27 @@ static int from_tree(myna_grammar **out, myna__tree *t, int rc, int32_t root, my
 
 int myna_grammar_from_gbnf(myna_grammar **out, const char *text, size_t n, const char *root, myna_err *err) {
   myna__tree t = {0};
-  int rc = myna__gbnf_parse(&t, text, n, err);
   if (!root) root = "root";
+  if ((*out = myna__gram_cached('g', root, text, n))) return 0;
+  int rc = myna__gbnf_parse(&t, text, n, err);
   int64_t k = rc < 0 ? -1 : myna__map_get(&t.names, root, strlen(root), -1);
   if (rc == 0 && k < 0) rc = myna__gram_err(err, MYNA_E_FORMAT, 1, "there is no rule \"%.60s\"", root);
-  return from_tree(out, &t, rc, (int32_t)k, err);
+  rc = from_tree(out, &t, rc, (int32_t)k, err);
+  if (rc == 0) myna__gram_keep('g', root, text, n, *out);
+  return rc;
 }
 
 int myna_grammar_from_regex(myna_grammar **out, const char *text, size_t n, myna_err *err) {
   myna__tree t = {0};
-  return from_tree(out, &t, myna__regex_parse(&t, text, n, err), 0, err);
+  if ((*out = myna__gram_cached('r', "", text, n))) return 0;
+  int rc = from_tree(out, &t, myna__regex_parse(&t, text, n, err), 0, err);
+  if (rc == 0) myna__gram_keep('r', "", text, n, *out);
+  return rc;
 }
 
 int myna_grammar_from_choices(myna_grammar **out, const char *const *texts, int n, myna_err *err) {
   myna__tree t = {0};
+  *out = NULL;
   return from_tree(out, &t, myna__choices_parse(&t, texts, n, err), 0, err);
 }
 
@@ -38,7 +44,12 @@ myna_grammar *myna_grammar_ref(myna_grammar *g) {
 
 void myna_grammar_free(myna_grammar *g) {
   if (!g || atomic_fetch_sub(&g->refs, 1) > 1) return;
-  myna__gvocab_free_all(g->vocabs);
+  myna__gmasks_free_all(g);
+  if (g->machine) myna__gmachine_free(g->machine);
+  myna__free(g->machine, sizeof *g->machine);
+  myna__free(g->classes, (size_t)g->n_nodes * sizeof *g->classes);
+  for (int64_t i = 0; i < g->n_tokens; i++) myna__strfree(g->tokens[i].text);
+  myna__free(g->tokens, (size_t)g->n_tokens * sizeof *g->tokens);
   myna__free(g->nodes, (size_t)g->cap_nodes * sizeof *g->nodes);
   myna__free(g->closures, (size_t)g->cap_closures * sizeof *g->closures);
   myna__free(g->items, (size_t)g->cap_items * sizeof *g->items);
@@ -53,8 +64,8 @@ static int32_t run(myna__gmachine *m, const char *text, size_t n) {
   int32_t s = m->start;
   for (size_t i = 0; i < n && s > 0; i++) {
     if (myna__gmachine_bytes(m) > RUN_BYTES) {
-      s = myna__gmachine_compact(m, s);
-      if (s > 0 && myna__gmachine_bytes(m) > RUN_BYTES / 2) return MYNA_E_LIMIT;
+      TRY(myna__gmachine_compact(m, &(int32_t *){&s}, 1));
+      if (myna__gmachine_bytes(m) > RUN_BYTES / 2) return MYNA_E_LIMIT;
     }
     if (s > 0) s = myna__gmachine_next(m, s, (uint8_t)text[i]);
   }

@@ -6,7 +6,7 @@
 #include "engine/grammar.h"
 #include <stdlib.h>
 
-enum { MAX_NODES = 1 << 19, MAX_ITEMS = 1 << 22, INLINE_MAX = 48 };
+enum { MAX_NODES = 1 << 19, MAX_ITEMS = 1 << 22, MAX_CALLS = 1 << 23, INLINE_MAX = 48 };
 
 typedef struct compiler {
   myna_grammar *g;
@@ -15,7 +15,7 @@ typedef struct compiler {
   int32_t *size;      /* [n_rules] tree nodes and bytes, with those of what is taken in */
   int64_t memo_first; /* nodes from here on belong to the set being compiled */
   int32_t *stack, *mark;
-  int64_t cap_stack;
+  int64_t cap_stack, calls; /* of compile(): nothing, repeated, makes no nodes */
   myna_err *err;
 } compiler;
 
@@ -109,6 +109,7 @@ static int32_t compile_rep(compiler *c, const myna__tree_node *n, int32_t next) 
 static int32_t compile(compiler *c, int32_t index, int32_t next) {
   const myna__tree_node *n = &c->t->nodes[index];
   int32_t at = next;
+  if (++c->calls > MAX_CALLS) return myna__err(c->err, MYNA_E_LIMIT, "the grammar is too large");
   switch ((myna__tree_kind)n->kind) {
   case MYNA__TREE_SET: return compile_set(c, n, next);
   case MYNA__TREE_LIT:
@@ -126,6 +127,8 @@ static int32_t compile(compiler *c, int32_t index, int32_t next) {
       at = split(c, compile(c, k, next), at);
     return at;
   case MYNA__TREE_REP: return compile_rep(c, n, next);
+  case MYNA__TREE_TOKEN:
+    return add(c, (myna__gnode){.kind = MYNA__GNODE_TOKEN, .lo = (uint8_t)n->b, .a = next, .b = n->a});
   case MYNA__TREE_REF: break;
   }
   if (c->inlined[n->a]) return compile(c, c->t->rules[n->a].body, next);
@@ -190,6 +193,11 @@ static int64_t distance(const myna_grammar *g, const myna__gnode *n, int32_t *be
     if (a < MYNA__GRAM_NEVER) a = far(a, 1);
     b = n->b < 0 ? MYNA__GRAM_NEVER : g->nodes[n->b].dist;
     break;
+  case MYNA__GNODE_TOKEN: /* one without a text is the last resort */
+    a = g->nodes[n->a].dist;
+    if (a < MYNA__GRAM_NEVER) a = far(a, n->lo || !g->tokens[n->b].text ? 1 << 20 : g->tokens[n->b].n);
+    b = MYNA__GRAM_NEVER;
+    break;
   default: a = g->nodes[n->a].dist, b = g->nodes[n->b].dist;
   }
   if (b < a) *best = n->b;
@@ -201,7 +209,7 @@ static int depends(const myna_grammar *g, const myna__gnode *n, int32_t on[2]) {
   int k = 0;
   if (n->kind < MYNA__GNODE_BYTE) return 0;
   on[k++] = n->kind == MYNA__GNODE_CALL ? g->rules[n->a].start : n->a;
-  if (n->b >= 0) on[k++] = n->b;
+  if (n->b >= 0 && n->kind != MYNA__GNODE_TOKEN) on[k++] = n->b;
   return k;
 }
 
@@ -316,7 +324,7 @@ static int find_closures(compiler *c) {
     if (g->rules[i].start >= 0) rc = close_over(c, g->rules[i].start);
   for (int64_t i = 0; i < g->n_nodes && rc == 0; i++) {
     const myna__gnode *n = &g->nodes[i];
-    if (n->kind == MYNA__GNODE_BYTE) rc = close_over(c, n->a);
+    if (n->kind == MYNA__GNODE_BYTE || n->kind == MYNA__GNODE_TOKEN) rc = close_over(c, n->a);
     if (n->kind == MYNA__GNODE_CALL) rc = close_over(c, n->b);
   }
   myna__free(c->mark, bytes);
@@ -394,6 +402,20 @@ static int compile_rules(compiler *c) {
   return 0;
 }
 
+static int copy_tokens(compiler *c) {
+  myna_grammar *g = c->g;
+  g->tokens = myna__calloc((size_t)c->t->n_tokens * sizeof *g->tokens);
+  if (c->t->n_tokens > 0 && !g->tokens) return myna__err(c->err, MYNA_E_NOMEM, "no memory for a grammar");
+  g->n_tokens = c->t->n_tokens;
+  for (int64_t i = 0; i < g->n_tokens; i++) {
+    myna__gtoken *to = &g->tokens[i];
+    *to = c->t->tokens[i];
+    if (to->text && !(to->text = myna__strndup(to->text, (size_t)to->n)))
+      return myna__err(c->err, MYNA_E_NOMEM, "no memory for a grammar");
+  }
+  return 0;
+}
+
 static int build(compiler *c, int32_t root) {
   myna_grammar *g = c->g;
   size_t n = (size_t)c->t->n_rules;
@@ -405,6 +427,7 @@ static int build(compiler *c, int32_t root) {
   c->size = myna__calloc(n * sizeof *c->size);
   if (!g->rules || !g->by_order || !c->inlined || !c->size)
     return myna__err(c->err, MYNA_E_NOMEM, "no memory for a grammar");
+  TRY(copy_tokens(c));
   choose_inlined(c, root);
   TRY(compile_rules(c));
   TRY(find_distances(c));

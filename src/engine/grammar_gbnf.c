@@ -9,6 +9,8 @@ typedef struct reader {
   int depth;
 } reader;
 
+enum { MAX_TOKEN = 256 };
+
 #define FAIL(r, ...) myna__gram_err((r)->err, MYNA_E_FORMAT, (r)->line, __VA_ARGS__)
 
 static int peek(const reader *r) { return r->p < r->end ? (uint8_t)*r->p : -1; }
@@ -42,16 +44,9 @@ static int32_t name(reader *r) {
 }
 
 static int hex(reader *r, int digits, uint32_t *c) {
-  *c = 0;
-  for (int i = 0; i < digits; i++, r->p++) {
-    int h = peek(r);
-    int v = h >= '0' && h <= '9'   ? h - '0'
-            : h >= 'a' && h <= 'f' ? h - 'a' + 10
-            : h >= 'A' && h <= 'F' ? h - 'A' + 10
-                                   : -1;
-    if (v < 0) return FAIL(r, "%d hexadecimal digits are expected", digits);
-    *c = *c << 4 | (uint32_t)v;
-  }
+  int n = myna__gram_hex(r->p, r->end, digits, c);
+  r->p += n;
+  if (n < digits) return FAIL(r, "%d hexadecimal digits are expected", digits);
   if (*c > 0x10FFFF || (*c >= 0xD800 && *c <= 0xDFFF)) return FAIL(r, "U+%X is no character", *c);
   return 0;
 }
@@ -119,13 +114,10 @@ static int32_t class_of(reader *r) {
 }
 
 static int number(reader *r, int32_t *x) {
-  *x = 0;
-  if (peek(r) < '0' || peek(r) > '9') return FAIL(r, "a number is expected");
-  for (; peek(r) >= '0' && peek(r) <= '9'; r->p++) {
-    *x = *x * 10 + (peek(r) - '0');
-    if (*x > MYNA__REP_MAX)
-      return myna__gram_err(r->err, MYNA_E_LIMIT, r->line, "more than %d repetitions", MYNA__REP_MAX);
-  }
+  int n = myna__gram_count(r->p, r->end, x);
+  if (n < 0) return myna__gram_err(r->err, n, r->line, "more than %d repetitions", MYNA__REP_MAX);
+  if (n == 0) return FAIL(r, "a number is expected");
+  r->p += n;
   return 0;
 }
 
@@ -169,6 +161,25 @@ static int32_t quantified(reader *r, int32_t item, bool nested) {
   }
 }
 
+/* <text>, the one token that this text, with its brackets, is; <[12]>, a token by its number; a ! before: any other. */
+static int32_t token(reader *r) {
+  bool negate = peek(r) == '!';
+  if (negate) r->p++;
+  if (peek(r) != '<') return FAIL(r, "< is expected behind !");
+  const char *from = r->p, *close = memchr(from, '>', MYNA__MIN((size_t)(r->end - from), (size_t)MAX_TOKEN));
+  if (!close || memchr(from, '\n', (size_t)(close - from))) return FAIL(r, "a token without closing >");
+  r->p = close + 1;
+  if (from[1] != '[') {
+    if (close - from < 2) return FAIL(r, "a token without text");
+    return myna__tree_token(r->t, from, (size_t)(r->p - from), -1, negate, r->err);
+  }
+  int64_t id = 0;
+  const char *p = from + 2;
+  for (; p < close && *p >= '0' && *p <= '9' && id <= INT32_MAX; p++) id = id * 10 + (*p - '0');
+  if (p == from + 2 || p + 1 != close || *p != ']' || id > INT32_MAX) return FAIL(r, "a token's number is expected");
+  return myna__tree_token(r->t, NULL, 0, (int32_t)id, negate, r->err);
+}
+
 static int32_t alternatives(reader *r, bool nested);
 
 static int32_t item_of(reader *r) {
@@ -189,8 +200,7 @@ static int32_t item_of(reader *r) {
     r->p++;
     return inner;
   }
-  if (c == '<' || c == '!')
-    return myna__gram_err(r->err, MYNA_E_UNSUPPORTED, r->line, "tokens (<...>) are not supported in a grammar");
+  if (c == '<' || c == '!') return token(r);
   int32_t rule = name(r);
   return rule < 0 ? rule : myna__tree_ref(r->t, rule, r->err);
 }

@@ -7,7 +7,7 @@
 #include "engine/grammar.h"
 #include <stdlib.h>
 
-enum { MAX_ITEMS = 1 << 24, MAX_STATES = 1 << 20, MAX_ROWS = 1 << 16, SLOTS_MIN = 64 };
+enum { MAX_ITEMS = 1 << 24, MAX_STATES = 1 << 20, MAX_ROWS = 1 << 15, SLOTS_MIN = 64 };
 
 static const myna__gclosure *closure_of(const myna_grammar *g, int32_t node) {
   return &g->closures[g->nodes[node].closure];
@@ -104,8 +104,9 @@ int32_t myna__gmachine_intern(myna__gmachine *m, const myna__gpair *p, int64_t n
   TRY(myna__gram_grow((void **)&m->states, &m->cap_states, m->n_states + 1, sizeof *m->states, MAX_STATES, NULL));
   TRY(myna__gram_grow((void **)&m->pairs, &m->cap_pairs, m->n_pairs + n, sizeof *p, MAX_ITEMS, NULL));
   memcpy(m->pairs + m->n_pairs, p, (size_t)n * sizeof *p);
-  myna__gstate s = {.first = m->n_pairs, .n = (int32_t)n, .hash = h, .slot = -1};
+  myna__gstate s = {.first = m->n_pairs, .n = (int32_t)n, .hash = h};
   for (int64_t k = 0; k < n; k++) {
+    s.tokens |= m->g->nodes[p[k].node].kind == MYNA__GNODE_TOKEN;
     s.whole |= p[k].node == MYNA__GNODE_ACCEPT;
     s.escape |= p[k].node == MYNA__GNODE_ESCAPE;
   }
@@ -172,20 +173,40 @@ static int add_caller(myna__gmachine *m, int32_t rule, int32_t ret, int32_t fram
   return 0;
 }
 
-/* What lies at the beginning of `node` in `frame`, the end of the rule apart. */
-static int enter(myna__gmachine *m, const myna__gclosure *c, int32_t frame) {
-  const int32_t *items = m->g->items + c->first, *calls = items + c->n_terms;
-  for (int32_t i = 0; i < c->n_terms; i++) TRY(add_pair(&m->out, &m->n_out, &m->cap_out, items[i], frame));
-  for (int32_t i = 0; i < c->n_calls; i++) TRY(add_caller(m, calls[2 * i], calls[2 * i + 1], frame));
+/* Everything that `node` reaches in `frame` without a byte; *ret: the end of its rule too. A node is looked at once per step and frame: where
+ * much is optional, what many nodes reach is the same. */
+static int enter(myna__gmachine *m, int32_t node, int32_t frame, bool *ret) {
+  const myna__gnode *nodes = m->g->nodes;
+  int64_t n = 0;
+  m->stack[n++] = node;
+  while (n > 0) {
+    int32_t i = m->stack[--n];
+    myna__gpair *last = &m->last[i];
+    if (nodes[i].dist >= MYNA__GRAM_NEVER || (last->node == m->step && last->frame == frame)) continue;
+    *last = (myna__gpair){m->step, frame};
+    if (--m->fuel < 0) return MYNA_E_LIMIT;
+    switch ((myna__gnode_kind)nodes[i].kind) {
+    case MYNA__GNODE_RET: *ret = true; break;
+    case MYNA__GNODE_SPLIT:
+      m->stack[n++] = nodes[i].b;
+      m->stack[n++] = nodes[i].a;
+      break;
+    case MYNA__GNODE_CALL:
+      TRY(add_caller(m, nodes[i].a, nodes[i].b, frame));
+      if (nodes[m->g->rules[nodes[i].a].start].dist == 0) m->stack[n++] = nodes[i].b;
+      break;
+    default: TRY(add_pair(&m->out, &m->n_out, &m->cap_out, i, frame));
+    }
+  }
   return 0;
 }
 
 static int run_work(myna__gmachine *m) {
   for (int64_t i = 0; i < m->n_work; i++) {
     myna__gpair x = m->work[i];
-    const myna__gclosure *c = closure_of(m->g, x.node);
-    TRY(enter(m, c, x.frame));
-    if (!c->ret) continue;
+    bool ret = false;
+    TRY(enter(m, x.node, x.frame, &ret));
+    if (!ret) continue;
     int64_t first = m->frames[x.frame].first;
     for (int32_t k = 0; k < m->frames[x.frame].n; k++)
       TRY(push(m, m->members[first + k].node, m->members[first + k].frame));
@@ -211,7 +232,8 @@ static int run_rule(myna__gmachine *m, int32_t rule) {
   m->n_work = tidy(m->work, m->n_work);
   int32_t frame = frame_of(m, m->work, m->n_work);
   if (frame < 0) return frame;
-  return enter(m, closure_of(g, g->rules[rule].start), frame);
+  bool ret; /* its callers passed it over */
+  return enter(m, g->rules[rule].start, frame, &ret);
 }
 
 static int run_rules(myna__gmachine *m) {
@@ -234,6 +256,10 @@ static void forget(myna__gmachine *m) {
 /* The state of everything in `work`. */
 static int32_t finish_step(myna__gmachine *m) {
   m->n_out = m->n_callers = 0;
+  if (m->step++ == INT32_MAX) {
+    memset(m->last, 0, (size_t)m->g->n_nodes * sizeof *m->last);
+    m->step = 1;
+  }
   int rc = run_work(m);
   if (rc == 0 && m->n_callers > 0) rc = run_rules(m);
   if (rc < 0) {
@@ -248,6 +274,8 @@ int32_t myna__gmachine_step(myna__gmachine *m, int32_t state, uint8_t byte) {
   const myna__gnode *nodes = m->g->nodes;
   const myna__gstate *s = &m->states[state];
   m->n_work = 0;
+  m->fuel -= s->n;
+  if (m->fuel < 0) return MYNA_E_LIMIT;
   for (int32_t i = 0; i < s->n; i++) {
     myna__gpair x = m->pairs[s->first + i];
     for (int32_t k = x.node; k >= 0 && nodes[k].kind == MYNA__GNODE_BYTE; k = nodes[k].b)
@@ -255,6 +283,29 @@ int32_t myna__gmachine_step(myna__gmachine *m, int32_t state, uint8_t byte) {
         TRY(push(m, nodes[k].a, x.frame));
   }
   return m->n_work ? finish_step(m) : MYNA__GSTATE_DEAD;
+}
+
+int32_t myna__gmachine_token(myna__gmachine *m, int32_t state, const int32_t *ids, int32_t id) {
+  const myna__gstate *s = &m->states[state];
+  m->n_work = 0;
+  for (int32_t i = 0; i < s->n; i++) {
+    myna__gpair x = m->pairs[s->first + i];
+    const myna__gnode *k = &m->g->nodes[x.node];
+    if (k->kind == MYNA__GNODE_TOKEN && (ids[k->b] == id) != k->lo && m->g->nodes[k->a].dist < MYNA__GRAM_NEVER)
+      TRY(push(m, k->a, x.frame));
+  }
+  return m->n_work ? finish_step(m) : MYNA__GSTATE_DEAD;
+}
+
+int32_t myna__gmachine_both(myna__gmachine *m, int32_t a, int32_t b) {
+  if (a <= 0 || b <= 0) return a < 0 || b < 0 ? MYNA__MIN(a, b) : a + b; /* DEAD is 0 */
+  m->n_out = 0;
+  for (int k = 0; k < 2; k++) {
+    const myna__gstate *s = &m->states[k ? b : a];
+    for (int32_t i = 0; i < s->n; i++)
+      TRY(add_pair(&m->out, &m->n_out, &m->cap_out, m->pairs[s->first + i].node, m->pairs[s->first + i].frame));
+  }
+  return myna__gmachine_intern(m, m->out, tidy(m->out, m->n_out));
 }
 
 int32_t myna__gmachine_next(myna__gmachine *m, int32_t state, uint8_t byte) {
@@ -279,11 +330,14 @@ static int init(myna__gmachine *m) {
   const myna_grammar *g = m->g;
   m->caller_of = myna__alloc((size_t)g->n_rules * sizeof *m->caller_of);
   m->pending = myna__alloc((size_t)(g->n_rules + 63) / 64 * sizeof *m->pending);
-  if (!m->caller_of || !m->pending) return MYNA_E_NOMEM;
+  m->last = myna__calloc((size_t)g->n_nodes * sizeof *m->last);
+  m->stack = myna__alloc((2 * (size_t)g->n_nodes + 2) * sizeof *m->stack);
+  m->fuel = INT64_MAX;
+  if (!m->caller_of || !m->pending || !m->last || !m->stack) return MYNA_E_NOMEM;
   forget(m);
   TRY_N(new_frame(m, NULL, 0, 0)); /* number 0 of each is never looked for */
   TRY(myna__gram_grow((void **)&m->states, &m->cap_states, 1, sizeof *m->states, MAX_STATES, NULL));
-  m->states[m->n_states++] = (myna__gstate){.slot = -1};
+  m->states[m->n_states++] = (myna__gstate){0};
   TRY_N(frame_of(m, &(myna__gpair){MYNA__GNODE_ACCEPT, MYNA__GFRAME_BOTTOM}, 1));
   TRY_N(frame_of(m, &(myna__gpair){MYNA__GNODE_ESCAPE, MYNA__GFRAME_BOTTOM}, 1));
   m->n_work = 0;
@@ -316,6 +370,8 @@ void myna__gmachine_free(myna__gmachine *m) {
   myna__free(m->caller_of, (size_t)m->g->n_rules * sizeof *m->caller_of);
   myna__free(m->pending, (size_t)(m->g->n_rules + 63) / 64 * sizeof *m->pending);
   myna__free(m->seen, (size_t)m->n_seen * sizeof *m->seen);
+  myna__free(m->last, (size_t)m->g->n_nodes * sizeof *m->last);
+  myna__free(m->stack, (2 * (size_t)m->g->n_nodes + 2) * sizeof *m->stack);
   *m = (myna__gmachine){0};
 }
 
@@ -324,9 +380,8 @@ int64_t myna__gmachine_bytes(const myna__gmachine *m) {
          (m->cap_members + m->cap_pairs) * (int64_t)sizeof *m->pairs + m->n_rows * 1024;
 }
 
-/* Copies frames that `p` needs into n; map[old frame] is the new one. Frames know only older ones: marks go down, copies up. */
-static int copy_frames(const myna__gmachine *m, myna__gmachine *n, const myna__gpair *p, int64_t n_p, int32_t *map) {
-  for (int64_t i = 0; i < n_p; i++) map[p[i].frame] = 1;
+/* Copies the frames that map marks, and what they know, into n; map[old frame] is the new one. Frames know only older ones: marks go down, copies up. */
+static int copy_frames(const myna__gmachine *m, myna__gmachine *n, int32_t *map) {
   for (int64_t f = m->n_frames - 1; f >= 0; f--)
     for (int32_t i = 0; map[f] && i < m->frames[f].n; i++) map[m->members[m->frames[f].first + i].frame] = 1;
   for (int64_t f = 0; f < m->n_frames; f++) {
@@ -345,26 +400,38 @@ static int copy_frames(const myna__gmachine *m, myna__gmachine *n, const myna__g
   return 0;
 }
 
-int32_t myna__gmachine_compact(myna__gmachine *m, int32_t state) {
-  myna__gmachine n;
-  int rc = myna__gmachine_init(&n, m->g, NULL);
-  if (rc < 0) return rc;
-  size_t bytes = (size_t)m->n_frames * sizeof(int32_t);
-  int32_t *map = myna__calloc(bytes), to = map ? 0 : MYNA_E_NOMEM;
+static int32_t copy_state(const myna__gmachine *m, myna__gmachine *n, int32_t state, const int32_t *map) {
   const myna__gstate *s = &m->states[state];
-  if (to == 0) to = copy_frames(m, &n, m->pairs + s->first, s->n, map);
-  n.n_work = 0;
-  for (int32_t i = 0; i < s->n && to == 0; i++)
-    to = add_pair(&n.work, &n.n_work, &n.cap_work, m->pairs[s->first + i].node, map[m->pairs[s->first + i].frame]);
-  if (to == 0) to = myna__gmachine_intern(&n, n.work, tidy(n.work, n.n_work));
-  myna__free(map, bytes);
-  if (to < 0) {
-    myna__gmachine_free(&n);
-    return to;
+  n->n_work = 0;
+  for (int32_t i = 0; i < s->n; i++)
+    TRY(add_pair(&n->work, &n->n_work, &n->cap_work, m->pairs[s->first + i].node, map[m->pairs[s->first + i].frame]));
+  return myna__gmachine_intern(n, n->work, tidy(n->work, n->n_work));
+}
+
+int myna__gmachine_compact(myna__gmachine *m, int32_t *const *states, int64_t n_states) {
+  myna__gmachine n;
+  TRY(myna__gmachine_init(&n, m->g, NULL));
+  size_t bytes = (size_t)m->n_frames * sizeof(int32_t), list_bytes = (size_t)(n_states + 1) * sizeof(int32_t);
+  int32_t *map = myna__calloc(bytes), *to = myna__alloc(list_bytes), rc = map && to ? 0 : MYNA_E_NOMEM;
+  for (int64_t k = 0; k < n_states && rc == 0; k++)
+    for (int32_t i = 0; *states[k] > 0 && i < m->states[*states[k]].n; i++)
+      map[m->pairs[m->states[*states[k]].first + i].frame] = 1;
+  if (rc == 0) rc = copy_frames(m, &n, map);
+  for (int64_t k = 0; k < n_states && rc >= 0; k++) {
+    to[k] = *states[k] > 0 ? rc = copy_state(m, &n, *states[k], map) : *states[k];
+    if (rc > 0) rc = 0;
   }
-  myna__gmachine_free(m);
-  *m = n;
-  return to;
+  for (int64_t k = 0; k < n_states && rc == 0; k++) *states[k] = to[k];
+  myna__free(map, bytes);
+  myna__free(to, list_bytes);
+  if (rc == 0) {
+    n.fuel = m->fuel;
+    myna__gmachine_free(m);
+    *m = n;
+  } else {
+    myna__gmachine_free(&n);
+  }
+  return rc;
 }
 
 /* ---- the shortest end ---- */
@@ -398,6 +465,8 @@ static int close_rule(const myna__gmachine *m, int32_t node, myna__buf *out, myn
     } else {
       char byte = (char)x->lo;
       if (x->kind == MYNA__GNODE_BYTE && x->best == x->a) myna__buf_add(out, &byte, 1);
+      if (x->kind == MYNA__GNODE_TOKEN && !x->lo && m->g->tokens[x->b].text)
+        myna__buf_add(out, m->g->tokens[x->b].text, (size_t)m->g->tokens[x->b].n);
       node = x->best;
     }
   }

@@ -1,293 +1,481 @@
-/* grammar_mask.c: a grammar over a vocabulary: which tokens may come next.
+/* grammar_mask.c: masks of a grammar over a vocabulary, shared by all requests with the grammar.
  *
- * The vocabulary's texts are sorted once per grammar and model, with how many bytes each shares with the one before: a mask is one walk through them
- * that goes on from the state behind the shared bytes, and skips all that begin with a dead beginning. A run belongs to one request; it
- * remembers the masks of its last states. */
-#include "engine/grammar_run.h"
+ * A configuration is a node and a frame. What a node takes alone, in a frame that is not known, is found by one walk through the trie of the
+ * vocabulary, and kept per class of nodes (a base): tokens that end before the rule does are legal whatever the frame is. Where the rule ends within a
+ * token (the machine meets ESCAPE), the trie node is kept as a root: behind it the frame decides. The mask of a state is then the union of its nodes'
+ * bases, and a walk from their roots with the true state: few, for only what goes on behind the end of a rule is left. Masks are kept per state,
+ * the last used ones; and states are interned, so that equal situations of different requests are one number. */
+#include "engine/grammar_mask.h"
 #include <stdlib.h>
 
-struct myna__gvocab {
-  struct myna__gvocab *next;
-  const void *model;
-  int32_t n;         /* tokens with text */
-  int32_t *ids, *at; /* [n], [n + 1] into bytes */
-  uint16_t *shared;  /* [n] bytes that are those of the token before */
-  char *bytes;
-  int64_t n_bytes;
+enum {
+  WAYS = 8,             /* masks per set of the cache */
+  MASK_BYTES = 1 << 24, /* of all masks */
+  BASE_BYTES = 1 << 25, /* of all bases */
+  BASES = 16,           /* made for one mask at most: a state that lacks more is walked as a whole */
+  FUEL = 1 << 26,       /* configurations looked at in one mask */
+  BASE_FUEL = 1 << 20,  /* in one base; one that takes more is given up, and states with it are walked as a whole */
+  VOCABS = 4            /* vocabularies remembered per grammar */
 };
 
-static void vocab_free(struct myna__gvocab *v) {
-  if (!v) return;
-  myna__free(v->ids, (size_t)(v->n + 1) * sizeof *v->ids);
-  myna__free(v->at, (size_t)(v->n + 1) * sizeof *v->at);
-  myna__free(v->shared, (size_t)(v->n + 1) * sizeof *v->shared);
-  myna__free(v->bytes, (size_t)v->n_bytes + 1);
-  myna__free(v, sizeof *v);
-}
-
-void myna__gvocab_free_all(struct myna__gvocab *v) {
-  while (v) {
-    struct myna__gvocab *next = v->next;
-    vocab_free(v);
-    v = next;
-  }
-}
-
-typedef struct word {
-  const char *p;
-  uint16_t n;
-  int32_t id;
-} word;
-
-static int by_text(const void *a, const void *b) {
-  const word *x = a, *y = b;
-  int c = memcmp(x->p, y->p, MYNA__MIN(x->n, y->n));
-  if (c) return c;
-  return x->n != y->n ? (x->n < y->n ? -1 : 1) : x->id < y->id ? -1 : x->id > y->id;
-}
-
-/* Texts of all tokens that may stand in a text: control tokens show none. */
-static int collect(struct myna__gvocab *v, const myna__tokenizer *tk, word *w, myna__buf *all) {
-  enum { MAX_TEXT = 1024 };
-  char text[MAX_TEXT];
-  int32_t n_tokens = myna__tokenizer_data(tk)->n_tokens;
-  for (int32_t id = 0; id < n_tokens; id++) {
-    int64_t n = myna__token_is_eog(tk, id) ? 0 : myna__token_bytes(tk, id, false, text, MAX_TEXT);
-    if (n <= 0 || n > MAX_TEXT) continue;
-    w[v->n] = (word){.n = (uint16_t)n, .id = id};
-    myna__buf_add(all, text, (size_t)n);
-    v->n++;
-  }
-  const char *p = all->data;
-  for (int32_t i = 0; i < v->n && !all->failed; i++) w[i].p = p, p += w[i].n;
-  return all->failed || (int64_t)all->len > INT32_MAX ? MYNA_E_NOMEM : 0;
-}
-
-static int sort_texts(struct myna__gvocab *v, word *w, size_t n_bytes) {
-  qsort(w, (size_t)v->n, sizeof *w, by_text);
-  v->ids = myna__alloc((size_t)(v->n + 1) * sizeof *v->ids);
-  v->at = myna__alloc((size_t)(v->n + 1) * sizeof *v->at);
-  v->shared = myna__alloc((size_t)(v->n + 1) * sizeof *v->shared);
-  v->n_bytes = (int64_t)n_bytes;
-  v->bytes = myna__alloc(n_bytes + 1);
-  if (!v->ids || !v->at || !v->shared || !v->bytes) return MYNA_E_NOMEM;
-  int32_t at = 0;
-  for (int32_t i = 0; i < v->n; i++) {
-    uint16_t k = 0;
-    while (i > 0 && k < w[i].n && k < w[i - 1].n && w[i].p[k] == w[i - 1].p[k]) k++;
-    v->ids[i] = w[i].id;
-    v->at[i] = at;
-    v->shared[i] = k;
-    memcpy(v->bytes + at, w[i].p, w[i].n);
-    at += w[i].n;
-  }
-  v->at[v->n] = at;
-  return 0;
-}
-
-static int vocab_new(struct myna__gvocab **out, const void *model, const myna__tokenizer *tk, myna_err *err) {
-  int32_t n_tokens = myna__tokenizer_data(tk)->n_tokens;
-  size_t bytes = ((size_t)n_tokens + 1) * sizeof(word);
-  struct myna__gvocab *v = myna__calloc(sizeof *v);
-  word *w = myna__alloc(bytes);
-  myna__buf all = {0};
-  int rc = v && w ? collect(v, tk, w, &all) : MYNA_E_NOMEM;
-  if (rc == 0) rc = sort_texts(v, w, all.len);
-  myna__buf_free(&all);
-  myna__free(w, bytes);
-  if (rc < 0) {
-    vocab_free(v);
-    return myna__err(err, rc, "no memory for the masks of a grammar");
-  }
-  v->model = model;
-  *out = v;
-  return 0;
-}
-
-static int vocab_of(myna_grammar *g, const void *model, const myna__tokenizer *tk, struct myna__gvocab **out,
-                    myna_err *err) {
-  int rc = 0;
-  pthread_mutex_lock(&g->lock);
-  struct myna__gvocab *v = g->vocabs;
-  while (v && v->model != model) v = v->next;
-  if (!v && (rc = vocab_new(&v, model, tk, err)) == 0 && v) {
-    v->next = g->vocabs;
-    g->vocabs = v;
-  }
-  pthread_mutex_unlock(&g->lock);
-  *out = v;
-  return rc;
-}
-
-int myna_grammar_prepare(myna_grammar *g, const struct myna_model *m, myna_err *err) {
-  const myna__tokenizer *tk;
-  struct myna__gvocab *v;
-  TRY(myna__model_tokenizer((myna_model *)(uintptr_t)m, &tk, err));
-  return vocab_of(g, tk, tk, &v, err);
-}
-
-/* ---- a run ---- */
-
-enum { N_MASKS = 64, RUN_BYTES = 1 << 26 };
+typedef struct base {
+  int64_t used;
+  bool heavy;     /* given up: nothing else is here */
+  uint64_t *bits; /* or NULL: ids */
+  int32_t *ids;   /* [n_ids] */
+  int64_t n_ids, cap_ids;
+  int32_t *roots; /* [n_roots] 2 * node: its subtree; + 1: what is below it */
+  int64_t n_roots, cap_roots;
+} base;
 
 typedef struct mask {
   int32_t state; /* 0: unused */
-  uint64_t used;
-  int64_t n_legal;
+  int64_t used, n_legal;
   uint64_t *bits;
 } mask;
 
-struct myna__grun {
+struct myna__gmasks {
+  myna__gmasks *next;
   myna_grammar *g;
-  const struct myna__gvocab *v;
+  uint64_t vocab; /* of the tokenizer; it may be gone by now */
   const myna__tokenizer *tk;
-  myna__gmachine m;
-  int32_t state;
-  int64_t n_vocab;
-  float *logits; /* [n_vocab] */
-  mask masks[N_MASKS];
-  uint64_t clock;
-  int32_t *states; /* [1025] of one walk */
+  const myna__gtrie *trie;
+  int64_t n_vocab, n_words, clock;
+  int32_t *tokens; /* [n_tokens of the grammar] ids */
+  base **bases;    /* [n_classes] */
+  mask *masks;     /* [n_sets, WAYS] */
+  int64_t n_sets, base_bytes, mask_bytes;
+  int32_t *roots; /* of one mask */
+  int64_t cap_roots;
+  int32_t states[MYNA__GTOKEN_BYTES + 1], path[MYNA__GTOKEN_BYTES + 1]; /* of one walk, by depth */
+  bool escaped[MYNA__GTOKEN_BYTES + 1];
 };
 
-int myna__grun_new(myna__grun **out, myna_grammar *g, const myna__tokenizer *tk, int64_t n_vocab, myna_err *err) {
-  *out = NULL;
-  struct myna__gvocab *v;
-  TRY(vocab_of(g, tk, tk, &v, err));
-  myna__grun *r = myna__calloc(sizeof *r);
-  if (!r) return myna__err(err, MYNA_E_NOMEM, "no memory for a grammar");
-  r->v = v;
-  r->tk = tk;
-  r->n_vocab = n_vocab;
-  r->g = myna_grammar_ref(g);
-  r->logits = myna__alloc((size_t)n_vocab * sizeof *r->logits);
-  r->states = myna__alloc(1025 * sizeof *r->states);
-  int rc = r->logits && r->states ? myna__gmachine_init(&r->m, g, err)
-                                  : myna__err(err, MYNA_E_NOMEM, "no memory for a grammar");
+/* ---- making and freeing ---- */
+
+static void free_base(myna__gmasks *k, int32_t class) {
+  base *b = k->bases[class];
+  if (!b) return;
+  k->base_bytes -= (int64_t)sizeof *b + (b->bits ? k->n_words * 8 : 0) + (b->cap_ids + b->cap_roots) * 4;
+  myna__free(b->bits, (size_t)k->n_words * sizeof *b->bits);
+  myna__free(b->ids, (size_t)b->cap_ids * sizeof *b->ids);
+  myna__free(b->roots, (size_t)b->cap_roots * sizeof *b->roots);
+  myna__free(b, sizeof *b);
+  k->bases[class] = NULL;
+}
+
+static void free_masks(myna__gmasks *k) {
+  if (!k) return;
+  for (int32_t i = 0; k->bases && i < k->g->n_classes; i++) free_base(k, i);
+  for (int64_t i = 0; k->masks && i < k->n_sets * WAYS; i++)
+    myna__free(k->masks[i].bits, (size_t)k->n_words * sizeof *k->masks[i].bits);
+  myna__free(k->bases, (size_t)k->g->n_classes * sizeof(base *));
+  myna__free(k->masks, (size_t)(k->n_sets * WAYS) * sizeof *k->masks);
+  myna__free(k->tokens, (size_t)(k->g->n_tokens + 1) * sizeof *k->tokens);
+  myna__free(k->roots, (size_t)k->cap_roots * sizeof *k->roots);
+  myna__free(k, sizeof *k);
+}
+
+void myna__gmasks_free_all(myna_grammar *g) {
+  while (g->masks) {
+    myna__gmasks *next = g->masks->next;
+    free_masks(g->masks);
+    g->masks = next;
+  }
+}
+
+int64_t myna__gmasks_bytes(const myna_grammar *g) {
+  int64_t n = 0;
+  for (const myna__gmasks *k = g->masks; k; k = k->next)
+    n += k->base_bytes + k->mask_bytes + g->n_classes * (int64_t)sizeof(base *);
+  return n;
+}
+
+void myna__gmasks_forget(myna_grammar *g) {
+  for (myna__gmasks *k = g->masks; k; k = k->next)
+    for (int64_t i = 0; i < k->n_sets * WAYS; i++) k->masks[i].state = 0;
+}
+
+/* The ids of the tokens that the grammar names. */
+static int find_tokens(myna__gmasks *k, myna_err *err) {
+  const myna__tokenize_options o = {.parse_special = true};
+  for (int64_t i = 0; i < k->g->n_tokens; i++) {
+    const myna__gtoken *t = &k->g->tokens[i];
+    k->tokens[i] = t->id;
+    if (!t->text) {
+      if (t->id >= k->n_vocab)
+        return myna__err(err, MYNA_E_FORMAT, "the grammar names token %d, the vocabulary has %lld", t->id,
+                         (long long)k->n_vocab);
+      continue;
+    }
+    int32_t id = -1;
+    int64_t n = myna__tokenize(k->tk, t->text, (size_t)t->n, &o, &id, 1, err);
+    if (n < 0) return (int)n;
+    if (n != 1 || id >= k->n_vocab)
+      return myna__err(err, MYNA_E_FORMAT, "%.80s in the grammar is no single token of the model", t->text);
+    k->tokens[i] = id;
+  }
+  return 0;
+}
+
+static int init(myna__gmasks *k, myna_err *err) {
+  const myna_grammar *g = k->g;
+  k->trie = myna__gtrie_of(k->tk);
+  k->n_words = (k->n_vocab + 63) / 64;
+  for (k->n_sets = 1; 2 * k->n_sets * WAYS * k->n_words * 8 <= MASK_BYTES && k->n_sets < 512;) k->n_sets *= 2;
+  k->tokens = myna__alloc((size_t)(g->n_tokens + 1) * sizeof *k->tokens);
+  k->bases = myna__calloc((size_t)g->n_classes * sizeof(base *));
+  k->masks = myna__calloc((size_t)(k->n_sets * WAYS) * sizeof *k->masks);
+  if (!k->trie || !k->tokens || !k->bases || !k->masks)
+    return myna__err(err, MYNA_E_NOMEM, "no memory for the masks of a grammar");
+  return find_tokens(k, err);
+}
+
+/* The machine that all requests share, and the classes. */
+static int prepare(myna_grammar *g, myna_err *err) {
+  if (!g->classes) TRY(myna__gram_classify(g, err));
+  if (g->machine) return 0;
+  myna__gmachine *m = myna__calloc(sizeof *m);
+  if (!m) return myna__err(err, MYNA_E_NOMEM, "no memory to run a grammar");
+  int rc = myna__gmachine_init(m, g, err);
+  if (rc < 0)
+    myna__free(m, sizeof *m);
+  else
+    g->machine = m;
+  return rc;
+}
+
+/* Masks that no request uses go when there are many vocabularies; when a request runs, none do. */
+static void limit_vocabs(myna_grammar *g) {
+  int n = 0;
+  for (myna__gmasks **p = &g->masks; *p && !g->runs;) {
+    if (++n < VOCABS) {
+      p = &(*p)->next;
+      continue;
+    }
+    myna__gmasks *old = *p;
+    *p = old->next;
+    free_masks(old);
+  }
+}
+
+int myna__gmasks_of(myna_grammar *g, const myna__tokenizer *tk, int64_t n_vocab, myna__gmasks **out, myna_err *err) {
+  uint64_t vocab = myna__tokenizer_id(tk);
+  for (*out = g->masks; *out; *out = (*out)->next)
+    if ((*out)->vocab == vocab && (*out)->n_vocab == n_vocab) return 0;
+  TRY(prepare(g, err));
+  limit_vocabs(g);
+  myna__gmasks *k = myna__calloc(sizeof *k);
+  if (!k) return myna__err(err, MYNA_E_NOMEM, "no memory for the masks of a grammar");
+  k->g = g;
+  k->vocab = vocab;
+  k->tk = tk;
+  k->n_vocab = n_vocab;
+  int rc = init(k, err);
   if (rc < 0) {
-    myna__grun_free(r);
+    free_masks(k);
     return rc;
   }
-  r->state = r->m.start;
-  *out = r;
+  k->next = g->masks;
+  g->masks = *out = k;
   return 0;
 }
 
-static size_t mask_bytes(const myna__grun *r) { return (size_t)(r->n_vocab + 63) / 64 * 8; }
+/* ---- walks ---- */
 
-void myna__grun_free(myna__grun *r) {
-  if (!r) return;
-  for (int i = 0; i < N_MASKS; i++) myna__free(r->masks[i].bits, mask_bytes(r));
-  myna__free(r->logits, (size_t)r->n_vocab * sizeof *r->logits);
-  myna__free(r->states, 1025 * sizeof *r->states);
-  myna__gmachine_free(&r->m);
-  myna_grammar_free(r->g);
-  myna__free(r, sizeof *r);
+static int32_t next(myna__gmachine *m, int32_t state, uint8_t byte) {
+  const int32_t *row = m->states[state].row;
+  int32_t s = row ? row[byte] : -1;
+  return s >= 0 ? s : myna__gmachine_next(m, state, byte);
 }
 
-bool myna__grun_whole(const myna__grun *r) { return r->state > 0 && r->m.states[r->state].whole; }
-
-int myna__grun_feed(myna__grun *r, const char *text, size_t n) {
-  if (myna__gmachine_bytes(&r->m) > RUN_BYTES && r->state > 0) {
-    for (int i = 0; i < N_MASKS; i++) r->masks[i].state = 0;
-    r->state = myna__gmachine_compact(&r->m, r->state);
-  }
-  for (size_t i = 0; i < n && r->state > 0; i++) r->state = myna__gmachine_next(&r->m, r->state, (uint8_t)text[i]);
-  return r->state < 0 ? r->state : 0;
+static void set(uint64_t *bits, int64_t n_vocab, int32_t id) {
+  if (id >= 0 && id < n_vocab) bits[id >> 6] |= (uint64_t)1 << (id & 63);
 }
 
-int myna__grun_accept(myna__grun *r, int32_t id) {
-  char text[1024];
-  int64_t n = myna__token_bytes(r->tk, id, false, text, sizeof text);
-  return n <= 0 ? 0 : myna__grun_feed(r, text, (size_t)MYNA__MIN(n, (int64_t)sizeof text));
-}
-
-static void set(mask *k, int64_t n_vocab, int32_t id) {
-  if (id >= n_vocab) return;
-  k->bits[id >> 6] |= (uint64_t)1 << (id & 63);
-  k->n_legal++;
-}
-
-/* The walk: states[i] is the one behind i bytes of the current token; `alive` bytes of it are not dead. */
-static int fill(myna__grun *r, mask *k) {
-  const struct myna__gvocab *v = r->v;
-  int32_t alive = 0;
-  r->states[0] = r->state;
-  for (int32_t i = 0; i < v->n; i++) {
-    int32_t n = v->at[i + 1] - v->at[i], at = MYNA__MIN(v->shared[i], alive);
-    if (at < v->shared[i]) continue; /* begins like one that died */
-    for (; at < n; at++) {
-      int32_t s = myna__gmachine_next(&r->m, r->states[at], (uint8_t)v->bytes[v->at[i] + at]);
-      if (s < 0) return s;
-      if (s == MYNA__GSTATE_DEAD) break;
-      r->states[at + 1] = s;
+/* Nodes from..end of one subtree (or siblings), whose parent's state stands in states[]: sets what is not dead. */
+static int walk(myna__gmasks *k, int32_t from, int32_t end, uint64_t *bits) {
+  const myna__gtnode *nodes = k->trie->nodes;
+  for (int32_t i = from; i < end;) {
+    const myna__gtnode *x = &nodes[i];
+    int32_t s = next(k->g->machine, k->states[x->depth - 1], x->byte);
+    if (s < 0) return s;
+    if (s == MYNA__GSTATE_DEAD) {
+      i = x->end;
+      continue;
     }
-    alive = at;
-    if (at == n) set(k, r->n_vocab, v->ids[i]);
+    for (int32_t t = x->first; t < x[1].first; t++) set(bits, k->n_vocab, k->trie->ids[t]);
+    k->states[x->depth] = s;
+    k->path[x->depth] = i++;
   }
-  const myna__tokdata *t = myna__tokenizer_data(r->tk);
-  for (int i = 0; i < t->n_eog && r->m.states[r->state].whole; i++) set(k, r->n_vocab, t->eog[i]);
   return 0;
 }
 
-static mask *mask_of(myna__grun *r, int *rc) {
-  mask *old = &r->masks[0];
-  *rc = 0;
-  for (int i = 0; i < N_MASKS; i++) {
-    mask *k = &r->masks[i];
-    if (k->state == r->state) {
-      k->used = ++r->clock;
-      return k;
+/* States along the way to node `to`, of which path[0..*have] are known. DEAD: the node (*at) where it died. */
+static int32_t go_to(myna__gmasks *k, int32_t to, int *have, int32_t *at) {
+  const myna__gtnode *nodes = k->trie->nodes;
+  int depth = nodes[to].depth, same = depth;
+  int32_t way[MYNA__GTOKEN_BYTES + 1];
+  for (int32_t i = to; same > 0; i = nodes[i].parent, same--) {
+    if (same <= *have && k->path[same] == i) break;
+    way[same] = i;
+  }
+  for (int d = same + 1; d <= depth; d++) {
+    int32_t s = next(k->g->machine, k->states[d - 1], nodes[way[d]].byte);
+    *at = way[d];
+    *have = d - 1;
+    if (s <= 0) return s;
+    k->states[d] = s;
+    k->path[d] = way[d];
+  }
+  *have = depth;
+  return 1;
+}
+
+/* From roots, in order: what lies behind them by the true state. */
+static int walk_roots(myna__gmasks *k, int32_t state, const int32_t *roots, int64_t n, uint64_t *bits) {
+  const myna__gtnode *nodes = k->trie->nodes;
+  int32_t done = 0; /* everything before is decided */
+  int have = 0;
+  k->states[0] = state;
+  for (int64_t r = 0; r < n; r++) {
+    int32_t i = roots[r] >> 1, below = roots[r] & 1, at = 0;
+    if (i < done) continue;
+    int32_t rc = go_to(k, below ? i : nodes[i].parent, &have, &at);
+    if (rc < 0) return rc;
+    done = rc == MYNA__GSTATE_DEAD ? nodes[at].end : nodes[i].end;
+    if (rc > 0) TRY(walk(k, i + below, nodes[i].end, bits));
+    if (rc > 0) have = nodes[below ? i : nodes[i].parent].depth;
+  }
+  return 0;
+}
+
+/* ---- bases ---- */
+
+static int add_root(base *b, int32_t root) {
+  TRY(myna__gram_grow((void **)&b->roots, &b->cap_roots, b->n_roots + 1, sizeof root, INT32_MAX, NULL));
+  b->roots[b->n_roots++] = root;
+  return 0;
+}
+
+static int add_ids(myna__gmasks *k, base *b, int32_t node) {
+  const myna__gtnode *x = &k->trie->nodes[node];
+  int32_t n = x[1].first - x->first;
+  TRY(myna__gram_grow((void **)&b->ids, &b->cap_ids, b->n_ids + n, sizeof *b->ids, INT32_MAX, NULL));
+  for (int32_t t = x->first; t < x[1].first; t++)
+    if (k->trie->ids[t] < k->n_vocab) b->ids[b->n_ids++] = k->trie->ids[t];
+  return 0;
+}
+
+/* The walk of a node alone. */
+static int walk_base(myna__gmasks *k, base *b, int32_t state) {
+  const myna__gtnode *nodes = k->trie->nodes;
+  myna__gmachine *m = k->g->machine;
+  int32_t n = (int32_t)k->trie->n_nodes;
+  k->states[0] = state;
+  k->escaped[0] = false;
+  for (int32_t i = 1; i < n;) {
+    const myna__gtnode *x = &nodes[i];
+    int d = x->depth;
+    int32_t s = d > k->g->class_depth ? MYNA__GSTATE_DEAD : next(m, k->states[d - 1], x->byte);
+    if (s < 0) return s;
+    if (s == MYNA__GSTATE_DEAD) {
+      /* The frame decides, or others of the class may think otherwise. */
+      if (k->escaped[d - 1] || d > k->g->class_depth) TRY(add_root(b, 2 * i));
+      i = x->end;
+      continue;
     }
-    if (k->used < old->used) old = k;
+    TRY(add_ids(k, b, i));
+    if (m->states[s].escape && m->states[s].n == 1) { /* nothing but the frame */
+      if (i + 1 < x->end) TRY(add_root(b, 2 * i + 1));
+      i = x->end;
+      continue;
+    }
+    k->states[d] = s;
+    k->escaped[d] = k->escaped[d - 1] || m->states[s].escape;
+    i++;
   }
-  if (!old->bits) old->bits = myna__alloc(mask_bytes(r));
-  old->state = 0;
-  *rc = old->bits ? 0 : MYNA_E_NOMEM;
-  if (*rc < 0) return NULL;
-  memset(old->bits, 0, mask_bytes(r));
-  old->n_legal = 0;
-  *rc = fill(r, old);
-  if (*rc < 0) return NULL;
-  old->state = r->state;
-  old->used = ++r->clock;
-  return old;
+  return 0;
 }
 
-bool myna__grun_legal(myna__grun *r, int32_t id) {
-  int rc;
-  const mask *k = r->state > 0 && id >= 0 && id < r->n_vocab ? mask_of(r, &rc) : NULL;
-  return k && (k->bits[id >> 6] >> (id & 63) & 1);
-}
-
-int64_t myna__grun_n_legal(myna__grun *r) {
-  int rc;
-  const mask *k = r->state > 0 ? mask_of(r, &rc) : NULL;
-  return k ? k->n_legal : 0;
-}
-
-int64_t myna__grun_n_vocab(const myna__grun *r) { return r->n_vocab; }
-
-const float *myna__grun_mask(myna__grun *r, const float *logits, myna_err *err) {
-  int rc = 0;
-  const mask *k = r->state > 0 ? mask_of(r, &rc) : NULL;
-  if (!k || k->n_legal == 0) {
-    myna__err(err, rc < 0 ? rc : MYNA_E_INTERNAL,
-              rc < 0 ? "the grammar's state is too large" : "the grammar allows no token of the vocabulary");
-    return NULL;
+/* Many ids are bits from now on; room that is not needed goes. */
+static int pack(myna__gmasks *k, base *b) {
+  void *fit = b->n_roots > 0 ? myna__realloc(b->roots, (size_t)b->cap_roots * 4, (size_t)b->n_roots * 4) : NULL;
+  if (fit) b->roots = fit, b->cap_roots = b->n_roots;
+  if (b->n_ids < k->n_words) {
+    fit = b->n_ids > 0 ? myna__realloc(b->ids, (size_t)b->cap_ids * 4, (size_t)b->n_ids * 4) : NULL;
+    if (fit) b->ids = fit, b->cap_ids = b->n_ids;
+    return 0;
   }
-  for (int64_t i = 0; i < r->n_vocab; i++) r->logits[i] = k->bits[i >> 6] >> (i & 63) & 1 ? logits[i] : -INFINITY;
-  return r->logits;
+  if (!(b->bits = myna__calloc((size_t)k->n_words * sizeof *b->bits))) return MYNA_E_NOMEM;
+  for (int64_t i = 0; i < b->n_ids; i++) set(b->bits, k->n_vocab, b->ids[i]);
+  myna__free(b->ids, (size_t)b->cap_ids * sizeof *b->ids);
+  b->ids = NULL;
+  b->n_ids = b->cap_ids = 0;
+  return 0;
 }
 
-int32_t myna__grun_best(const myna__grun *r, const float *logits) {
-  int32_t best = -1;
-  for (int64_t i = 0; i < r->n_vocab; i++)
-    if (r->logits[i] > -INFINITY && (best < 0 || logits[i] > logits[best])) best = (int32_t)i;
-  return best;
+static int make_base(myna__gmasks *k, int32_t node) {
+  myna__gmachine *m = k->g->machine;
+  int32_t class = k->g->classes[node];
+  base *b = myna__calloc(sizeof *b);
+  if (!b) return MYNA_E_NOMEM;
+  int64_t fuel = m->fuel;
+  m->fuel = MYNA__MIN(fuel, BASE_FUEL);
+  int32_t s = myna__gmachine_intern(m, &(myna__gpair){node, MYNA__GFRAME_UNKNOWN}, 1);
+  int rc = s < 0 ? s : walk_base(k, b, s);
+  b->heavy = rc == MYNA_E_LIMIT;
+  if (b->heavy) rc = 0, b->n_ids = b->n_roots = 0;
+  if (rc == 0) rc = pack(k, b);
+  m->fuel += fuel - MYNA__MIN(fuel, BASE_FUEL);
+  k->base_bytes += (int64_t)sizeof *b + (b->bits ? k->n_words * 8 : 0) + (b->cap_ids + b->cap_roots) * 4;
+  k->bases[class] = b;
+  if (rc < 0) free_base(k, class);
+  return rc;
 }
 
-int myna__grun_close(const myna__grun *r, myna__buf *out) {
-  if (r->state <= 0 || myna__grun_whole(r)) return 0;
-  return myna__gmachine_close(&r->m, r->state, out, NULL);
+/* Makes the bases that a state lacks. 1: it has all; 0: it is to be walked as a whole. */
+static int make_bases(myna__gmasks *k, int32_t state) {
+  const myna__gmachine *m = k->g->machine;
+  const int32_t *classes = k->g->classes;
+  int lacks = 0;
+  for (int pass = 0; pass < 2; pass++)
+    for (int32_t i = 0; i < m->states[state].n; i++) {
+      int32_t node = m->pairs[m->states[state].first + i].node;
+      if (m->g->nodes[node].kind != MYNA__GNODE_BYTE) continue;
+      const base *b = k->bases[classes[node]];
+      if (!b && (pass == 0 ? ++lacks > BASES : false)) return 0;
+      if (!b && pass == 1) TRY(make_base(k, node));
+      b = k->bases[classes[node]];
+      if (b && b->heavy) return 0;
+    }
+  return 1;
+}
+
+/* The least recently used half goes. Those of this clock stay: they are about to be used. */
+static void limit_bases(myna__gmasks *k) {
+  while (k->base_bytes > BASE_BYTES) {
+    int64_t oldest = k->clock, before = k->base_bytes;
+    for (int32_t i = 0; i < k->g->n_classes; i++)
+      if (k->bases[i]) oldest = MYNA__MIN(oldest, k->bases[i]->used);
+    for (int32_t i = 0; i < k->g->n_classes; i++)
+      if (k->bases[i] && k->bases[i]->used < k->clock && k->bases[i]->used <= (oldest + k->clock) / 2) free_base(k, i);
+    if (k->base_bytes == before) break;
+  }
+}
+
+/* ---- masks ---- */
+
+static void unite(const myna__gmasks *k, const base *b, uint64_t *bits) {
+  if (b->bits)
+    for (int64_t i = 0; i < k->n_words; i++) bits[i] |= b->bits[i];
+  for (int64_t i = 0; i < b->n_ids; i++) set(bits, k->n_vocab, b->ids[i]);
+}
+
+/* A TOKEN node: its token, or all but that and the ends. */
+static void set_token(const myna__gmasks *k, const myna__gnode *n, uint64_t *bits) {
+  int32_t id = k->tokens[n->b];
+  if (!n->lo) {
+    if (!myna__token_is_eog(k->tk, id)) set(bits, k->n_vocab, id);
+    return;
+  }
+  const myna__tokdata *t = myna__tokenizer_data(k->tk);
+  uint64_t kept = id < k->n_vocab ? bits[id >> 6] >> (id & 63) & 1 : 0;
+  for (int32_t i = 0; i < MYNA__MIN(t->n_tokens, k->n_vocab); i++)
+    if (i != id && !myna__token_is_eog(k->tk, i)) set(bits, k->n_vocab, i);
+  if (!kept && id < k->n_vocab) bits[id >> 6] &= ~((uint64_t)1 << (id & 63));
+}
+
+static int by_number(const void *a, const void *b) {
+  int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+  return x < y ? -1 : x > y;
+}
+
+static int add_roots(myna__gmasks *k, const base *b, int64_t *n) {
+  TRY(myna__gram_grow((void **)&k->roots, &k->cap_roots, *n + b->n_roots, sizeof *k->roots, INT32_MAX, NULL));
+  if (b->n_roots) memcpy(k->roots + *n, b->roots, (size_t)b->n_roots * sizeof *k->roots);
+  *n += b->n_roots;
+  return 0;
+}
+
+static int fill(myna__gmasks *k, int32_t state, uint64_t *bits) {
+  myna__gmachine *m = k->g->machine;
+  int64_t n_roots = 0, n_bases = 0;
+  memset(bits, 0, (size_t)k->n_words * sizeof *bits);
+  int rc = make_bases(k, state);
+  if (rc < 0) return rc;
+  for (int32_t i = 0; i < m->states[state].n; i++) {
+    int32_t node = m->pairs[m->states[state].first + i].node;
+    const myna__gnode *n = &m->g->nodes[node];
+    if (n->kind == MYNA__GNODE_TOKEN) set_token(k, n, bits);
+    if (n->kind != MYNA__GNODE_BYTE || rc == 0) continue;
+    base *b = k->bases[k->g->classes[node]];
+    b->used = k->clock;
+    unite(k, b, bits);
+    n_bases += b->n_roots > 0;
+    TRY(add_roots(k, b, &n_roots));
+  }
+  if (rc == 0) {
+    k->states[0] = state;
+    TRY(walk(k, 1, (int32_t)k->trie->n_nodes, bits));
+  }
+  if (n_bases > 1 && n_roots > 1) qsort(k->roots, (size_t)n_roots, sizeof *k->roots, by_number);
+  TRY(walk_roots(k, state, k->roots, n_roots, bits));
+  const myna__tokdata *t = myna__tokenizer_data(k->tk);
+  for (int i = 0; i < t->n_eog && m->states[state].whole; i++) set(bits, k->n_vocab, t->eog[i]);
+  return 0;
+}
+
+static mask *set_of(const myna__gmasks *k, int32_t state) {
+  uint32_t h = (uint32_t)state * 2654435769u;
+  return k->masks + (int64_t)(h >> 16 & (uint32_t)(k->n_sets - 1)) * WAYS;
+}
+
+bool myna__gmasks_has(const myna__gmasks *k, int32_t state) {
+  const mask *in = set_of(k, state);
+  for (int i = 0; i < WAYS; i++)
+    if (in[i].state == state) return true;
+  return false;
+}
+
+bool myna__gmasks_is_end(const myna__gmasks *k, int32_t id) { return myna__token_is_eog(k->tk, id); }
+
+int myna__gmasks_get(myna__gmasks *k, int32_t state, const uint64_t **bits, int64_t *n_legal) {
+  mask *in = set_of(k, state), *x = in;
+  k->clock++;
+  for (int i = 0; i < WAYS; i++) {
+    if (in[i].state == state) {
+      x = &in[i];
+      break;
+    }
+    if (in[i].used < x->used) x = &in[i];
+  }
+  if (x->state != state) {
+    limit_bases(k);
+    if (!x->bits) {
+      if (!(x->bits = myna__alloc((size_t)k->n_words * sizeof *x->bits))) return MYNA_E_NOMEM;
+      k->mask_bytes += k->n_words * 8;
+    }
+    x->state = 0;
+    k->g->machine->fuel = FUEL;
+    TRY(fill(k, state, x->bits));
+    x->n_legal = 0;
+    for (int64_t i = 0; i < k->n_words; i++) x->n_legal += __builtin_popcountll(x->bits[i]);
+    x->state = state;
+  }
+  x->used = k->clock;
+  *bits = x->bits;
+  *n_legal = x->n_legal;
+  return 0;
+}
+
+int32_t myna__gmasks_step(myna__gmasks *k, int32_t state, int32_t id) {
+  myna__gmachine *m = k->g->machine;
+  char text[MYNA__GTOKEN_BYTES];
+  int64_t n = myna__token_is_eog(k->tk, id) ? 0 : myna__token_bytes(k->tk, id, false, text, sizeof text);
+  m->fuel = FUEL;
+  int32_t whole = MYNA__GSTATE_DEAD, s = n > 0 && n <= (int64_t)sizeof text ? state : MYNA__GSTATE_DEAD;
+  if (m->states[state].tokens && !myna__token_is_eog(k->tk, id)) whole = myna__gmachine_token(m, state, k->tokens, id);
+  for (int64_t i = 0; i < n && s > 0; i++) s = next(m, s, (uint8_t)text[i]);
+  return whole == MYNA__GSTATE_DEAD ? s : myna__gmachine_both(m, s, whole);
 }

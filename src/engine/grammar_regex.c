@@ -28,17 +28,12 @@ static bool take(reader *r, const char *s) {
   return true;
 }
 
+/* Of an escape: so many digits, or any number of them in braces. */
 static int hex(reader *r, int digits, uint32_t *c) {
-  *c = 0;
-  for (int i = 0; digits ? i < digits : peek(r) != '}'; i++, r->p++) {
-    int h = peek(r);
-    int v = h >= '0' && h <= '9'   ? h - '0'
-            : h >= 'a' && h <= 'f' ? h - 'a' + 10
-            : h >= 'A' && h <= 'F' ? h - 'A' + 10
-                                   : -1;
-    if (v < 0 || i > 8) return FAIL(r, MYNA_E_FORMAT, "hexadecimal digits are expected");
-    *c = *c << 4 | (uint32_t)v;
-  }
+  bool braced = take(r, "{");
+  int n = myna__gram_hex(r->p, r->end, braced ? 8 : digits, c);
+  r->p += n;
+  if (braced ? n == 0 || !take(r, "}") : n < digits) return FAIL(r, MYNA_E_FORMAT, "hexadecimal digits are expected");
   if (*c > 0x10FFFF) return FAIL(r, MYNA_E_FORMAT, "no character has this number");
   return 0;
 }
@@ -75,8 +70,7 @@ static int escape(reader *r, bool in_class, uint32_t *c) {
   int e = peek(r);
   if (e < 0) return FAIL(r, MYNA_E_FORMAT, "the expression ends within an escape");
   r->p++;
-  if (e == 'x') return take(r, "{") ? (hex(r, 0, c) < 0 ? MYNA_E_FORMAT : (r->p++, 0)) : hex(r, 2, c);
-  if (e == 'u') return take(r, "{") ? (hex(r, 0, c) < 0 ? MYNA_E_FORMAT : (r->p++, 0)) : hex(r, 4, c);
+  if (e == 'x' || e == 'u') return hex(r, e == 'x' ? 2 : 4, c);
   if (e == 'b' && in_class) {
     *c = '\b';
     return 0;
@@ -144,23 +138,19 @@ static int32_t class_of(reader *r) {
 /* {m}, {m,}, {m,n}; 0 when it is none: then the brace is a character. */
 static int braces(reader *r, int32_t *min, int32_t *max) {
   const char *p = r->p + 1;
-  int32_t x[2] = {0, -1};
-  int k = 0;
-  bool any = false;
-  for (; p < r->end && *p != '}'; p++) {
-    if (*p == ',' && k == 0 && any) {
-      k = 1;
-    } else if (*p >= '0' && *p <= '9') {
-      x[k] = MYNA__MAX(x[k], 0) * 10 + (*p - '0');
-      if (x[k] > MYNA__REP_MAX) return FAIL(r, MYNA_E_LIMIT, "too many repetitions");
-      any = true;
-    } else {
-      return 0;
-    }
+  int n = myna__gram_count(p, r->end, min);
+  if (n == 0) return 0;
+  *max = *min;
+  p += MYNA__MAX(n, 0);
+  if (n > 0 && p < r->end && *p == ',') {
+    int32_t last;
+    p++;
+    n = myna__gram_count(p, r->end, &last);
+    *max = n == 0 ? -1 : last;
+    p += MYNA__MAX(n, 0);
   }
-  if (p == r->end || !any) return 0;
-  *min = x[0];
-  *max = k == 0 ? x[0] : x[1];
+  if (n < 0) return FAIL(r, n, "too many repetitions");
+  if (p == r->end || *p != '}') return 0;
   if (*max >= 0 && *max < *min) return FAIL(r, MYNA_E_FORMAT, "a repetition at least more often than at most");
   r->p = p + 1;
   return 1;

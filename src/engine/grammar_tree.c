@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <stdio.h>
 
-enum { MAX_NODES = 1 << 20, MAX_BYTES = 1 << 24, MAX_RULES = 1 << 16 };
+enum { MAX_NODES = 1 << 20, MAX_BYTES = 1 << 24, MAX_RULES = 1 << 16, MAX_TOKENS = 1 << 10 };
 
 int myna__gram_grow(void **p, int64_t *cap, int64_t need, size_t size, int64_t max, myna_err *err) {
   if (need <= *cap) return 0;
@@ -57,8 +57,8 @@ static int by_low(const void *a, const void *b) {
 /* Sorted and without overlap. */
 static void merge(myna__tree *t, int64_t first) {
   int64_t n = t->n_ranges - first, k = 0;
+  if (n == 0) return; /* and there may be no array at all */
   myna__range *r = t->ranges + first;
-  if (n == 0) return;
   qsort(r, (size_t)n, sizeof *r, by_low);
   for (int64_t i = 1; i < n; i++) {
     if (r[i].lo <= r[k].hi || r[i].lo == r[k].hi + 1)
@@ -103,6 +103,21 @@ int32_t myna__tree_ref(myna__tree *t, int32_t rule, myna_err *err) {
   return myna__tree_add(t, (myna__tree_node){.kind = MYNA__TREE_REF, .a = rule}, err);
 }
 
+int32_t myna__tree_token(myna__tree *t, const char *text, size_t n, int32_t id, bool negate, myna_err *err) {
+  int64_t k = 0;
+  for (; k < t->n_tokens; k++) {
+    const myna__gtoken *o = &t->tokens[k];
+    if (text ? o->text && (size_t)o->n == n && memcmp(o->text, text, n) == 0 : !o->text && o->id == id) break;
+  }
+  if (k == t->n_tokens) {
+    char *copy = text ? myna__arena_strndup(&t->arena, text, n) : NULL;
+    if (text && !copy) return myna__err(err, MYNA_E_NOMEM, "no memory for a grammar");
+    TRY(myna__gram_grow((void **)&t->tokens, &t->cap_tokens, k + 1, sizeof *t->tokens, MAX_TOKENS, err));
+    t->tokens[t->n_tokens++] = (myna__gtoken){copy, (int32_t)n, id};
+  }
+  return myna__tree_add(t, (myna__tree_node){.kind = MYNA__TREE_TOKEN, .a = (int32_t)k, .b = negate}, err);
+}
+
 void myna__tree_append(myna__tree *t, int32_t parent, int32_t child) {
   t->nodes[child].next = t->nodes[parent].a;
   t->nodes[parent].a = child;
@@ -124,6 +139,7 @@ void myna__tree_free(myna__tree *t) {
   myna__free(t->ranges, (size_t)t->cap_ranges * sizeof *t->ranges);
   myna__free(t->bytes, (size_t)t->cap_bytes);
   myna__free(t->rules, (size_t)t->cap_rules * sizeof *t->rules);
+  myna__free(t->tokens, (size_t)t->cap_tokens * sizeof *t->tokens);
   myna__map_free(&t->names);
   myna__arena_free(&t->arena);
   *t = (myna__tree){0};
@@ -156,4 +172,29 @@ int myna__gram_encode(uint32_t c, char out[4]) {
   for (int i = len - 1; i > 0; i--, c >>= 6) out[i] = (char)(0x80 | (c & 0x3F));
   out[0] = (char)(uint8_t)(c | (0xF00u >> len & 0xFFu));
   return len;
+}
+
+/* ---- numbers ---- */
+
+int myna__gram_hex(const char *p, const char *end, int digits, uint32_t *c) {
+  int i = 0;
+  for (*c = 0; i < digits && p + i < end; i++) {
+    char h = p[i];
+    int v = h >= '0' && h <= '9'   ? h - '0'
+            : h >= 'a' && h <= 'f' ? h - 'a' + 10
+            : h >= 'A' && h <= 'F' ? h - 'A' + 10
+                                   : -1;
+    if (v < 0) break;
+    *c = *c << 4 | (uint32_t)v;
+  }
+  return i;
+}
+
+int myna__gram_count(const char *p, const char *end, int32_t *x) {
+  const char *from = p;
+  for (*x = 0; p < end && *p >= '0' && *p <= '9' && p - from < 64; p++) {
+    *x = *x * 10 + (*p - '0');
+    if (*x > MYNA__REP_MAX) return MYNA_E_LIMIT;
+  }
+  return (int)(p - from);
 }

@@ -86,7 +86,7 @@ struct myna_engine {
   myna__job **drafting;  /* [n_seq] scratch */
   myna__job **reading;   /* [n_seq] scratch: those with prompts to compute */
   myna__client *clients; /* under the lock */
-  int64_t n_admitted;
+  int64_t n_admitted, n_late;
   const myna__tokenizer *tok; /* NULL: file without tokenizer */
   myna_memory memory;
   pthread_t thread;
@@ -109,6 +109,8 @@ struct myna_engine {
 /* step.c: one step of everything that runs. Called by the engine thread without the lock; takes it for the queue and events. False when there
  * was nothing to do. */
 bool myna__engine_step(myna_engine *e);
+/* admit.c: a step with prompts of n tokens in step_pos took so long: what pages are worth follows now and then. */
+void myna__engine_learn_late(myna_engine *e, int64_t n, double seconds);
 /* admit.c: finds what is already computed of j, which has a sequence without pages: the same number of positions in every group. */
 void myna__job_reuse(myna_engine *e, myna__job *j);
 /* Pages that others computed since j was admitted: it takes them and drops its own. */

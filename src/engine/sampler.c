@@ -292,19 +292,83 @@ void myna__sampler_rollback(myna__sampler *p, int64_t n) {
 
 /* ---- the draw ---- */
 
-static int load(myna__sampler *p, const float *logits, myna_err *err) {
+/* x[0..32) where the bit is clear becomes impossible; compiles to vector code. */
+static void forbid(float *x, uint32_t bits) {
+  static const uint32_t bit[32] = {1u << 0,  1u << 1,  1u << 2,  1u << 3,  1u << 4,  1u << 5,  1u << 6,  1u << 7,
+                                   1u << 8,  1u << 9,  1u << 10, 1u << 11, 1u << 12, 1u << 13, 1u << 14, 1u << 15,
+                                   1u << 16, 1u << 17, 1u << 18, 1u << 19, 1u << 20, 1u << 21, 1u << 22, 1u << 23,
+                                   1u << 24, 1u << 25, 1u << 26, 1u << 27, 1u << 28, 1u << 29, 1u << 30, 1u << 31};
+  for (int i = 0; i < 32; i++) {
+    float y = x[i];
+    x[i] = (bits & bit[i]) != 0 ? y : -INFINITY;
+  }
+}
+
+static void forbid_all(float *x, const uint64_t *allowed, int64_t n) {
+  int64_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    if (allowed[i >> 6] == UINT64_MAX) continue;
+    forbid(x + i, (uint32_t)allowed[i >> 6]);
+    forbid(x + i + 32, (uint32_t)(allowed[i >> 6] >> 32));
+  }
+  for (; i < n; i++)
+    if (!(allowed[i >> 6] >> (i & 63) & 1)) x[i] = -INFINITY;
+}
+
+/* All logits; those that are not allowed as impossible. */
+static bool load_all(myna__sampler *p, const float *logits, const uint64_t *allowed) {
   int bad = 0;
   for (int64_t i = 0; i < p->n_vocab; i++) {
     p->dense_logits[i] = logits[i];
     bad |= logits[i] != logits[i];
   }
-  for (int64_t i = 0; bad && i < p->n_vocab; i++)
-    if (isnan(logits[i])) return myna__err(err, MYNA_E_INTERNAL, "the logit of token %lld is NaN", (long long)i);
+  if (allowed) forbid_all(p->dense_logits, allowed, p->n_vocab);
   for (int64_t i = 0; i < p->n_bias; i++) p->dense_logits[p->bias[i].id] += p->bias[i].bias;
   p->dense = true;
+  return bad;
+}
+
+/* Where the list, which is in order of ids, has this one; -1. */
+static int64_t find_id(const myna__sampler *p, int32_t id) {
+  int64_t lo = 0, hi = p->n;
+  while (lo < hi) {
+    int64_t mid = (lo + hi) / 2;
+    if (p->list[mid].id < id)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
+  return lo < p->n && p->list[lo].id == id ? lo : -1;
+}
+
+/* Few are allowed: a list of them from the beginning, in order of ids. */
+static bool load_few(myna__sampler *p, const float *logits, const uint64_t *allowed) {
+  int bad = 0;
+  for (int64_t w = 0; w < (p->n_vocab + 63) / 64; w++)
+    for (uint64_t bits = allowed[w]; bits; bits &= bits - 1) {
+      int32_t id = (int32_t)(w * 64 + __builtin_ctzll(bits));
+      if (id >= p->n_vocab) break;
+      bad |= logits[id] != logits[id];
+      p->list[p->n++] = (myna__cand){.id = id, .logit = logits[id]};
+    }
+  for (int64_t i = 0; i < p->n_bias; i++) {
+    int64_t at = find_id(p, p->bias[i].id);
+    if (at >= 0) p->list[at].logit += p->bias[i].bias;
+  }
+  p->dense = false;
+  return bad;
+}
+
+static int load(myna__sampler *p, const float *logits, const uint64_t *allowed, int64_t n_allowed, myna_err *err) {
+  enum { FEW = 8 }; /* at most one of so many */
   p->sorted = false;
   p->n = 0;
   p->drawn_at = -1;
+  bool few = allowed && n_allowed <= p->n_vocab / FEW;
+  if (!(few ? load_few(p, logits, allowed) : load_all(p, logits, allowed))) return 0;
+  for (int64_t i = 0; i < p->n_vocab; i++)
+    if (isnan(logits[i]) && (!allowed || (allowed[i >> 6] >> (i & 63) & 1)))
+      return myna__err(err, MYNA_E_INTERNAL, "the logit of token %lld is NaN", (long long)i);
   return 0;
 }
 
@@ -327,15 +391,15 @@ static void run_rows(myna__sampler *p) {
 }
 
 /* The whole chain: afterwards list[0..n) has probabilities. */
-static int run(myna__sampler *p, const float *logits, myna_err *err) {
-  TRY(load(p, logits, err));
+static int run(myna__sampler *p, const float *logits, const uint64_t *allowed, int64_t n_allowed, myna_err *err) {
+  TRY(load(p, logits, allowed, n_allowed, err));
   run_rows(p);
-  if (p->best_only) {
+  if (p->best_only && p->dense) {
     myna__cand best = {.logit = -INFINITY};
     if (myna__top_logits(p->dense_logits, p->n_vocab, 1, &best) < 1) best.logit = -INFINITY;
     return only(p, best, err);
   }
-  if (p->s.mirostat) myna__mirostat_apply(p);
+  if (p->s.mirostat && !p->best_only) myna__mirostat_apply(p);
   myna__list_expand(p);
   int64_t best = myna__list_best(p);
   bool greedy = p->s.temperature <= 0 && !(p->s.dynatemp_range > 0);
@@ -359,8 +423,15 @@ static int32_t draw(const myna__sampler *p, double u) {
   return id;
 }
 
+bool myna__sampler_is_greedy(const myna__sampler *p) { return p->best_only; }
+
 int32_t myna__sampler_sample(myna__sampler *p, const float *logits, myna_err *err) {
-  TRY(run(p, logits, err));
+  return myna__sampler_sample_allowed(p, logits, NULL, 0, err);
+}
+
+int32_t myna__sampler_sample_allowed(myna__sampler *p, const float *logits, const uint64_t *allowed, int64_t n_allowed,
+                                     myna_err *err) {
+  TRY(run(p, logits, allowed, n_allowed, err));
   int32_t id = draw(p, myna__random(p->s.seed, (uint64_t)p->n_gen, 0));
   if (id < 0) return myna__err(err, MYNA_E_INTERNAL, "no token is possible: the probabilities are not numbers");
   p->drawn_at = p->n_gen;
@@ -368,7 +439,7 @@ int32_t myna__sampler_sample(myna__sampler *p, const float *logits, myna_err *er
 }
 
 int64_t myna__sampler_probs(myna__sampler *p, const float *logits, myna__cand *out, int64_t cap, myna_err *err) {
-  TRY(run(p, logits, err));
+  TRY(run(p, logits, NULL, 0, err));
   p->drawn_at = p->n_gen;
   myna__list_sort(p, p->n);
   for (int64_t i = 0; i < MYNA__MIN(p->n, cap); i++) out[i] = p->list[i];
@@ -376,6 +447,30 @@ int64_t myna__sampler_probs(myna__sampler *p, const float *logits, myna__cand *o
 }
 
 /* ---- log-probabilities ---- */
+
+int myna__sampler_last(const myna__sampler *p, int32_t id, float *logprob, int n, int32_t *ids, float *logprobs) {
+  int have = 0;
+  double sum = 0;
+  if (p->drawn_at < 0 || p->drawn_at != p->n_gen - 1) {
+    *logprob = 0;
+    if (n > 0) ids[0] = id, logprobs[0] = 0;
+    return n > 0;
+  }
+  *logprob = -INFINITY;
+  for (int64_t i = 0; i < p->n; i++) sum += (double)p->list[i].p;
+  for (int64_t i = 0; i < p->n; i++) {
+    myna__cand c = p->list[i];
+    if (!(c.p > 0)) continue;
+    float lp = (float)log((double)c.p / sum);
+    if (c.id == id) *logprob = lp;
+    if (have == n && (n == 0 || !(lp > logprobs[n - 1]))) continue;
+    int at = have < n ? have++ : n - 1;
+    for (; at > 0 && lp > logprobs[at - 1]; at--) ids[at] = ids[at - 1], logprobs[at] = logprobs[at - 1];
+    ids[at] = c.id;
+    logprobs[at] = lp;
+  }
+  return have;
+}
 
 void myna__logprobs(const float *logits, int64_t n_vocab, int32_t id, float *logprob, int n, int32_t *ids,
                     float *logprobs) {

@@ -25,8 +25,16 @@ void myna__sampler_rollback(myna__sampler *p, int64_t n);
 /* The next token from logits [n_vocab] (not modified); depends on the number of generated tokens accepted so far. Returns the id or a
  * negative code (a NaN, or nothing possible: MYNA_E_INTERNAL naming it). No allocation after creation. */
 int32_t myna__sampler_sample(myna__sampler *p, const float *logits, myna_err *err);
+/* The same among the tokens whose bits are set in allowed [(n_vocab + 63) / 64], n_allowed of them; the others count as impossible. */
+int32_t myna__sampler_sample_allowed(myna__sampler *p, const float *logits, const uint64_t *allowed, int64_t n_allowed,
+                                     myna_err *err);
+/* Whether a draw is the best token and nothing else: then it is the best of any set of tokens that it is in. */
+bool myna__sampler_is_greedy(const myna__sampler *p);
 /* Candidates after the whole chain, sorted by p descending, for tests: fills at most cap, returns the number. */
 int64_t myna__sampler_probs(myna__sampler *p, const float *logits, myna__cand *out, int64_t cap, myna_err *err);
+/* Of the draw whose token `id` was just accepted: its log-probability and those of the n most likely, best first; returns how many there were. A token
+ * that was not drawn (forced) was the only one. */
+int myna__sampler_last(const myna__sampler *p, int32_t id, float *logprob, int n, int32_t *ids, float *logprobs);
 /* The random number of generated token `index`, in [0, 1). purpose 0: the draw; 1 + place in the order: a sampler's own. */
 double myna__random(uint64_t seed, uint64_t index, uint32_t purpose);
 /* Ten rounds on counter x, in place. */

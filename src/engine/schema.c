@@ -128,7 +128,7 @@ static int emit_numbers(compiler *k, int rule, const myna__jset *s, bool integer
       myna__alt_lit(&a, "0");
     else {
       myna__alt_class(&a, "[1-9]", 1, 1);
-      myna__alt_class(&a, digit, 0, 18);
+      myna__alt_class(&a, digit, 0, 17); /* fits 64 bits */
     }
     TRY(myna__rule_add(&k->g, rule, &a));
     if (integer) continue;
@@ -330,9 +330,10 @@ static int other_names(compiler *k, const object *o, unsigned mask, myna__dfa *n
     const myna__jnode *patterns = myna__sj_get(o->s->p[i], "patternProperties");
     for (myna__jnode *m = patterns ? patterns->first : NULL; m; m = m->next, at++) {
       const myna__dfa *p;
-      TRY(myna__schema_pattern(&k->c, m, m->key, &p));
+      bool in = mask >> at & 1;
+      TRY(myna__schema_pattern(&k->c, m, m->key, !in, &p));
       d = *p;
-      if (!(mask >> at & 1)) TRY(myna__dfa_complement(&k->c, p, &d));
+      if (!in) TRY(myna__dfa_complement(&k->c, p, &d));
       TRY(myna__dfa_product(&k->c, names, &d, names));
     }
   }

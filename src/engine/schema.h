@@ -26,15 +26,24 @@ typedef struct myna__sc {
   int64_t fuel;
   const myna__jnode *at; /* the place in the schema that is being looked at, for messages */
   bool compact;
+  uint8_t *categories; /* [0x110000] of code points, NULL until needed */
   myna_err *err;
 } myna__sc;
 
 void *myna__sc_alloc(myna__sc *c, size_t n); /* zeroed; NULL on failure or where the arena is too large */
 /* Takes work units; MYNA_E_LIMIT once all are used. */
 int myna__sc_burn(myna__sc *c, int64_t units);
-int myna__sc_nomem(myna__sc *c);
-/* Fails with the JSON pointer of c->at before the message. */
+/* Fails with the JSON pointer of c->at before the message; returns the code. */
 int myna__sc_fail(myna__sc *c, int code, const char *fmt, ...) MYNA__PRINTF(3, 4);
+/* Fails after an allocation that did. Here, so that who checks the code sees that it fails. */
+static inline int myna__sc_nomem(myna__sc *c) {
+  if (c->arena.total <= MYNA__SC_MEMORY) {
+    myna__err(c->err, MYNA_E_NOMEM, "out of memory");
+    return MYNA_E_NOMEM;
+  }
+  myna__sc_fail(c, MYNA_E_LIMIT, "the schema is too complex");
+  return MYNA_E_LIMIT;
+}
 /* Holds n + 1 elements of the given size in the arena. */
 int myna__sc_grow(myna__sc *c, void **p, int n, int *cap, size_t elem);
 
@@ -56,7 +65,7 @@ struct myna__jnode {
   myna__str key;  /* name in the parent, if that is an object */
   int id, index, n;
   myna__jnode *parent, *first, *last, *next;
-  struct myna__dfa *dfa; /* of the pattern in text or key, once it was needed */
+  struct myna__dfa *dfa[2]; /* narrow and wide, of the pattern in text or key, once it was needed */
 };
 int myna__sj_parse(myna__sc *c, const char *text, size_t n, myna__jnode **out);
 myna__jnode *myna__sj_get(const myna__jnode *object,
@@ -97,8 +106,8 @@ int myna__dfa_length(myna__sc *c, int min, int max, myna__dfa *out); /* max -1: 
 int myna__dfa_words(myna__sc *c, const myna__str *words, int n, myna__dfa *out);
 bool myna__dfa_accepts(const myna__dfa *d, myna__str utf8);
 int myna__dfa_live(myna__sc *c, const myna__dfa *d, uint8_t **live); /* [n]: can reach an accepting state */
-/* ECMAScript regular expression that is searched for (schema_regex.c). */
-int myna__dfa_regex(myna__sc *c, myna__str pattern, myna__dfa *out);
+/* ECMAScript regular expression that is searched for (schema_regex.c): what surely matches, or with `wide` what may match. */
+int myna__dfa_regex(myna__sc *c, myna__str pattern, bool wide, myna__dfa *out);
 
 /* ---- numbers (schema_number.c) ---- */
 
@@ -129,14 +138,14 @@ typedef struct myna__galt {
   myna__gsym s[12];
   int n;
 } myna__galt;
-typedef struct myna__grule {
+typedef struct myna__srule {
   myna__galt **alts;
   int n, cap;
   bool productive, reached;
-} myna__grule;
+} myna__srule;
 typedef struct myna__rules {
   myna__sc *c;
-  myna__grule *rules;
+  myna__srule *rules;
   int n, cap;
   myna__map classes; /* set of code points -> rule */
 } myna__rules;
@@ -174,7 +183,7 @@ int myna__jset_add(myna__sc *c, myna__jset *s, myna__jnode *v);
 int myna__schema_check(myna__sc *c, myna__jnode *s);
 int myna__schema_resolve(myna__sc *c, const myna__jnode *ref, myna__jnode **out);
 /* The automaton of a pattern or format, kept at its node. */
-int myna__schema_pattern(myna__sc *c, myna__jnode *at, myna__str pattern, const myna__dfa **out);
+int myna__schema_pattern(myna__sc *c, myna__jnode *at, myna__str pattern, bool wide, const myna__dfa **out);
 int myna__schema_format(myna__sc *c, myna__jnode *format, const myna__dfa **out);
 int myna__schema_check_format(myna__sc *c, const myna__jnode *format);
 /* The conjunction as alternatives of conjunctions without references and combinations. With `strict` oneOf's branches must be disjoint. */

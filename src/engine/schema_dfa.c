@@ -4,7 +4,10 @@
 #include <stdlib.h>
 
 int myna__dfa_new(myna__sc *c, myna__dfa *d, int n, int nc) {
-  if (n > MYNA__SC_STATES) return myna__sc_fail(c, MYNA_E_LIMIT, "the automaton has too many states");
+  if (n > MYNA__SC_STATES) {
+    myna__sc_fail(c, MYNA_E_LIMIT, "the automaton has too many states");
+    return MYNA_E_LIMIT;
+  }
   TRY(myna__sc_burn(c, (int64_t)n * nc));
   *d = (myna__dfa){.n = n, .nc = nc};
   d->to = myna__sc_alloc(c, (size_t)n * (size_t)nc * sizeof *d->to);
@@ -78,10 +81,10 @@ static int fill_product(myna__sc *c, pairs *q, const myna__dfa *a, const myna__d
 }
 
 int myna__dfa_product(myna__sc *c, const myna__dfa *a, const myna__dfa *b, myna__dfa *out) {
-  uint32_t *lo;
-  int32_t(*from)[2];
+  uint32_t *lo = NULL;
+  int32_t(*from)[2] = NULL;
   int32_t *rows = NULL;
-  int nc;
+  int nc = 0;
   pairs q = {{0}, NULL, 0, 0};
   TRY(refine(c, a, b, &lo, &from, &nc));
   int rc = fill_product(c, &q, a, b, from, nc, &rows);
@@ -138,7 +141,7 @@ int myna__dfa_minimize(myna__sc *c, myna__dfa *d) {
     part = next;
     next = t;
   }
-  myna__dfa m;
+  myna__dfa m = {0};
   TRY(myna__dfa_new(c, &m, n, d->nc));
   m.lo = d->lo; /* state 0 was seen first and stays state 0 */
   for (int i = 0; i < d->n; i++) {

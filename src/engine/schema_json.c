@@ -8,11 +8,6 @@ void *myna__sc_alloc(myna__sc *c, size_t n) {
   return myna__arena_alloc(&c->arena, n ? n : 1);
 }
 
-int myna__sc_nomem(myna__sc *c) {
-  if (c->arena.total > MYNA__SC_MEMORY) return myna__sc_fail(c, MYNA_E_LIMIT, "the schema is too complex");
-  return myna__err(c->err, MYNA_E_NOMEM, "out of memory");
-}
-
 int myna__sc_burn(myna__sc *c, int64_t units) {
   c->fuel -= units;
   return c->fuel < 0 ? myna__sc_fail(c, MYNA_E_LIMIT, "the schema is too complex") : 0;
@@ -108,6 +103,7 @@ static int read_tree(reader *r, myna__jnode **out) {
       TRY_N(myna__json_next(&r->j));
     }
     if (r->j.token == MYNA__JSON_OBJECT_END || r->j.token == MYNA__JSON_ARRAY_END) {
+      assert(open); /* the reader refuses an end without a beginning */
       if (open->kind == MYNA__J_OBJECT) TRY(check_names(r, open));
       open = open->parent;
       continue;

@@ -82,7 +82,8 @@ static int type_mask(const myna__jnode *v) {
 
 static int fail_at(myna__sc *c, const myna__jnode *at, int code, const char *what) {
   c->at = at;
-  return myna__sc_fail(c, code, "%s", what);
+  myna__sc_fail(c, code, "%s", what);
+  return code;
 }
 
 static int check_number(myna__sc *c, const myna__jnode *v) {
@@ -140,7 +141,7 @@ static int check(myna__sc *c, myna__jnode *s, int depth) {
     myna__jnode *list = myna__sj_get(s, places[i]);
     for (myna__jnode *v = list ? list->first : NULL; v; v = v->next) TRY(check(c, v, depth + 1));
   }
-  myna__jnode *ref = myna__sj_get(s, "$ref"), *target;
+  myna__jnode *ref = myna__sj_get(s, "$ref"), *target = NULL;
   if (ref) {
     TRY(myna__schema_resolve(c, ref, &target));
     TRY(check(c, target, depth + 1));
@@ -270,7 +271,7 @@ static bool jset_has(const myna__jset *s, const myna__jnode *v) {
 /* Moves what todo says and refers to into flat; 1 when a false schema is among it. */
 static int flatten(myna__sc *c, myna__jset *flat, myna__jset *todo, myna__jset *choices) {
   for (int i = 0; i < todo->n; i++) {
-    myna__jnode *s = todo->p[i], *target;
+    myna__jnode *s = todo->p[i], *target = NULL;
     TRY(myna__schema_check(c, s));
     if (s->kind == MYNA__J_FALSE) return 1;
     if (jset_has(flat, s)) continue;
@@ -356,7 +357,9 @@ int myna__schema_type_of(const myna__jnode *v) {
                               MYNA__T_STRING, MYNA__T_ARRAY, MYNA__T_OBJECT};
   myna__dec d;
   if (v->kind != MYNA__J_NUMBER) return masks[v->kind];
-  return myna__dec_parse(&d, v->text) && myna__dec_is_int(&d) ? MYNA__T_INT : MYNA__T_FRAC;
+  bool read = myna__dec_parse(&d, v->text); /* else there are too many digits: how it is written tells */
+  bool whole = read ? myna__dec_is_int(&d) : !memchr(v->text.p, '.', v->text.n);
+  return whole ? MYNA__T_INT : MYNA__T_FRAC;
 }
 
 const myna__jnode *myna__schema_enum(const myna__jset *s) {
@@ -368,15 +371,15 @@ const myna__jnode *myna__schema_enum(const myna__jset *s) {
   return NULL;
 }
 
-int myna__schema_pattern(myna__sc *c, myna__jnode *at, myna__str pattern, const myna__dfa **out) {
+int myna__schema_pattern(myna__sc *c, myna__jnode *at, myna__str pattern, bool wide, const myna__dfa **out) {
   c->at = at;
-  if (!at->dfa) {
+  if (!at->dfa[wide]) {
     myna__dfa *d = myna__sc_alloc(c, sizeof *d);
     if (!d) return myna__sc_nomem(c);
-    TRY(myna__dfa_regex(c, pattern, d));
-    at->dfa = d;
+    TRY(myna__dfa_regex(c, pattern, wide, d));
+    at->dfa[wide] = d;
   }
-  *out = at->dfa;
+  *out = at->dfa[wide];
   return 0;
 }
 
@@ -387,9 +390,10 @@ static int member_of(myna__sc *c, const myna__jnode *s, myna__str name, myna__js
   if (v) TRY(myna__jset_add(c, out, v));
   for (myna__jnode *m = patterns ? patterns->first : NULL; m; m = m->next) {
     const myna__dfa *d = NULL;
-    TRY(myna__schema_pattern(c, m, m->key, &d));
+    TRY(myna__schema_pattern(c, m, m->key, true, &d));
     if (!myna__dfa_accepts(d, name)) continue;
-    found = true;
+    TRY(myna__schema_pattern(c, m, m->key, false, &d));
+    found |= myna__dfa_accepts(d, name); /* else it may match: what it says holds, and what is said of others too */
     TRY(myna__jset_add(c, out, m));
   }
   v = found ? NULL : myna__sj_get(s, "additionalProperties");

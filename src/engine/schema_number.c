@@ -3,7 +3,7 @@
  * survive every reader that makes doubles of them. */
 #include "engine/schema.h"
 
-enum { DIGITS = 15, MAX_MULTIPLE = 4096, MAX_POINT = 36 };
+enum { DIGITS = 15, MAX_MULTIPLE = 10000, MAX_COUNTED = 100, MAX_POINT = 36 };
 
 int myna__num_add_min(myna__numset *s, const myna__dec *d, bool exclusive) {
   int order = s->has_min ? myna__dec_cmp(d, &s->min) : 1;
@@ -38,19 +38,27 @@ static int64_t power10(int n) {
   return v;
 }
 
+static int64_t power5(int n) {
+  int64_t v = 1;
+  while (n-- > 0) v *= 5;
+  return v;
+}
+
 /* d = *v / 10^*scale */
 static bool scaled(const myna__dec *d, int64_t *v, int *scale) {
   *v = 0;
   *scale = d->n > d->point ? d->n - d->point : 0;
   if (d->neg || !d->n || d->point > DIGITS || *scale > DIGITS || d->n > DIGITS) return false;
   for (int i = 0; i < d->n || i < d->point; i++) *v = *v * 10 + (i < d->n ? d->d[i] : 0);
-  return true;
+  return *v > 0;
 }
 
 int myna__num_add_multiple(myna__sc *c, myna__numset *s, const myna__dec *d) {
   int64_t v, old = s->multiple ? s->multiple : 1;
   int scale;
   if (!scaled(d, &v, &scale)) return myna__sc_fail(c, MYNA_E_LIMIT, "this multipleOf is not supported");
+  if (v % power5(scale)) /* 0.07 / 0.01 is no integer to those who divide doubles */
+    return myna__sc_fail(c, MYNA_E_UNSUPPORTED, "only multiples that are exact as binary fractions are supported");
   if (s->integer) { /* an integer x is a multiple of v / p iff it is one of v / gcd(v, p) */
     v /= gcd(v, power10(scale));
     scale = 0;
@@ -142,7 +150,7 @@ static state step_digit(const machine *m, state s, int digit) {
   if (fraction)
     s.fraction++, s.phase = FRACTION;
   else if (s.whole >= m->digits) {
-    if (!m->s->multiple) return dead;
+    if (m->s->multiple <= MAX_COUNTED) return dead;
     s.order[0] = s.order[1] = 0; /* longer than every bound: the length decides */
   } else
     s.whole++, s.phase = WHOLE;
@@ -202,7 +210,7 @@ static int set_sides(myna__sc *c, machine *m) {
   if (s->has_max && !s->max.neg) TRY(set_bound(c, s->multiple, &m->sides[0], 1, &s->max, s->ex_max));
   if (s->has_min && s->min.neg) TRY(set_bound(c, s->multiple, &m->sides[1], 1, &s->min, s->ex_min));
   if (s->has_max && s->max.neg) TRY(set_bound(c, s->multiple, &m->sides[1], 0, &s->max, s->ex_max));
-  m->digits = s->multiple ? 0 : DIGITS;
+  m->digits = s->multiple > MAX_COUNTED ? 0 : DIGITS; /* digits times remainders would be too many states */
   for (int k = 0; k < 4; k++) {
     const side *b = &m->sides[k / 2];
     if (!b->has[k % 2]) continue;

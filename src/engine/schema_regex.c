@@ -1,10 +1,14 @@
 /* schema_regex.c: ECMAScript regular expressions (the regular part) to automata. The expression is searched for, as JSON schema says: it may
  * match anywhere unless anchored. Parsing writes a nondeterministic automaton at once; counted repeats parse their atom again.
- * Source: ECMA-262, section 22.2, with code points as characters (the u flag). */
+ *
+ * Validators in the wild do not agree on what \\d, \\w, \\s, a dot and $ are beyond ASCII. So there are two automata of an expression: the narrow
+ * one has what matches for all of them, the wide one what matches for some; texts must be in the first, or out of the second.
+ * Source: ECMA-262, section 22.2, with code points as characters (the u flag); Python's re, which differs as above. */
 #include "engine/schema.h"
 #include <stdlib.h>
+#include <utf8proc.h>
 
-enum { MAX_NODES = 20000, MAX_DEPTH = 100, MAX_CLASSES = 1024 };
+enum { MAX_NODES = 20000, MAX_DEPTH = 100, MAX_CLASSES = 4096 };
 
 typedef enum node_kind { EMPTY, CHARS, BEGIN, END } node_kind;
 typedef struct node {
@@ -22,16 +26,19 @@ typedef struct parser {
   int n, cap;
   range *ranges;
   int n_ranges, cap_ranges, depth;
+  bool wide;
 } parser;
 typedef struct frag {
   int start, end;
 } frag;
 
 static int bad(parser *r, const char *what) {
-  return myna__sc_fail(r->c, MYNA_E_FORMAT, "regular expression: %s", what);
+  myna__sc_fail(r->c, MYNA_E_FORMAT, "regular expression: %s", what);
+  return MYNA_E_FORMAT;
 }
 static int unsupported(parser *r, const char *what) {
-  return myna__sc_fail(r->c, MYNA_E_UNSUPPORTED, "regular expression: %s are not supported", what);
+  myna__sc_fail(r->c, MYNA_E_UNSUPPORTED, "regular expression: %s are not supported", what);
+  return MYNA_E_UNSUPPORTED;
 }
 
 static int new_node(parser *r, node_kind kind, int out) {
@@ -69,17 +76,117 @@ static int negate(parser *r, int from) {
   return at <= 0x10FFFF ? add_range(r, at, 0x10FFFF) : 0;
 }
 
-static const range digits[] = {{'0', '9'}}, words[] = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}},
-                   spaces[] = {{9, 13},          {32, 32},         {0xA0, 0xA0},     {0x1680, 0x1680},
-                               {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F},
-                               {0x3000, 0x3000}, {0xFEFF, 0xFEFF}},
-                   breaks[] = {{10, 10}, {13, 13}, {0x2028, 0x2029}};
+/* Sets that escapes name: where all agree, and what some add: ranges, and general categories as bits. */
+enum {
+  LETTERS = 1 << UTF8PROC_CATEGORY_LU | 1 << UTF8PROC_CATEGORY_LL | 1 << UTF8PROC_CATEGORY_LT |
+            1 << UTF8PROC_CATEGORY_LM | 1 << UTF8PROC_CATEGORY_LO,
+  MARKS = 1 << UTF8PROC_CATEGORY_MN | 1 << UTF8PROC_CATEGORY_MC | 1 << UTF8PROC_CATEGORY_ME,
+  NUMBERS = 1 << UTF8PROC_CATEGORY_ND | 1 << UTF8PROC_CATEGORY_NL | 1 << UTF8PROC_CATEGORY_NO,
+  UNASSIGNED = 1 << UTF8PROC_CATEGORY_CN /* who has another version of Unicode may think otherwise */
+};
+typedef struct named_set {
+  char letter;
+  range all[8], some[4];
+  int categories; /* some */
+} named_set;
+static const named_set named_sets[] = {
+    {'d', {{'0', '9'}}, {{0}}, 1 << UTF8PROC_CATEGORY_ND},
+    {'w',
+     {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}},
+     {{0}},
+     (int)LETTERS | (int)MARKS | (int)NUMBERS | 1 << UTF8PROC_CATEGORY_PC},
+    {'s',
+     {{9, 13},
+      {32, 32},
+      {0xA0, 0xA0},
+      {0x1680, 0x1680},
+      {0x2000, 0x200A},
+      {0x2028, 0x2029},
+      {0x202F, 0x202F},
+      {0x205F, 0x205F}},
+     {{28, 31}, {0x85, 0x85}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}},
+     0},
+    {'.', {{10, 10}}, {{13, 13}, {0x85, 0x85}, {0x2028, 0x2029}}, 0}, /* what a dot is not */
+};
 
-static int add_ranges(parser *r, const range *p, size_t n, bool negative) {
+/* Code points of some categories, as ranges. */
+static int add_categories(parser *r, int categories) {
+  uint8_t *of = r->c->categories;
+  if (!of) {
+    TRY(myna__sc_burn(r->c, 0x110000));
+    of = r->c->categories = myna__sc_alloc(r->c, 0x110000);
+    if (!of) return myna__sc_nomem(r->c);
+    for (int v = 0; v < 0x110000; v++) of[v] = (uint8_t)utf8proc_category(v);
+  }
+  TRY(myna__sc_burn(r->c, 0x110000 / 16));
+  for (int v = 0, from = -1; v <= 0x110000; v++) {
+    bool in = v < 0x110000 && (categories >> of[v] & 1);
+    if (in && from < 0) from = v;
+    if (in || from < 0) continue;
+    TRY(add_range(r, (uint32_t)from, (uint32_t)v - 1));
+    from = -1;
+  }
+  return 0;
+}
+
+static int add_named(parser *r, char letter, bool negative) {
   int from = r->n_ranges;
-  for (size_t i = 0; i < n; i++) TRY(add_range(r, p[i].lo, p[i].hi));
+  bool wide = r->wide != negative;
+  const named_set *s = named_sets;
+  while (s->letter != letter) s++;
+  for (size_t i = 0; i < MYNA__COUNT(s->all) && s->all[i].hi; i++) TRY(add_range(r, s->all[i].lo, s->all[i].hi));
+  for (size_t i = 0; i < MYNA__COUNT(s->some) && s->some[i].hi && wide; i++)
+    TRY(add_range(r, s->some[i].lo, s->some[i].hi));
+  if (wide && s->categories) TRY(add_categories(r, s->categories | (int)UNASSIGNED));
   return negative ? negate(r, from) : 0;
 }
+
+/* General categories by the names that \p{} takes. */
+static const struct {
+  const char *brief, *name;
+  int bits;
+} categories[] = {
+#define ROW(brief, name, c) \
+  { #brief, #name, 1 << UTF8PROC_CATEGORY_##c }
+    ROW(Lu, Uppercase_Letter, LU),
+    ROW(Ll, Lowercase_Letter, LL),
+    ROW(Lt, Titlecase_Letter, LT),
+    ROW(Lm, Modifier_Letter, LM),
+    ROW(Lo, Other_Letter, LO),
+    ROW(Mn, Nonspacing_Mark, MN),
+    ROW(Mc, Spacing_Mark, MC),
+    ROW(Me, Enclosing_Mark, ME),
+    ROW(Nd, Decimal_Number, ND),
+    ROW(Nl, Letter_Number, NL),
+    ROW(No, Other_Number, NO),
+    ROW(Pc, Connector_Punctuation, PC),
+    ROW(Pd, Dash_Punctuation, PD),
+    ROW(Ps, Open_Punctuation, PS),
+    ROW(Pe, Close_Punctuation, PE),
+    ROW(Pi, Initial_Punctuation, PI),
+    ROW(Pf, Final_Punctuation, PF),
+    ROW(Po, Other_Punctuation, PO),
+    ROW(Sm, Math_Symbol, SM),
+    ROW(Sc, Currency_Symbol, SC),
+    ROW(Sk, Modifier_Symbol, SK),
+    ROW(So, Other_Symbol, SO),
+    ROW(Zs, Space_Separator, ZS),
+    ROW(Zl, Line_Separator, ZL),
+    ROW(Zp, Paragraph_Separator, ZP),
+    ROW(Cc, Control, CC),
+    ROW(Cf, Format, CF),
+    ROW(Co, Private_Use, CO),
+#undef ROW
+    {"L", "Letter", LETTERS},
+    {"M", "Mark", MARKS},
+    {"N", "Number", NUMBERS},
+    {"P", "Punctuation",
+     1 << UTF8PROC_CATEGORY_PC | 1 << UTF8PROC_CATEGORY_PD | 1 << UTF8PROC_CATEGORY_PS | 1 << UTF8PROC_CATEGORY_PE |
+         1 << UTF8PROC_CATEGORY_PI | 1 << UTF8PROC_CATEGORY_PF | 1 << UTF8PROC_CATEGORY_PO},
+    {"S", "Symbol",
+     1 << UTF8PROC_CATEGORY_SM | 1 << UTF8PROC_CATEGORY_SC | 1 << UTF8PROC_CATEGORY_SK | 1 << UTF8PROC_CATEGORY_SO},
+    {"Z", "Separator", 1 << UTF8PROC_CATEGORY_ZS | 1 << UTF8PROC_CATEGORY_ZL | 1 << UTF8PROC_CATEGORY_ZP},
+};
 
 static uint32_t take_point(parser *r) {
   uint8_t a = (uint8_t)*r->p++;
@@ -127,19 +234,35 @@ static int unicode_escape(parser *r, uint32_t *v) {
   return 0;
 }
 
+/* After \p: {L}, {Letter}, {gc=L}, {General_Category=Letter}. */
+static int property(parser *r, bool negative) {
+  static const char *const keys[] = {"gc=", "General_Category="};
+  if (!take(r, '{')) return bad(r, "malformed escape");
+  myna__str s = {r->p, 0};
+  while (r->p < r->end && *r->p != '}') r->p++, s.n++;
+  if (!take(r, '}')) return bad(r, "malformed escape");
+  for (size_t i = 0; i < MYNA__COUNT(keys); i++) {
+    size_t n = strlen(keys[i]);
+    if (s.n > n && memcmp(s.p, keys[i], n) == 0) s = (myna__str){s.p + n, s.n - n};
+  }
+  for (size_t i = 0; i < MYNA__COUNT(categories); i++) {
+    if (!myna__str_eq(s, categories[i].brief) && !myna__str_eq(s, categories[i].name)) continue;
+    int from = r->n_ranges;
+    TRY(add_categories(r, categories[i].bits | (r->wide != negative ? (int)UNASSIGNED : 0)));
+    return negative ? negate(r, from) : 0;
+  }
+  return unsupported(r, "Unicode properties but general categories");
+}
+
 /* After a backslash: a code point in *v, or a set that was added (*is_set). */
 static int escape(parser *r, bool in_class, uint32_t *v, bool *is_set) {
   static const char controls[] = "t\tn\nr\rf\fv\v";
   *is_set = false;
   if (r->p >= r->end) return bad(r, "ends in a backslash");
   uint32_t ch = take_point(r);
-  const char *at = ch && ch < 0x80 ? strchr("dDwWsS", (int)ch) : NULL;
-  if (at) {
+  if (ch && ch < 0x80 && strchr("dDwWsSpP", (int)ch)) {
     *is_set = true;
-    bool negative = ch < 'a';
-    return (ch | 32) == 'd'   ? add_ranges(r, digits, MYNA__COUNT(digits), negative)
-           : (ch | 32) == 'w' ? add_ranges(r, words, MYNA__COUNT(words), negative)
-                              : add_ranges(r, spaces, MYNA__COUNT(spaces), negative);
+    return (ch | 32) == 'p' ? property(r, ch < 'a') : add_named(r, (char)(ch | 32), ch < 'a');
   }
   for (int i = 0; i < 10; i += 2)
     if (ch == (uint32_t)controls[i]) {
@@ -161,8 +284,6 @@ static int escape(parser *r, bool in_class, uint32_t *v, bool *is_set) {
     *v = (uint32_t)letter & 31;
   } else if (ch == 'b' || ch == 'B')
     return unsupported(r, "word boundaries");
-  else if (ch == 'p' || ch == 'P')
-    return unsupported(r, "Unicode properties");
   else if ((ch >= '0' && ch <= '9') || ch == 'k')
     return unsupported(r, "backreferences");
   else if ((ch | 32) >= 'a' && (ch | 32) <= 'z')
@@ -179,9 +300,10 @@ static int class_atom(parser *r, uint32_t *v, bool *is_set) {
 
 static int parse_class(parser *r) {
   int from = r->n_ranges;
-  bool negative = take(r, '^'), is_set, hi_is_set;
+  bool negative = take(r, '^'), is_set, hi_is_set, wide = r->wide;
+  r->wide = wide != negative; /* what is not in the wide set is surely not in it */
   for (;;) {
-    uint32_t lo, hi;
+    uint32_t lo = 0, hi = 0;
     if (r->p >= r->end) return bad(r, "[ without ]");
     if (take(r, ']')) break;
     TRY(class_atom(r, &lo, &is_set));
@@ -194,6 +316,7 @@ static int parse_class(parser *r) {
     } else if (!is_set)
       TRY(add_range(r, lo, lo));
   }
+  r->wide = wide;
   return negative ? negate(r, from) : 0;
 }
 
@@ -225,37 +348,6 @@ static int parse_group(parser *r, frag *out) {
   return take(r, ')') ? 0 : bad(r, "( without )");
 }
 
-static int parse_atom(parser *r, frag *out) {
-  int from = r->n_ranges;
-  bool is_set = false;
-  uint32_t v;
-  if (take(r, '(')) return parse_group(r, out);
-  if (*r->p == '^' || *r->p == '$') {
-    int end = new_node(r, EMPTY, -1);
-    TRY_N(end);
-    int start = new_node(r, *r->p++ == '^' ? BEGIN : END, end);
-    TRY_N(start);
-    *out = (frag){start, end};
-    return 0;
-  }
-  if (take(r, '[')) {
-    TRY(parse_class(r));
-    return chars_frag(r, from, out);
-  }
-  if (take(r, '.')) {
-    TRY(add_ranges(r, breaks, MYNA__COUNT(breaks), true));
-    return chars_frag(r, from, out);
-  }
-  if (take(r, '\\'))
-    TRY(escape(r, false, &v, &is_set));
-  else {
-    if (strchr("*+?)", *r->p) && *r->p) return bad(r, "nothing to repeat, or ) without (");
-    v = take_point(r);
-  }
-  if (!is_set) TRY(add_range(r, v, v));
-  return chars_frag(r, from, out);
-}
-
 /* {m}, {m,}, {m,n}; leaves r->p where it is none of them. */
 static bool parse_counts(parser *r, int *min, int *max) {
   const char *p = r->p;
@@ -275,6 +367,52 @@ static bool parse_counts(parser *r, int *min, int *max) {
   *max = k ? v[1] : v[0];
   r->p = p + 1;
   return true;
+}
+
+/* Some let $ match before a line's end that ends the text. */
+static int parse_anchor(parser *r, bool begin, frag *out) {
+  int from = r->n_ranges, end = new_node(r, EMPTY, -1);
+  TRY_N(end);
+  int at = new_node(r, begin ? BEGIN : END, end);
+  TRY_N(at);
+  *out = (frag){at, end};
+  if (begin || !r->wide) return 0;
+  TRY(add_range(r, '\n', '\n'));
+  int line = new_node(r, CHARS, at), start = new_node(r, EMPTY, at);
+  TRY_N(line);
+  TRY_N(start);
+  r->nodes[line].set = from;
+  r->nodes[line].n_set = 1;
+  r->nodes[start].out2 = line;
+  *out = (frag){start, end};
+  return 0;
+}
+
+static int parse_atom(parser *r, frag *out) {
+  int from = r->n_ranges;
+  bool is_set = false;
+  uint32_t v;
+  if (take(r, '(')) return parse_group(r, out);
+  if (*r->p == '^' || *r->p == '$') return parse_anchor(r, *r->p++ == '^', out);
+  if (take(r, '[')) {
+    TRY(parse_class(r));
+    return chars_frag(r, from, out);
+  }
+  if (take(r, '.')) {
+    TRY(add_named(r, '.', true));
+    return chars_frag(r, from, out);
+  }
+  if (take(r, '\\'))
+    TRY(escape(r, false, &v, &is_set));
+  else {
+    int min, max;
+    if ((strchr("*+?)", *r->p) && *r->p) || parse_counts(r, &min, &max))
+      return bad(r, "nothing to repeat, or ) without (");
+    if (*r->p == '{' && r->end - r->p > 1 && r->p[1] == ',') return unsupported(r, "counts without a minimum");
+    v = take_point(r);
+  }
+  if (!is_set) TRY(add_range(r, v, v));
+  return chars_frag(r, from, out);
 }
 
 static bool parse_repeat(parser *r, int *min, int *max) {
@@ -333,7 +471,7 @@ static int parse_alternatives(parser *r, frag *out) {
     TRY_N(at);
     r->nodes[fork].out = at;
     while (r->p < r->end && *r->p != '|' && *r->p != ')') {
-      frag f;
+      frag f = {0};
       TRY(parse_term(r, &f));
       r->nodes[at].out = f.start;
       at = f.end;
@@ -534,8 +672,8 @@ static int parse_all(parser *r, frag *all) {
   return 0;
 }
 
-int myna__dfa_regex(myna__sc *c, myna__str pattern, myna__dfa *out) {
-  parser r = {.c = c, .p = pattern.p, .end = pattern.p + pattern.n};
+int myna__dfa_regex(myna__sc *c, myna__str pattern, bool wide, myna__dfa *out) {
+  parser r = {.c = c, .p = pattern.p, .end = pattern.p + pattern.n, .wide = wide};
   frag all = {0};
   TRY(parse_all(&r, &all));
   subset u = {.r = &r};

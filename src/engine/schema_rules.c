@@ -5,7 +5,7 @@
 int myna__rule_new(myna__rules *g) {
   if (g->n >= MYNA__SC_RULES) return myna__sc_fail(g->c, MYNA_E_LIMIT, "the schema needs too many rules");
   TRY(myna__sc_grow(g->c, (void **)&g->rules, g->n, &g->cap, sizeof *g->rules));
-  g->rules[g->n] = (myna__grule){0};
+  g->rules[g->n] = (myna__srule){0};
   return g->n++;
 }
 
@@ -26,7 +26,7 @@ int myna__rule_add(myna__rules *g, int rule, const myna__galt *a) {
   myna__galt *kept = myna__sc_alloc(g->c, sizeof *kept);
   if (!kept) return myna__sc_nomem(g->c);
   *kept = *a;
-  myna__grule *r = &g->rules[rule];
+  myna__srule *r = &g->rules[rule];
   TRY(myna__sc_grow(g->c, (void **)&r->alts, r->n, &r->cap, sizeof *r->alts));
   r->alts[r->n++] = kept;
   return 0;
@@ -164,7 +164,7 @@ static bool alt_productive(const myna__rules *g, const myna__galt *a) {
 }
 
 static bool mark_productive(myna__rules *g, int i) {
-  myna__grule *r = &g->rules[i];
+  myna__srule *r = &g->rules[i];
   for (int k = 0; k < r->n && !r->productive; k++) r->productive = alt_productive(g, r->alts[k]);
   return r->productive;
 }
@@ -175,7 +175,7 @@ static int mark_reached(myna__rules *g, int root) {
   g->rules[root].reached = true;
   stack[top++] = root;
   while (top) {
-    const myna__grule *r = &g->rules[stack[--top]];
+    const myna__srule *r = &g->rules[stack[--top]];
     for (int k = 0; k < r->n; k++)
       for (int j = 0; j < r->alts[k]->n; j++) {
         const myna__gsym *s = &r->alts[k]->s[j];
@@ -201,7 +201,7 @@ int myna__rules_prune(myna__rules *g, int root) {
     return myna__sc_fail(g->c, MYNA_E_ARG, "the schema has no instance");
   }
   for (int i = 0; i < g->n; i++) {
-    myna__grule *r = &g->rules[i];
+    myna__srule *r = &g->rules[i];
     int kept = 0;
     for (int k = 0; k < r->n; k++) {
       if (!alt_productive(g, r->alts[k])) continue;
@@ -248,7 +248,7 @@ static void print_symbol(myna__buf *b, const myna__gsym *s, const char *prefix) 
     myna__buf_printf(b, "{%d,%d}", s->min, s->max);
 }
 
-static void print_rule(myna__buf *b, const myna__grule *r, const char *prefix) {
+static void print_rule(myna__buf *b, const myna__srule *r, const char *prefix) {
   for (int k = 0; k < r->n; k++) {
     if (k) myna__buf_str(b, " |");
     for (int j = 0; j < r->alts[k]->n; j++) {

@@ -49,10 +49,11 @@ int myna__schema_check_format(myna__sc *c, const myna__jnode *format) {
 
 int myna__schema_format(myna__sc *c, myna__jnode *format, const myna__dfa **out) {
   const char *p = format_pattern(format);
-  return myna__schema_pattern(c, format, (myna__str){p, strlen(p)}, out);
+  return myna__schema_pattern(c, format, (myna__str){p, strlen(p)}, false, out);
 }
 
-/* Automata of a conjunction's patterns, formats and lengths. Exact is what disjointness needs: no formats, no lengths. */
+/* Automata of a conjunction's patterns, formats and lengths. Disjointness needs a superset: no formats, no lengths, wide
+ * patterns. */
 int myna__schema_strings(myna__sc *c, const myna__jset *s, bool with_formats, bool *plain, myna__bounds *length,
                          myna__dfa *out) {
   *plain = true;
@@ -62,7 +63,7 @@ int myna__schema_strings(myna__sc *c, const myna__jset *s, bool with_formats, bo
       myna__jnode *v = myna__sj_get(s->p[i], k ? "format" : "pattern");
       const myna__dfa *d;
       if (!v) continue;
-      TRY(k ? myna__schema_format(c, v, &d) : myna__schema_pattern(c, v, v->text, &d));
+      TRY(k ? myna__schema_format(c, v, &d) : myna__schema_pattern(c, v, v->text, !with_formats, &d));
       if (*plain)
         *out = *d;
       else
@@ -97,8 +98,10 @@ static int valid_string(myna__sc *c, const myna__jset *one, const myna__jnode *v
   TRY(myna__schema_bounds(c, one, "minLength", "maxLength", &b));
   if (!in_bounds(&b, code_points(v->text))) return 0;
   if (pattern) {
-    TRY(myna__schema_pattern(c, pattern, pattern->text, &d));
+    TRY(myna__schema_pattern(c, pattern, pattern->text, true, &d));
     if (!myna__dfa_accepts(d, v->text)) return 0;
+    TRY(myna__schema_pattern(c, pattern, pattern->text, false, &d));
+    if (!myna__dfa_accepts(d, v->text)) return 2;
   }
   if (!format) return 1;
   TRY(myna__schema_format(c, format, &d));
@@ -191,7 +194,7 @@ static int valid_combined(myna__sc *c, myna__jnode *s, const myna__jnode *v, int
     all = worse(all, one);
   }
   const myna__jnode *ref = myna__sj_get(s, "$ref");
-  myna__jnode *target;
+  myna__jnode *target = NULL;
   if (!ref) return all;
   TRY(myna__schema_resolve(c, ref, &target));
   int rc = myna__schema_valid(c, target, v, depth + 1);
@@ -199,34 +202,54 @@ static int valid_combined(myna__sc *c, myna__jnode *s, const myna__jnode *v, int
   return worse(all, rc);
 }
 
-static bool enum_has(const myna__jnode *s, const myna__jnode *v) {
+static int enum_has(myna__sc *c, const myna__jnode *s, const myna__jnode *v) {
   const myna__jnode *one = myna__sj_get(s, "const"), *list = myna__sj_get(s, "enum");
   if (one && !myna__sj_equal(one, v)) return false;
-  if (!list) return true;
+  if (!list || v->parent == list) return true;
+  TRY(myna__sc_burn(c, list->n));
   for (const myna__jnode *m = list->first; m; m = m->next)
     if (myna__sj_equal(m, v)) return true;
   return false;
+}
+
+/* But for references and combinations. */
+static int valid_own(myna__sc *c, myna__jnode *s, const myna__jnode *v, int depth) {
+  if (s->kind != MYNA__J_OBJECT) return s->kind == MYNA__J_TRUE;
+  myna__jset one = {&s, 1, 1};
+  int type = myna__schema_type_of(v), rc = 1;
+  if (!(myna__schema_types(&one) & type)) return 0;
+  int in = enum_has(c, s, v);
+  if (in <= 0) return in;
+  if (type == MYNA__T_STRING) rc = valid_string(c, &one, v);
+  if (type & (MYNA__T_INT | MYNA__T_FRAC)) rc = valid_number(c, s, v);
+  if (type == MYNA__T_OBJECT) rc = valid_object(c, &one, v, depth);
+  if (type == MYNA__T_ARRAY) rc = valid_array(c, &one, v, depth);
+  return rc;
 }
 
 int myna__schema_valid(myna__sc *c, myna__jnode *s, const myna__jnode *v, int depth) {
   if (depth > MAX_DEPTH) return 2;
   TRY(myna__sc_burn(c, 50));
   TRY(myna__schema_check(c, s));
-  if (s->kind != MYNA__J_OBJECT) return s->kind == MYNA__J_TRUE;
-  myna__jset one = {&s, 1, 1};
-  int type = myna__schema_type_of(v), rc = 1;
-  if (!(myna__schema_types(&one) & type) || !enum_has(s, v)) return 0;
-  if (type == MYNA__T_STRING) rc = valid_string(c, &one, v);
-  if (type & (MYNA__T_INT | MYNA__T_FRAC)) rc = valid_number(c, s, v);
-  if (type == MYNA__T_OBJECT) rc = valid_object(c, &one, v, depth);
-  if (type == MYNA__T_ARRAY) rc = valid_array(c, &one, v, depth);
-  TRY_N(rc);
+  int own = valid_own(c, s, v, depth);
+  if (own <= 0 || s->kind != MYNA__J_OBJECT) return own;
   int other = valid_combined(c, s, v, depth);
   TRY_N(other);
-  return worse(rc, other);
+  return worse(own, other);
 }
 
 /* ---- disjointness ---- */
+
+/* Whether v is an instance of an alternative: what its schemas combine is among them already, and a oneOf must not prove itself. */
+static int valid_alternative(myna__sc *c, const myna__jset *set, const myna__jnode *v) {
+  int all = 1;
+  for (int i = 0; i < set->n; i++) {
+    int rc = valid_own(c, set->p[i], v, 0);
+    TRY_N(rc);
+    all = worse(all, rc);
+  }
+  return all;
+}
 
 /* Every value that x lists is surely none of y. */
 static int enum_excluded(myna__sc *c, const myna__jset *x, const myna__jset *y) {
@@ -234,10 +257,10 @@ static int enum_excluded(myna__sc *c, const myna__jset *x, const myna__jset *y) 
   if (!e) return 0;
   bool list = myna__str_eq(e->key, "enum");
   for (const myna__jnode *v = list ? e->first : e; v; v = list ? v->next : NULL) {
-    int a = valid_all(c, y, v, 0);
+    int a = valid_alternative(c, y, v);
     TRY_N(a);
     if (a == 0) continue;
-    int b = valid_all(c, x, v, 0);
+    int b = valid_alternative(c, x, v);
     TRY_N(b);
     if (b != 0) return 0;
   }
@@ -279,6 +302,24 @@ static int apart_numbers(myna__sc *c, const myna__jset *x, const myna__jset *y) 
   return myna__num_empty(&both);
 }
 
+/* Their lengths exclude one another, or some element that one of them must have. */
+static int apart_arrays(myna__sc *c, const myna__jset *x, const myna__jset *y, int depth) {
+  enum { FEW = 8 };
+  const myna__jset none = {0};
+  myna__bounds m, n;
+  int rc = apart_bounds(c, x, y, "minItems", "maxItems");
+  TRY(myna__schema_bounds(c, x, "minItems", "maxItems", &m));
+  TRY(myna__schema_bounds(c, y, "minItems", "maxItems", &n));
+  for (int i = 0; i < MYNA__MIN(MYNA__MAX(m.min, n.min), FEW) && !rc; i++) {
+    myna__jset a = {0}, b = {0};
+    TRY(myna__schema_element(c, x, i, &a));
+    TRY(myna__schema_element(c, y, i, &b));
+    rc = myna__schema_disjoint(c, &none, &a, &b, depth + 1);
+    TRY_N(rc);
+  }
+  return rc;
+}
+
 /* Some member that both require tells them apart. */
 static int apart_objects(myna__sc *c, const myna__jset *x, const myna__jset *y, int depth) {
   const myna__jset none = {0};
@@ -301,11 +342,12 @@ static int apart_objects(myna__sc *c, const myna__jset *x, const myna__jset *y, 
 static int apart_flat(myna__sc *c, const myna__jset *x, const myna__jset *y, int depth) {
   int common = myna__schema_types(x) & myna__schema_types(y), rc;
   if (!common) return 1;
+  if (!depth && myna__schema_enum(x) && myna__schema_enum(y)) return 1; /* each value is asked when it is written */
   if ((rc = enum_excluded(c, x, y)) || (rc = enum_excluded(c, y, x))) return rc;
   if (common & (MYNA__T_NULL | MYNA__T_BOOL)) return 0;
   if ((common & MYNA__T_STRING) && (rc = apart_strings(c, x, y)) <= 0) return rc;
   if ((common & (MYNA__T_INT | MYNA__T_FRAC)) && (rc = apart_numbers(c, x, y)) <= 0) return rc;
-  if ((common & MYNA__T_ARRAY) && (rc = apart_bounds(c, x, y, "minItems", "maxItems")) <= 0) return rc;
+  if ((common & MYNA__T_ARRAY) && (rc = apart_arrays(c, x, y, depth)) <= 0) return rc;
   if ((common & MYNA__T_OBJECT) && (rc = apart_objects(c, x, y, depth)) <= 0) return rc;
   return 1;
 }

@@ -323,7 +323,10 @@ static int post_token(myna_engine *e, myna__job *j, int32_t id, const float *log
                    .text_len = (int64_t)e->text.len};
   if (j->req.n_probs > 0) {
     ev.n_top = MYNA__MIN(j->req.n_probs, (int)MYNA__MIN(e->model->cfg.n_vocab, 20));
-    myna__logprobs(logits, e->model->cfg.n_vocab, id, &ev.logprob, ev.n_top, ids, probs);
+    if (j->req.post_probs)
+      ev.n_top = myna__sampler_last(j->sampler, id, &ev.logprob, ev.n_top, ids, probs);
+    else
+      myna__logprobs(logits, e->model->cfg.n_vocab, id, &ev.logprob, ev.n_top, ids, probs);
     ev.top_ids = ids;
     ev.top_logprobs = probs;
   }
@@ -491,6 +494,7 @@ static void fail_all(myna_engine *e, const myna_err *err) {
 }
 
 static void learn_step(myna_engine *e, const batch *b, double seconds) {
+  if (b->n > b->n_out) myna__engine_learn_late(e, b->n, seconds);
   if (b->n == b->n_out)
     myna__costs_add(&e->costs, b->n, seconds);
   else if (!e->costs.fixed)

@@ -17,7 +17,13 @@ static void build(myna__cpu_level level, bool fast_bf16) {
   *t = (myna__ktable){.bf16_dot = fast_bf16 && level == MYNA__CPU_AVX512BF16};
 #define FILL(l, name) \
   if (builds_on(level, MYNA__CPU_##l)) myna__fill_##name(t);
-#if defined(__x86_64__)
+#if defined(MYNA_LEVELS_AVX2)
+#define FILL_X86(l, name) FILL_X86_##l(name)
+#define FILL_X86_AVX2(name) FILL(AVX2, name)
+#define FILL_X86_AVX2VNNI(name)
+#define FILL_X86_AVX512(name)
+#define FILL_X86_AVX512BF16(name)
+#elif defined(__x86_64__)
 #define FILL_X86(l, name) FILL(l, name)
 #elif defined(__aarch64__)
 #define FILL_ARM(l, name) FILL(l, name)

@@ -10,14 +10,22 @@
 #include "myna_chat.h"
 #include <jansson.h>
 
+/* Bytes that grow at the end and may be taken from the front: [at, n) is not taken yet. There is always a NUL behind the last. */
+typedef struct api_buf {
+  char *p;
+  size_t n, cap, at;
+} api_buf;
+bool api_buf_add(api_buf *b, const char *bytes, size_t n);
+
 /* Sets, so that a row of the list can belong to several. */
 typedef enum api_dialect { API_CHAT = 1, API_TEXT = 2, API_NATIVE = 4, API_TEMPLATE = 8 } api_dialect;
 
 /* What the server is: the same for all requests. Borrowed by every request. */
 typedef struct api_env {
   const myna_model *model;
-  const myna_chat *chat;  /* NULL: messages cannot be answered */
-  const char *model_name; /* what answers call the model */
+  const myna_chat *chat;      /* NULL: messages cannot be answered */
+  const char *model_name;     /* what answers call the model */
+  const char *aliases, *tags; /* NULL, or lists joined by commas, told beside it */
   const char *fingerprint;
   myna_sampling sampling; /* defaults, from flags and file; set */
   bool random_seed;       /* requests without seed get one by chance */
@@ -25,10 +33,12 @@ typedef struct api_env {
   int64_t n_predict;      /* default of max_tokens; <= 0: none */
   int64_t n_keep;
   bool context_shift;
-  bool strict;  /* unknown fields are errors */
-  bool verbose; /* answers of OpenAI's API carry "__verbose" */
+  bool strict;     /* unknown fields are errors */
+  bool verbose;    /* answers of OpenAI's API carry "__verbose" */
+  bool no_prefill; /* a last message of the assistant is not continued unless the request asks for it */
   myna_reasoning reasoning;
   int64_t reasoning_budget;     /* < 0: none */
+  const char *budget_message;   /* NULL, or text said when the budget is used up */
   const char *reasoning_format; /* NULL: "auto" */
   const char *chat_kwargs;      /* NULL, or JSON object */
   myna_speculation speculation;
@@ -76,7 +86,7 @@ typedef struct api_request {
   bool echo;
   const char *suffix;
   int64_t max_tokens; /* < 0: until the end */
-  int64_t n_keep, n_discard, max_ms, id_slot;
+  int64_t n_keep, max_ms, ping_s;
   myna_sampling sampling;
   bool has_seed;
   const char **stop; /* [n_stop] */
@@ -84,7 +94,7 @@ typedef struct api_request {
   bool logprobs, post_probs;
   int32_t n_probs;
   bool stream, include_usage, cache_prompt;
-  bool timings_per_token, return_tokens, return_progress;
+  bool timings_per_token, return_tokens, return_progress, verbose;
   const json_t *response_fields;
 
   const json_t *schema; /* of response_format or json_schema; an empty object is any JSON */
@@ -101,6 +111,7 @@ typedef struct api_request {
   const char *reasoning_effort, *reasoning_format;
   int32_t thinking; /* -1: not said; else enable_thinking */
   int64_t reasoning_budget;
+  const char *budget_message;
   myna_chat_prompt chat_prompt; /* of messages; owned */
   bool has_chat_prompt;
 } api_request;
@@ -161,11 +172,15 @@ bool api_reply_failed(const api_reply *p, api_error *e);
 json_t *api_reply_body(api_reply *p);
 
 /* ---- small answers without the engine ---- */
-json_t *api_answer_tokenize(const api_env *env, const json_t *body, api_error *e);
-json_t *api_answer_detokenize(const api_env *env, const json_t *body, api_error *e);
-json_t *api_answer_template(const api_env *env, json_t *body, api_error *e); /* takes body */
+/* These take body, a JSON object. NULL with e filled. */
+json_t *api_answer_tokenize(const api_env *env, json_t *body, api_error *e);
+json_t *api_answer_detokenize(const api_env *env, json_t *body, api_error *e);
+json_t *api_answer_template(const api_env *env, json_t *body, api_error *e);
+json_t *api_answer_count(const api_env *env, json_t *body, api_error *e); /* tokens of a chat request's prompt */
 json_t *api_answer_models(const api_env *env, int64_t created);
 json_t *api_answer_model(const api_env *env, int64_t created);
+/* The model answers to this name in lists: its own or one of its aliases. */
+bool api_model_is(const api_env *env, const char *name);
 json_t *api_answer_props(const api_env *env, int64_t n_slots);
 
 /* One row of the list, for tests and documents. */

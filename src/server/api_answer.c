@@ -78,13 +78,14 @@ static json_t *new_tokens(api_seq *s) {
 static void add_legacy(json_t *o, const json_t *row, int64_t *offset) {
   json_array_append(json_object_get(o, "tokens"), json_object_get(row, "token"));
   json_array_append(json_object_get(o, "token_logprobs"), json_object_get(row, "logprob"));
-  json_t *top = json_object();
-  size_t i;
-  json_t *alt;
-  json_array_foreach(json_object_get(row, "top_logprobs"), i, alt)
-      json_object_set(top, json_string_value(json_object_get(alt, "token")), json_object_get(alt, "logprob"));
+  const json_t *alternatives = json_object_get(row, "top_logprobs");
+  json_t *top = alternatives ? json_object() : json_null();
+  for (size_t i = 0; i < json_array_size(alternatives); i++) {
+    const json_t *alt = json_array_get(alternatives, i);
+    json_object_set(top, json_string_value(json_object_get(alt, "token")), json_object_get(alt, "logprob"));
+  }
   json_array_append_new(json_object_get(o, "top_logprobs"), top);
-  json_array_append_new(json_object_get(o, "text_offset"), json_integer(*offset));
+  json_array_append_new(json_object_get(o, "text_offset"), json_integer(*offset < 0 ? 0 : *offset));
   *offset += (int64_t)json_string_length(json_object_get(row, "token"));
 }
 
@@ -170,7 +171,7 @@ static json_t *all_tokens(const api_seq *s) {
 static json_t *native(const api_reply *p, const api_seq *s) {
   const api_request *r = p->r;
   int64_t n_prompt = r->prompts[s->prompt].n_tokens, n_gen = s->timings.n_gen;
-  bool full = s->finish == MYNA_FINISH_CONTEXT || n_prompt + n_gen > r->env->n_ctx;
+  bool full = s->finish == MYNA_FINISH_CONTEXT || n_prompt + n_gen >= r->env->n_ctx;
   json_t *o = json_object();
   if (!o) return NULL;
   json_object_set_new(o, "index", json_integer(index_of(p, s)));
@@ -212,27 +213,47 @@ static json_t *chat_choice(const api_reply *p, const api_seq *s) {
   return o;
 }
 
+/* The prompt as the client gave it, or the text of its tokens. */
+static void add_prompt(const api_reply *p, const api_seq *s, api_buf *b) {
+  const api_prompt *q = &p->r->prompts[s->prompt];
+  const json_t *given = json_object_get(p->r->body, "prompt");
+  const json_t *item = json_is_array(given) && p->r->prompt_list ? json_array_get(given, (size_t)s->prompt) : given;
+  myna_err err = {0};
+  if (json_is_string(item)) {
+    api_buf_add(b, json_string_value(item), json_string_length(item));
+    return;
+  }
+  int64_t n = myna_detokenize(p->r->env->model, q->tokens, q->n_tokens, false, NULL, 0, &err);
+  if (n <= 0 || !(b->p = malloc((size_t)n + 1))) return;
+  b->cap = (size_t)n + 1;
+  myna_detokenize(p->r->env->model, q->tokens, q->n_tokens, false, b->p, n, &err);
+  b->n = (size_t)n;
+}
+
+/* Logprobs of the echoed prompt and the answer behind it. Tokens that are no part of the text, a BOS and a space before the first word, move where it
+ * begins. */
+static json_t *echo_logprobs(const api_reply *p, const api_seq *s, const api_buf *text) {
+  const api_seq *scores = &p->seqs[p->n_answers + s->prompt];
+  json_t *rows = json_copy(scores->probs);
+  if (!rows) return json_null();
+  int64_t total = 0;
+  for (size_t i = 0; i < json_array_size(rows); i++)
+    total += (int64_t)json_string_length(json_object_get(json_array_get(rows, i), "token"));
+  if (s->probs) json_array_extend(rows, s->probs);
+  return legacy_logprobs(rows, (int64_t)text->n - total);
+}
+
 static json_t *text_choice(const api_reply *p, const api_seq *s) {
   api_buf b = {0};
-  if (p->r->echo) {
-    const api_prompt *q = &p->r->prompts[s->prompt];
-    const json_t *given = json_object_get(p->r->body, "prompt");
-    const json_t *item = json_is_array(given) && p->r->prompt_list ? json_array_get(given, (size_t)s->prompt) : given;
-    myna_err err = {0};
-    int64_t n = myna_detokenize(p->r->env->model, q->tokens, q->n_tokens, false, NULL, 0, &err);
-    if (json_is_string(item)) {
-      api_buf_add(&b, json_string_value(item), json_string_length(item));
-    } else if (n > 0 && (b.p = malloc((size_t)n + 1))) {
-      b.cap = (size_t)n + 1;
-      myna_detokenize(p->r->env->model, q->tokens, q->n_tokens, false, b.p, n, &err);
-      b.n = (size_t)n;
-    }
-  }
-  int64_t offset = (int64_t)b.n;
+  json_t *logprobs;
+  if (p->r->echo) add_prompt(p, s, &b);
+  if (p->n_seqs > p->n_answers)
+    logprobs = echo_logprobs(p, s, &b);
+  else
+    logprobs = legacy_logprobs(s->probs ? json_incref(s->probs) : NULL, (int64_t)b.n);
   api_buf_add(&b, s->text.p, s->text.n);
-  json_t *o =
-      json_pack("{s:o, s:i, s:o, s:s}", "text", api_text(b.p, b.n), "index", index_of(p, s), "logprobs",
-                legacy_logprobs(s->probs ? json_incref(s->probs) : NULL, offset), "finish_reason", finish_reason(s));
+  json_t *o = json_pack("{s:o, s:i, s:o, s:s}", "text", api_text(b.p, b.n), "index", index_of(p, s), "logprobs",
+                        logprobs, "finish_reason", finish_reason(s));
   free(b.p);
   return o;
 }
@@ -281,7 +302,7 @@ json_t *api_reply_body(api_reply *p) {
   set_common(p, o, r->dialect == API_CHAT ? "chat.completion" : "text_completion");
   json_object_set_new(o, "usage", total_usage(p));
   json_object_set_new(o, "timings", timings(p));
-  if (r->env->verbose) json_object_set_new(o, "__verbose", native(p, &p->seqs[0]));
+  if (r->verbose) json_object_set_new(o, "__verbose", native(p, &p->seqs[0]));
   return o;
 }
 
@@ -373,7 +394,7 @@ int api_chunk_end(api_reply *p, api_seq *s, const api_sink *sink) {
     o = text_chunk(p, s, "", 0, json_null(), finish_reason(s));
   if (o && last) json_object_set_new(o, "timings", timings(p));
   if (o && last && p->r->dialect == API_TEXT) json_object_set_new(o, "usage", total_usage(p));
-  if (o && p->r->env->verbose) json_object_set_new(o, "__verbose", native(p, s));
+  if (o && p->r->verbose) json_object_set_new(o, "__verbose", native(p, s));
   return send(sink, o);
 }
 

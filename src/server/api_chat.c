@@ -130,13 +130,28 @@ static myna_reasoning reasoning_of(const api_request *r) {
   return r->reasoning_budget == 0 ? MYNA_REASONING_OFF : r->env->reasoning;
 }
 
+static bool is_text(const json_t *v) { return json_is_string(v) || json_is_array(v); }
+
 /* A last message of the assistant is to be continued, as llama-server has it, unless the client says otherwise. */
 static bool continues(const api_request *r) {
-  if (r->continue_final) return true;
+  if (r->continue_final || r->env->no_prefill) return r->continue_final;
   const json_t *last = json_array_get(r->messages, json_array_size(r->messages) - 1);
   const char *role = json_string_value(json_object_get(last, "role"));
   return role && strcmp(role, "assistant") == 0 && json_array_size(json_object_get(last, "tool_calls")) == 0 &&
-         !(r->add_generation_prompt_set && r->add_generation_prompt) && json_object_get(last, "content") != NULL;
+         !(r->add_generation_prompt_set && r->add_generation_prompt) && is_text(json_object_get(last, "content"));
+}
+
+/* The library says at the beginning which of its inputs is to blame. */
+static int refuse_prompt(const myna_err *err, api_error *e) {
+  static const char *const fields[] = {"tool_choice", "tools", "chat_template_kwargs", "kwargs", "messages"};
+  const char *param = "messages";
+  if (err->code == MYNA_E_NOMEM) return api_fail_err(e, NULL, err);
+  for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+    if (strncmp(err->msg, fields[i], strlen(fields[i])) == 0) {
+      param = fields[i];
+      break;
+    }
+  return api_refuse(e, strcmp(param, "kwargs") == 0 ? "chat_template_kwargs" : param, "%s", err->msg);
 }
 
 static int apply(api_request *r, api_error *e) {
@@ -157,7 +172,7 @@ static int apply(api_request *r, api_error *e) {
                           .reasoning_effort = effort ? r->reasoning_effort : NULL};
     myna_err err = {0};
     rc = myna_chat_apply(r->env->chat, &in, &r->chat_prompt, &err);
-    if (rc < 0) rc = api_fail_err(e, "messages", &err);
+    if (rc < 0) rc = refuse_prompt(&err, e);
     r->has_chat_prompt = rc == 0;
   }
   free(messages);
@@ -215,13 +230,12 @@ static const char *render(api_request *r, size_t *n, api_error *e) {
     api_refuse(e, "messages", "messages is missing");
     return NULL;
   }
-  if (!r->env->chat) {
-    if (json_array_size(r->tools) > 0 && r->tool_choice != MYNA_TOOLS_NONE) {
-      api_refuse(e, "tools", "the model has no chat template that could show tools");
-      return NULL;
-    }
-    return join(r, n, e);
+  bool template = r->env->chat && myna_chat_has_template(r->env->chat);
+  if (!template && json_array_size(r->tools) > 0 && r->tool_choice != MYNA_TOOLS_NONE) {
+    api_refuse(e, "tools", "the model has no chat template that could show tools");
+    return NULL;
   }
+  if (!r->env->chat) return join(r, n, e);
   if (apply(r, e) < 0) return NULL;
   *n = r->chat_prompt.text_len;
   return r->chat_prompt.text;
@@ -243,6 +257,17 @@ int api_make_chat(api_request *r, api_error *e) {
     return no_memory(e);
   }
   return 0;
+}
+
+json_t *api_answer_count(const api_env *env, json_t *body, api_error *e) {
+  api_request *r;
+  if (api_request_parse(&r, API_CHAT, body, env, e) < 0) return NULL;
+  json_t *o = NULL;
+  if (api_make_chat(r, e) == 0)
+    o = json_pack("{s:s, s:I}", "object", "response.input_tokens", "input_tokens", (json_int_t)r->prompts[0].n_tokens);
+  if (!o) no_memory(e);
+  api_request_free(r);
+  return o;
 }
 
 json_t *api_answer_template(const api_env *env, json_t *body, api_error *e) {

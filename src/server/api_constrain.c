@@ -66,22 +66,52 @@ static int from_choices(api_request *r, myna_err *err) {
   return myna_grammar_from_choices(&r->grammar, texts, (int)n, err);
 }
 
+static char *schema_text(const api_request *r) {
+  return r->schema ? json_dumps(r->schema, JSON_COMPACT | JSON_ENCODE_ANY) : strdup("{\"type\":\"object\"}");
+}
+
 static int from_schema(api_request *r, myna_err *err) {
-  char *text = r->schema ? json_dumps(r->schema, JSON_COMPACT | JSON_ENCODE_ANY) : strdup("{\"type\":\"object\"}");
+  char *text = schema_text(r);
   if (!text) return err->code = MYNA_E_NOMEM;
   int rc = myna_grammar_from_schema(&r->grammar, text, strlen(text), NULL, err);
   free(text);
   return rc;
 }
 
-/* The client's constraint, else the tools'. */
+static int from_tools(api_request *r, myna_err *err) {
+  const char *text = r->chat_prompt.grammar;
+  r->grammar_lazy = r->chat_prompt.grammar_lazy;
+  return myna_grammar_from_gbnf(&r->grammar, text, strlen(text), NULL, err);
+}
+
+/* The answer is a call, or an instance of the schema. */
+static int from_both(api_request *r, myna_err *err) {
+  char *text = schema_text(r), *rules = NULL;
+  int rc = text ? myna_schema_to_gbnf(text, strlen(text), "answer-", NULL, &rules, err) : (err->code = MYNA_E_NOMEM);
+  free(text);
+  if (rc < 0) return rc;
+  api_buf b = {0};
+  static const char either[] = "\neither ::= root | answer-root\n";
+  bool ok = api_buf_add(&b, r->chat_prompt.grammar, strlen(r->chat_prompt.grammar)) && api_buf_add(&b, "\n", 1) &&
+            api_buf_add(&b, rules, strlen(rules)) && api_buf_add(&b, either, sizeof either - 1);
+  rc = ok ? myna_grammar_from_gbnf(&r->grammar, b.p, b.n, "either", err) : (err->code = MYNA_E_NOMEM);
+  free(b.p);
+  myna_grammar_free_text(rules);
+  return rc;
+}
+
+/* The client's constraint, else the tools'. Calls that must be made are made whatever the answer's own form would be. */
 int api_make_grammar(api_request *r, api_error *e) {
   myna_err err = {0};
   const char *param = NULL;
   int rc = 0;
-  if (r->schema || r->json_object) {
+  bool calls = r->has_chat_prompt && r->chat_prompt.grammar;
+  if (calls && !r->chat_prompt.grammar_lazy) {
+    param = "tools";
+    rc = from_tools(r, &err);
+  } else if (r->schema || r->json_object) {
     param = json_object_get(r->body, "response_format") ? "response_format" : "json_schema";
-    rc = from_schema(r, &err);
+    rc = calls ? from_both(r, &err) : from_schema(r, &err);
   } else if (r->grammar_text && r->grammar_text[0]) {
     param = "grammar";
     rc = myna_grammar_from_gbnf(&r->grammar, r->grammar_text, strlen(r->grammar_text), NULL, &err);
@@ -91,10 +121,9 @@ int api_make_grammar(api_request *r, api_error *e) {
   } else if (r->choices) {
     param = "choice";
     rc = from_choices(r, &err);
-  } else if (r->has_chat_prompt && r->chat_prompt.grammar) {
+  } else if (calls) {
     param = "tools";
-    r->grammar_lazy = r->chat_prompt.grammar_lazy;
-    rc = myna_grammar_from_gbnf(&r->grammar, r->chat_prompt.grammar, strlen(r->chat_prompt.grammar), NULL, &err);
+    rc = from_tools(r, &err);
   }
   return rc < 0 ? api_fail_err(e, param, &err) : 0;
 }

@@ -188,9 +188,8 @@ static json_t *piece(const myna_model *m, int32_t id) {
   return s;
 }
 
-json_t *api_answer_tokenize(const api_env *env, const json_t *body, api_error *e) {
+static json_t *tokenize(const api_env *env, const json_t *body, api_error *e) {
   const json_t *v = json_object_get(body, "content");
-  if (!json_is_object(body)) return api_refuse(e, NULL, "the body must be a JSON object"), NULL;
   if (v && !json_is_string(v) && !json_is_null(v)) return api_refuse(e, "content", "content must be a string"), NULL;
   bool special = flag(body, "add_special", false, e), parse = flag(body, "parse_special", true, e);
   bool pieces = flag(body, "with_pieces", false, e);
@@ -207,6 +206,12 @@ json_t *api_answer_tokenize(const api_env *env, const json_t *body, api_error *e
   return json_pack("{s:o}", "tokens", list);
 }
 
+json_t *api_answer_tokenize(const api_env *env, json_t *body, api_error *e) {
+  json_t *o = tokenize(env, body, e);
+  json_decref(body);
+  return o;
+}
+
 static int read_ids(const api_env *env, const json_t *v, int32_t *ids, api_error *e) {
   myna_model_info info;
   myna_model_get_info(env->model, &info);
@@ -219,7 +224,7 @@ static int read_ids(const api_env *env, const json_t *v, int32_t *ids, api_error
   return 0;
 }
 
-json_t *api_answer_detokenize(const api_env *env, const json_t *body, api_error *e) {
+static json_t *detokenize(const api_env *env, const json_t *body, api_error *e) {
   const json_t *v = json_object_get(body, "tokens");
   if (v && !json_is_array(v)) return api_refuse(e, "tokens", "tokens must be an array"), NULL;
   size_t n = json_array_size(v);
@@ -243,15 +248,48 @@ json_t *api_answer_detokenize(const api_env *env, const json_t *body, api_error 
   return answer;
 }
 
+json_t *api_answer_detokenize(const api_env *env, json_t *body, api_error *e) {
+  json_t *o = detokenize(env, body, e);
+  json_decref(body);
+  return o;
+}
+
 /* ---- the model ---- */
+
+/* The next of a list joined by commas, its length in *n; NULL behind the last. */
+static const char *next_name(const char **list, size_t *n) {
+  const char *at = *list;
+  if (!at || !*at) return NULL;
+  *n = strcspn(at, ",");
+  *list = at + *n + (at[*n] == ',');
+  return at;
+}
+
+static json_t *name_list(const char *list) {
+  json_t *names = json_array();
+  size_t n;
+  for (const char *at; (at = next_name(&list, &n));)
+    if (n > 0) json_array_append_new(names, api_text(at, n));
+  return names;
+}
+
+bool api_model_is(const api_env *env, const char *name) {
+  const char *list = env->aliases;
+  size_t n;
+  for (const char *at; (at = next_name(&list, &n));)
+    if (n > 0 && strlen(name) == n && strncmp(at, name, n) == 0) return true;
+  return strcmp(name, env->model_name) == 0;
+}
 
 json_t *api_answer_model(const api_env *env, int64_t created) {
   myna_model_info info;
   myna_model_get_info(env->model, &info);
-  return json_pack("{s:s, s:s, s:I, s:s, s:{s:I, s:I, s:I, s:I, s:I}}", "id", env->model_name, "object", "model",
-                   "created", (json_int_t)created, "owned_by", "myna", "meta", "n_vocab", (json_int_t)info.n_vocab,
-                   "n_ctx_train", (json_int_t)info.n_ctx_train, "n_embd", (json_int_t)info.n_embd, "n_params",
-                   (json_int_t)info.n_params, "size", (json_int_t)info.weight_bytes);
+  return json_pack("{s:s, s:o, s:o, s:s, s:I, s:s, s:{s:I, s:I, s:I, s:I, s:I, s:I}}", "id", env->model_name, "aliases",
+                   name_list(env->aliases), "tags", name_list(env->tags), "object", "model", "created",
+                   (json_int_t)created, "owned_by", "myna", "meta", "n_vocab", (json_int_t)info.n_vocab, "n_ctx",
+                   (json_int_t)env->n_ctx, "n_ctx_train", (json_int_t)info.n_ctx_train, "n_embd",
+                   (json_int_t)info.n_embd, "n_params", (json_int_t)info.n_params, "size",
+                   (json_int_t)info.weight_bytes);
 }
 
 /* Both lists: OpenAI's clients read data, Ollama's read models. */

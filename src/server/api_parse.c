@@ -62,7 +62,10 @@ int api_fail_err(api_error *e, const char *param, const myna_err *err) {
 void api_error_from_event(api_error *e, const myna_err *err) {
   char text[560];
   myna_error_format(err, text, sizeof text);
-  api_fail(e, 500, "server_error", NULL, "%s", text);
+  if (err->code == MYNA_E_LIMIT)
+    api_fail(e, 503, "unavailable_error", NULL, "%s", text); /* what is missing, with numbers; later it may be there */
+  else
+    api_fail(e, 500, "server_error", NULL, "%s", text);
 }
 
 json_t *api_error_json(const api_error *e) {
@@ -214,6 +217,8 @@ static void defaults(api_request *r) {
   r->thinking = -1;
   r->reasoning_format = env->reasoning_format;
   r->reasoning_budget = env->reasoning_budget;
+  r->budget_message = env->budget_message;
+  r->verbose = env->verbose;
 }
 
 static int check_together(api_request *r, api_error *e) {
@@ -227,7 +232,8 @@ static int check_together(api_request *r, api_error *e) {
                       "continue_final_message and add_generation_prompt exclude each other");
   if (r->best_of && r->best_of < r->n) return api_refuse(e, "best_of", "best_of must be at least n");
   if (r->best_of > r->n && r->stream) return api_refuse(e, "best_of", "best_of cannot be streamed");
-  if (r->echo && r->n_probs > 0) return api_refuse(e, "echo", "echo together with logprobs is not supported");
+  if (r->echo && r->n_probs > 0 && r->stream)
+    return api_refuse(e, "echo", "echo together with logprobs cannot be streamed");
   if (!r->best_of) r->best_of = r->n;
   return 0;
 }
@@ -265,7 +271,7 @@ static int check_context(const api_request *r, api_error *e) {
   for (int i = 0; i < r->n_prompts; i++)
     if (r->prompts[i].n_tokens >= r->env->n_ctx) {
       api_fail(e, 400, "exceed_context_size_error", NULL,
-               "the prompt has %lld tokens, more than the context of %lld can hold with an answer",
+               "the prompt has %lld tokens, which exceeds the available context size of %lld",
                (long long)r->prompts[i].n_tokens, (long long)r->env->n_ctx);
       e->n_prompt_tokens = r->prompts[i].n_tokens;
       e->n_ctx = r->env->n_ctx;

@@ -1,5 +1,6 @@
 /* api_reply.c: keeps what the engine's events tell, sequence by sequence, and lets api_answer.c write it. */
 #include "api_reply.h"
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@ double api_now(void) {
 }
 
 bool api_buf_add(api_buf *b, const char *bytes, size_t n) {
+  if (b->at == b->n) b->at = b->n = 0;
   if (n >= SIZE_MAX / 4 - b->n) return false;
   if (b->n + n + 1 > b->cap) {
     size_t cap = (b->n + n + 1) * 2;
@@ -37,12 +39,13 @@ static uint64_t chance(void) {
 static int seq_init(api_reply *p, int i, uint64_t seed, api_error *e) {
   api_request *r = p->r;
   api_seq *s = &p->seqs[i];
-  s->prompt = i / (int)r->best_of;
-  s->number = i % (int)r->best_of;
+  s->scores = i >= p->n_answers;
+  s->prompt = s->scores ? i - p->n_answers : i / (int)r->best_of;
+  s->number = s->scores ? INT_MAX : i % (int)r->best_of;
   s->seed = seed + (uint64_t)s->number;
   s->n_cached = -1;
   s->t_begin = api_now();
-  if (r->dialect != API_CHAT || !r->env->chat) return 0;
+  if (s->scores || r->dialect != API_CHAT || !r->env->chat) return 0;
   const char *format = r->reasoning_format;
   myna_chat_parser_options o = {.tools = r->tools && json_array_size(r->tools) > 0 && r->tool_choice != MYNA_TOOLS_NONE,
                                 .keep_reasoning = format && strcmp(format, "none") == 0,
@@ -56,7 +59,7 @@ static int seq_init(api_reply *p, int i, uint64_t seed, api_error *e) {
 int api_reply_new(api_reply **out, api_request *r, api_error *e) {
   *out = NULL;
   api_reply *p = calloc(1, sizeof *p);
-  int n = r->n_prompts * (int)r->best_of;
+  int answers = r->n_prompts * (int)r->best_of, n = answers + (r->echo && r->n_probs > 0 ? r->n_prompts : 0);
   if (p) p->seqs = calloc((size_t)n, sizeof *p->seqs);
   if (!p || !p->seqs) {
     free(p);
@@ -65,6 +68,7 @@ int api_reply_new(api_reply **out, api_request *r, api_error *e) {
   }
   p->r = r;
   p->n_seqs = n;
+  p->n_answers = answers;
   p->created = (int64_t)time(NULL);
   snprintf(p->id, sizeof p->id, "%s-%016llx%08x", r->dialect == API_CHAT ? "chatcmpl" : "cmpl",
            (unsigned long long)chance(), (unsigned)chance());
@@ -108,7 +112,8 @@ static void set_thinking(const api_request *r, myna_thinking *t) {
                        .end = c->think_end,
                        .open = c->thinking_open,
                        .limited = r->reasoning_budget >= 0,
-                       .budget = r->reasoning_budget};
+                       .budget = r->reasoning_budget,
+                       .message = r->budget_message};
 }
 
 void api_reply_request(const api_reply *p, int i, myna_request *out) {
@@ -116,14 +121,21 @@ void api_reply_request(const api_reply *p, int i, myna_request *out) {
   const api_seq *s = &p->seqs[i];
   const api_prompt *prompt = &r->prompts[s->prompt];
   *out = (myna_request){.tokens = prompt->tokens, .n_tokens = prompt->n_tokens, .sampling = r->sampling};
-  /* Nothing to generate is one token that is not told. */
+  if (s->scores) {
+    out->want_logits = true;
+    return;
+  }
+  /* Nothing to generate is one token that is not told. Prompt and answer together are no longer than the context. */
+  int64_t room = r->env->n_ctx - prompt->n_tokens;
   out->max_tokens = r->max_tokens < 0 ? 0 : r->max_tokens == 0 ? 1 : r->max_tokens;
+  if (!r->env->context_shift && (out->max_tokens == 0 || out->max_tokens > room)) out->max_tokens = room;
   out->sampling.seed = s->seed;
   out->stop = r->stop;
   out->n_stop = r->n_stop;
   out->context_shift = r->env->context_shift;
   out->n_keep = r->n_keep < 0 ? prompt->n_tokens : r->n_keep;
   out->n_probs = r->n_probs > 0 ? r->n_probs : r->best_of > r->n ? 1 : 0;
+  out->post_probs = r->post_probs;
   out->speculation = r->env->speculation;
   out->grammar = r->grammar;
   if (r->grammar_lazy) {
@@ -143,8 +155,7 @@ static json_t *bytes_of(const char *s, int64_t n) {
   return list;
 }
 
-/* llama-server's row of a token, and with `top` its alternatives. */
-static json_t *prob_row(const api_request *r, int32_t id, double logprob, const myna_event *top) {
+json_t *api_prob_row(const api_request *r, int32_t id, double logprob, const myna_event *top) {
   char buf[512];
   int64_t n = myna_token_text(r->env->model, id, buf, sizeof buf);
   n = n < 0 ? 0 : n > (int64_t)sizeof buf ? (int64_t)sizeof buf : n;
@@ -156,7 +167,7 @@ static json_t *prob_row(const api_request *r, int32_t id, double logprob, const 
   for (int i = 0; i < top->n_top; i++) {
     /* A probability of zero says nothing. */
     if (r->post_probs && !(exp((double)top->top_logprobs[i]) > 0)) continue;
-    json_array_append_new(list, prob_row(r, top->top_ids[i], (double)top->top_logprobs[i], NULL));
+    json_array_append_new(list, api_prob_row(r, top->top_ids[i], (double)top->top_logprobs[i], NULL));
   }
   json_object_set_new(o, r->post_probs ? "top_probs" : "top_logprobs", list);
   return o;
@@ -176,7 +187,8 @@ static int add_token(api_reply *p, api_seq *s, const myna_event *ev) {
   /* An end token is no part of the text. */
   if (p->r->n_probs > 0 && !(myna_token_is_eog(p->r->env->model, ev->token) && ev->text_len == 0)) {
     if (!s->probs) s->probs = json_array();
-    if (json_array_append_new(s->probs, prob_row(p->r, ev->token, (double)ev->logprob, ev)) < 0) return MYNA_E_NOMEM;
+    if (json_array_append_new(s->probs, api_prob_row(p->r, ev->token, (double)ev->logprob, ev)) < 0)
+      return MYNA_E_NOMEM;
   }
   return 0;
 }
@@ -273,6 +285,8 @@ int api_reply_event(api_reply *p, int i, const myna_event *ev, const api_sink *s
   api_seq *s = &p->seqs[i];
   bool stream = p->r->stream && sink;
   int rc = 0;
+  if (s->scores && ev->kind == MYNA_EVENT_LOGITS) return api_score_event(p, s, ev);
+  if (s->scores && ev->kind != MYNA_EVENT_DONE) return 0;
   if (ev->kind == MYNA_EVENT_PROGRESS) {
     if (s->n_cached < 0) s->n_cached = ev->n_done < ev->n_total ? ev->n_done : 0;
     return stream && p->r->return_progress ? api_chunk_progress(p, s, ev->n_done, ev->n_total, sink) : 0;

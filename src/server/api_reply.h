@@ -4,13 +4,7 @@
 
 #include "api.h"
 
-typedef struct api_buf {
-  char *p;
-  size_t n, cap;
-} api_buf;
-bool api_buf_add(api_buf *b, const char *bytes, size_t n);
-
-/* One sequence: the answer to prompt / best_of with seed + its number. */
+/* One sequence: the answer to prompt / best_of with seed + its number; or behind those, what the prompt's own probabilities are read from. */
 typedef struct api_seq {
   int prompt, number;
   uint64_t seed;
@@ -25,7 +19,7 @@ typedef struct api_seq {
   size_t n_probs_told;
   double sum_logprob;
   myna_chat_parser *parser;
-  bool began, done;
+  bool began, done, scores;
   int64_t n_cached; /* by the first progress event; -1 before */
   double t_begin, t_first;
   myna_finish finish;
@@ -38,9 +32,9 @@ struct api_reply {
   api_request *r;
   api_seq *seqs; /* [n_seqs] */
   int n_seqs, n_done;
+  int n_answers; /* of n_seqs; the rest scores the prompts */
   char id[48];
   int64_t created;
-  bool told_end;
 };
 
 /* Chunks of a stream; each writes one event or more. */
@@ -52,5 +46,9 @@ int api_chunk_end(api_reply *p, api_seq *s, const api_sink *sink);
 int api_chunk_last(api_reply *p, const api_sink *sink);
 int api_chunk_error(const api_error *e, const api_sink *sink);
 double api_now(void);
+/* llama-server's row of a token, and with `top` its alternatives. */
+json_t *api_prob_row(const api_request *r, int32_t id, double logprob, const myna_event *top);
+/* Rows of logits of a sequence that scores its prompt: s->probs gets a row per token. */
+int api_score_event(api_reply *p, api_seq *s, const myna_event *ev);
 
 #endif

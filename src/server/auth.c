@@ -59,7 +59,7 @@ static int load_file(key_ring *r, const char *path, char *why, size_t n) {
     if (!word || word[0] == '#') continue;
     rc = add_key(r, word, strlen(word), &k);
     if (rc < 0) snprintf(why, n, "out of memory");
-    while (rc == 0 && (word = strtok_r(NULL, " \t\r\n", &save)))
+    while (rc == 0 && (word = strtok_r(NULL, " \t\r\n", &save)) && word[0] != '#')
       if (!set_limit(k, word)) {
         snprintf(why, n, "%s, line %d: %.60s: tokens=N, requests=N and parallel=N are possible", path, number, word);
         rc = -1;
@@ -165,14 +165,28 @@ static bool listed(const server_options *o, const char *text, size_t n) {
   return false;
 }
 
-/* A page of a stranger may give its own name our address (DNS rebinding): on loopback only names of loopback are ours. Elsewhere we cannot know
- * under which names we are reached. */
-bool host_allowed(const server_options *o, const char *host) {
+static bool is_address(const char *name, size_t n) {
+  bool six = memchr(name, ':', n) != NULL;
+  return n > 0 && strspn(name, six ? "0123456789abcdefABCDEF:.%" : "0123456789.") >= n;
+}
+
+/* This machine's name, its first word, or that as a name of the local network. */
+static bool is_own(const char *own, const char *name, size_t n) {
+  size_t m = strcspn(own, ".");
+  if (m == 0 || n < m || strncasecmp(name, own, m) != 0) return false;
+  return n == m || (n == strlen(own) && strncasecmp(name, own, n) == 0) ||
+         (n == m + 6 && strncasecmp(name + m, ".local", 6) == 0);
+}
+
+/* A page of a stranger may give its own name our address (DNS rebinding). On loopback only names of loopback are ours. Elsewhere programs may call us by
+ * any name, but pages, which are told by their Origin, only by addresses, names of this machine and those that were listed. */
+bool host_allowed(const server_options *o, const char *own_name, const char *host, const char *origin) {
   const char *name, *own = o->host ? o->host : "127.0.0.1";
   if (!host || strchr(own, '/') || strstr(own, ".sock")) return true;
-  if (!is_loopback(own, strlen(own))) return true;
   size_t n = host_name(host, &name);
-  return is_loopback(name, n) || (n == strlen(own) && strncasecmp(name, own, n) == 0) || listed(o, name, n);
+  if (is_loopback(name, n) || (n == strlen(own) && strncasecmp(name, own, n) == 0) || listed(o, name, n)) return true;
+  if (is_loopback(own, strlen(own))) return false;
+  return !origin || is_address(name, n) || is_own(own_name, name, n);
 }
 
 bool origin_allowed(const server_options *o, const char *origin, const char *host) {

@@ -5,21 +5,22 @@
 
 enum { MAX_UNREAD = 16 << 20, MAX_SEQUENCES = 256, EVENTS_PER_WAKE = 256 };
 
-/* ---- on the thread of HTTP ---- */
+/* ---- on a thread of http_work.c ---- */
 
 static api_request *read_request(call *c, api_error *e) {
   api_request *r = NULL;
   json_t *body = call_body(c, e);
+  if (!c->s->o->log_prompts) { /* it may be large, and the answer may take long */
+    free(c->body.p);
+    c->body = (api_buf){0};
+  }
   if (!body) return NULL;
-  json_t *ping = json_object_get(body, "sse_ping_interval");
-  int64_t ping_s = json_is_number(ping) ? (int64_t)json_number_value(ping) : 0;
-  if (ping_s) c->ping_s = ping_s;
-  json_object_del(body, "sse_ping_interval");
-  api_request_new(&r, (api_dialect)c->route->arg, body, &c->s->env, e);
+  if (api_request_new(&r, (api_dialect)c->route->arg, body, &c->s->env, e) < 0) return NULL;
+  if (r->ping_s) c->ping_s = r->ping_s;
+  if (r->ignored) c->ignored = strdup(r->ignored);
   return r;
 }
 
-/* All sequences, or none: what was submitted before one is refused is cancelled. Holds the lock, so that no event is looked at before the ids are known. */
 static int submit(call *c, api_error *e) {
   for (int i = 0; i < c->n_sequences; i++) {
     myna_request r;
@@ -34,70 +35,79 @@ static int submit(call *c, api_error *e) {
         api_fail(e, 503, "unavailable_error", NULL, "%s", err.msg);
       else
         api_fail_err(e, NULL, &err);
-      call_drop(c);
       return -1;
     }
     atomic_fetch_add(&c->refs, 1);
-    atomic_fetch_add(&c->s->n_active, 1);
     c->n_live++;
   }
   return 0;
 }
 
-/* A place in the queue for n sequences, within the key's limits; else the answer is given. */
-static bool admit(call *c, int n, int *rc) {
+/* Places in the queue for n sequences, counted in n_active, within the key's limits; else the answer is given. */
+static bool admit(call *c, int n) {
   server *s = c->s;
   const char *why = NULL;
   if (n > MAX_SEQUENCES) {
-    *rc = call_error(c, 400, "invalid_request_error", "more than 256 answers were asked for");
+    call_error(c, 400, "invalid_request_error", "more than 256 answers were asked for");
     return false;
   }
   int64_t queue = s->o->queue < 0 ? 0 : s->o->queue ? s->o->queue : 256;
-  int64_t active = atomic_load(&s->n_active);
+  int64_t active = atomic_fetch_add(&s->n_active, n);
   if (active && active + n > s->n_seq + queue) why = "the queue is full";
   if (!why && keys_begin(&s->keys, c->key, &why)) return c->counted = true;
+  atomic_fetch_sub(&s->n_active, n);
   metrics_refused(&s->metrics);
-  *rc = call_error(c, 429, "rate_limit_error", why);
+  call_error(c, 429, "rate_limit_error", why);
   return false;
 }
 
-int gen_start(call *c) {
-  api_error e = {0};
-  int rc = 0;
-  if (atomic_load(&c->s->closing)) return call_error(c, 503, "unavailable_error", "the server is shutting down");
-  api_request *r = read_request(c, &e);
-  if (!r) return call_error_api(c, &e);
-  if (r->ignored) c->ignored = strdup(r->ignored);
-  if (api_reply_new(&c->reply, r, &e) < 0) return call_error_api(c, &e);
-  int n = api_reply_count(c->reply);
-  if (!admit(c, n, &rc)) return rc;
+/* All sequences, or none: what was submitted before one is refused is cancelled. With the lock held, so that no event is looked at before the ids are
+ * known. */
+static int start(call *c, int n, api_error *e) {
   c->sequences = calloc((size_t)n, sizeof *c->sequences);
-  if (!c->sequences) return call_error(c, 500, "server_error", "out of memory");
-  pthread_mutex_lock(&c->lock);
+  if (!c->sequences) {
+    atomic_fetch_sub(&c->s->n_active, n);
+    return api_fail(e, 500, "server_error", NULL, "out of memory");
+  }
   c->n_sequences = n;
+  int rc = c->gone ? -1 : submit(c, e);
+  atomic_fetch_sub(&c->s->n_active, n - c->n_live);
+  if (rc < 0) {
+    c->ended = true; /* events of those that were submitted change nothing */
+    call_cancel(c);
+    return rc;
+  }
   c->streams = api_reply_streams(c->reply);
-  int submitted = submit(c, &e);
-  if (submitted == 0) {
-    watch_add(c);
-    if (!c->streams) {
-      c->suspended = true;
-      MHD_suspend_connection(c->conn);
-      rc = MHD_YES;
-    }
+  if (c->conn) watch_add(c);
+  return 0;
+}
+
+void gen_start(call *c) {
+  api_error e = {0};
+  if (atomic_load(&c->s->closing)) {
+    call_error(c, 503, "unavailable_error", "the server is shutting down");
+    return;
   }
+  api_request *r = read_request(c, &e);
+  if (!r || api_reply_new(&c->reply, r, &e) < 0) {
+    call_error_api(c, &e);
+    return;
+  }
+  int n = api_reply_count(c->reply);
+  if (!admit(c, n)) return;
+  myna_err err = {0}; /* what goes wrong here goes wrong in submit again */
+  if (r->grammar) (void)myna_grammar_prepare(r->grammar, c->s->o->model, &err);
+  pthread_mutex_lock(&c->lock);
+  int rc = start(c, n, &e);
   pthread_mutex_unlock(&c->lock);
-  if (submitted < 0) {
-    c->streams = false;
-    return call_error_api(c, &e);
-  }
-  return c->streams ? call_stream(c) : rc;
+  if (rc < 0) call_error_api(c, &e);
 }
 
 /* ---- on the thread of events ---- */
 
 static int write_out(void *user, const char *bytes, size_t n) {
   call *c = user;
-  if (c->out.n - c->out.at + n > MAX_UNREAD || !buffer_add(&c->out, bytes, n)) return -1;
+  if (c->out.n - c->out.at + n > MAX_UNREAD || !api_buf_add(&c->out, bytes, n)) return -1;
   c->last_write = server_now();
   return 0;
 }
@@ -110,7 +120,7 @@ static void finish(call *c) {
   char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
   json_decref(j);
   c->status = failed ? e.status : 200;
-  if (!text || !buffer_add(&c->out, text, strlen(text))) c->status = 500;
+  if (!text || !api_buf_add(&c->out, text, strlen(text))) c->status = 500;
   free(text);
 }
 
@@ -120,7 +130,7 @@ static void end_sequence(call *c, sequence *q, const myna_event *ev) {
   c->n_gen += ev->timings.n_gen;
   q->id = 0;
   if (--c->n_live > 0) return;
-  if (!c->gone && !c->streams) finish(c);
+  if (!c->gone && !c->ended && !c->streams) finish(c);
   c->ended = true;
   if (c->counted) keys_end(&c->s->keys, c->key, c->n_prompt + c->n_gen);
   c->counted = false;
@@ -130,7 +140,7 @@ static void end_sequence(call *c, sequence *q, const myna_event *ev) {
 static bool take_event(call *c, sequence *q, const myna_event *ev) {
   const api_sink sink = {write_out, c};
   size_t before = c->out.n - c->out.at;
-  if (!c->gone && api_reply_event(c->reply, q->index, ev, c->streams ? &sink : NULL) < 0) call_drop(c);
+  if (!c->gone && !c->ended && api_reply_event(c->reply, q->index, ev, c->streams ? &sink : NULL) < 0) call_drop(c);
   if (ev->kind == MYNA_EVENT_DONE) end_sequence(c, q, ev);
   return c->gone || c->ended || c->out.n - c->out.at != before;
 }
@@ -152,7 +162,7 @@ void *gen_thread(void *arg) {
   server *s = arg;
   call *dirty[EVENTS_PER_WAKE];
   int n = 0, seen = 0;
-  while (!atomic_load(&s->stopping)) {
+  while (!atomic_load(&s->stopping) || atomic_load(&s->n_active) > 0) {
     myna_event ev;
     if (n == EVENTS_PER_WAKE || seen >= EVENTS_PER_WAKE) wake_all(dirty, &n), seen = 0;
     if (myna_next_event(s->o->engine, n ? 0 : 100, &ev) <= 0) {

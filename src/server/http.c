@@ -32,62 +32,102 @@ static const char *header(call *c, const char *name) {
 
 static int64_t max_body(const server *s) { return s->o->max_body > 0 ? s->o->max_body : 16000000; }
 
-static int preflight(call *c) {
-  c->status = 204;
-  return call_send(c);
+static const char too_large[] = "the body is larger than --max-body";
+
+/* What is public needs no key; a wrong one is told all the same. */
+static bool check_key(call *c) {
+  const char *bearer = header(c, "Authorization"), *key = header(c, "X-Api-Key");
+  if (c->s->keys.n == 0) return true;
+  c->key = keys_find(&c->s->keys, bearer, key);
+  return c->key >= 0 || (c->route && c->route->flags & ROUTE_PUBLIC && !bearer && !key);
 }
 
-/* Everything that can be said before the body is read. -1: go on. */
-static int check_headers(call *c, const char *path, const char *version) {
+/* Everything that can be said before the body is read: the answer is given, or there is a route. */
+static void check_headers(call *c, const char *path, const char *version) {
   const server_options *o = c->s->o;
   const char *origin = header(c, "Origin"), *host = header(c, "Host"), *length = header(c, "Content-Length"), *allow;
-  if (!host && strcmp(version, "HTTP/1.1") == 0) return call_error(c, 400, "invalid_request_error", "there is no Host");
-  if (!host_allowed(o, host))
-    return call_error(c, 403, "permission_error", "this Host is not served; see --cors-origins");
-  if (!origin_allowed(o, origin, host))
-    return call_error(c, 403, "permission_error", "this Origin is not allowed; see --cors-origins");
-  if (origin) c->origin = strdup(origin);
-  if (strcmp(c->method, "OPTIONS") == 0) return preflight(c);
-  c->route = route_find(c->method, path, &allow);
-  bool public = c->route && c->route->flags & ROUTE_PUBLIC;
-  if (c->s->keys.n && !public) {
-    c->key = keys_find(&c->s->keys, header(c, "Authorization"), header(c, "X-Api-Key"));
-    if (c->key < 0) return call_error(c, 401, "authentication_error", "Invalid API Key");
+  if (!host && strcmp(version, "HTTP/1.1") == 0) {
+    call_error(c, 400, "invalid_request_error", "there is no Host");
+    return;
   }
-  if (!c->route && allow) return call_error(c, 405, "invalid_request_error", "this path takes another method");
-  if (!c->route) return call_error(c, 404, "not_found_error", "File Not Found");
-  if (length && strtoll(length, NULL, 10) > max_body(c->s))
-    return call_error(c, 413, "invalid_request_error", "the body is larger than --max-body");
-  return -1;
+  if (!host_allowed(o, c->s->host, host, origin)) {
+    call_error(c, 403, "permission_error", "this Host is not served; see --cors-origins");
+    return;
+  }
+  if (!origin_allowed(o, origin, host)) {
+    call_error(c, 403, "permission_error", "this Origin is not allowed; see --cors-origins");
+    return;
+  }
+  if (origin) c->origin = strdup(origin);
+  if (strcmp(c->method, "OPTIONS") == 0) {
+    call_answer_text(c, 204, "text/plain", strdup(""));
+    return;
+  }
+  c->route = route_find(c->method, path, &allow, &c->name);
+  if (!check_key(c))
+    call_error(c, 401, "authentication_error", "Invalid API Key");
+  else if (!c->route && allow)
+    call_error(c, 405, "invalid_request_error", "this path takes another method");
+  else if (!c->route)
+    call_error(c, 404, "not_found_error", "File Not Found");
+  else if (length && strtoll(length, NULL, 10) > max_body(c->s))
+    call_error(c, 413, "invalid_request_error", too_large);
 }
 
+/* NULL: not below the prefix. */
 static const char *without_prefix(const server *s, const char *url) {
   size_t n = s->o->prefix ? strlen(s->o->prefix) : 0;
-  if (n && s->o->prefix[n - 1] == '/') n--;
-  return n && strncmp(url, s->o->prefix, n) == 0 ? url + n : n ? "" : url;
+  while (n && s->o->prefix[n - 1] == '/') n--;
+  if (n == 0) return url;
+  return strncmp(url, s->o->prefix, n) == 0 && (url[n] == '/' || !url[n]) ? url + n : NULL;
 }
 
+/* Of a body without a length that is too large the rest is read, within reason, because the answer can only come behind it. */
 static int take_body(call *c, const char *data, size_t *n) {
-  if (c->body.n + *n > (size_t)max_body(c->s)) c->too_large = true;
-  if (!c->too_large && !buffer_add(&c->body, data, *n)) return MHD_NO;
-  if (c->too_large) return MHD_NO; /* chunked, or longer than it said: the connection ends */
+  int64_t max = max_body(c->s);
+  if (!c->skipped && (int64_t)c->body.n + (int64_t)*n <= max) {
+    if (!api_buf_add(&c->body, data, *n)) return MHD_NO;
+  } else {
+    free(c->body.p);
+    c->body = (api_buf){0};
+    c->skipped += (int64_t)*n;
+    if (c->skipped > 4 * max) return MHD_NO;
+  }
   *n = 0;
   return MHD_YES;
 }
 
-/* The answer of what does not stream is there, or nobody wants it. */
-static int resumed(call *c) {
+/* The call is asked for its answer: it is there, or nobody wants it, or it is waited for. */
+static int go_on(call *c) {
   pthread_mutex_lock(&c->lock);
   int rc = MHD_YES;
-  if (c->gone)
+  if (c->gone) {
     rc = MHD_NO;
-  else if (c->ended)
+  } else if (c->streams) {
+    rc = call_stream(c);
+  } else if (c->ended) {
     rc = call_send(c);
-  else if (!atomic_load(&c->s->stopping)) {
+  } else if (!atomic_load(&c->s->stopping)) {
     c->suspended = true;
     MHD_suspend_connection(c->conn);
   }
   pthread_mutex_unlock(&c->lock);
+  return rc;
+}
+
+/* The body is complete. */
+static int run(call *c) {
+  c->started = true;
+  if (c->skipped) {
+    call_error(c, 413, "invalid_request_error", too_large);
+    return go_on(c);
+  }
+  if (strcmp(c->route->method, "POST") != 0) {
+    c->route->run(c);
+    return go_on(c);
+  }
+  int rc = go_on(c); /* suspended before the work begins, so that its end finds it so */
+  work_add(c);
   return rc;
 }
 
@@ -98,14 +138,13 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *conn, const 
   if (!c) {
     *state = c = call_new(s, conn, method, url);
     if (!c) return MHD_NO;
-    int rc = check_headers(c, without_prefix(s, url), version);
-    return rc < 0 ? MHD_YES : (enum MHD_Result)rc;
+    const char *path = without_prefix(s, c->path);
+    check_headers(c, path ? path : "", version);
+    return c->ended ? (enum MHD_Result)go_on(c) : MHD_YES;
   }
   if (*n) return (enum MHD_Result)take_body(c, data, n);
   if (c->queued) return MHD_YES;
-  if (c->started) return (enum MHD_Result)resumed(c);
-  c->started = true;
-  return (enum MHD_Result)c->route->run(c);
+  return (enum MHD_Result)(c->started ? go_on(c) : run(c));
 }
 
 static void on_completed(void *arg, struct MHD_Connection *conn, void **state, enum MHD_RequestTerminationCode code) {
@@ -259,15 +298,37 @@ static void stop_daemon(server *s) {
   wait_idle(s, 2);
 }
 
+/* The caller frees it. The first of the aliases by the alphabet, as llama-server has it; without them the file's name without its folder. */
+static char *name_of_model(const server_options *o) {
+  const char *best = NULL;
+  size_t best_n = 0;
+  for (const char *at = o->model_name; at && *at;) {
+    size_t n = strcspn(at, ","), m = n < best_n ? n : best_n;
+    int order = best ? strncmp(at, best, m) : -1;
+    if (n > 0 && (order < 0 || (order == 0 && n < best_n))) best = at, best_n = n;
+    at += n + (at[n] == ',');
+  }
+  if (best) return strndup(best, best_n);
+  myna_model_info info;
+  myna_model_get_info(o->model, &info);
+  const char *slash = strrchr(info.file, '/');
+  return strdup(slash ? slash + 1 : info.file);
+}
+
 static void set_env(server *s, const server_options *o) {
   myna_engine_stats e;
   myna_engine_get_stats(o->engine, &e);
   s->n_seq = e.n_seq;
   s->created = (int64_t)time(NULL);
+  s->model_name = name_of_model(o);
+  if (gethostname(s->host, sizeof s->host) < 0) s->host[0] = 0;
+  s->host[sizeof s->host - 1] = 0;
   s->env = (api_env){.model = o->model,
                      .chat = o->chat,
-                     .model_name = o->model_name,
-                     .fingerprint = "myna-" MYNA_VERSION,
+                     .model_name = s->model_name ? s->model_name : "myna",
+                     .aliases = o->model_name,
+                     .tags = o->tags,
+                     .fingerprint = "b-myna-" MYNA_VERSION, /* llama-server's begin with b */
                      .sampling = o->sampling,
                      .random_seed = o->random_seed,
                      .n_ctx = e.n_ctx,
@@ -276,6 +337,8 @@ static void set_env(server *s, const server_options *o) {
                      .context_shift = o->context_shift,
                      .strict = o->strict,
                      .verbose = o->verbose,
+                     .no_prefill = o->no_prefill,
+                     .budget_message = o->budget_message,
                      .reasoning = o->reasoning,
                      .reasoning_budget = o->reasoning_budget,
                      .reasoning_format = o->reasoning_format,
@@ -287,7 +350,8 @@ static int serve(server *s, const volatile sig_atomic_t *stop, char *why, size_t
   pthread_t events, watch;
   if (pthread_create(&events, NULL, gen_thread, s) != 0) return snprintf(why, n, "no thread"), -1;
   int rc = pthread_create(&watch, NULL, watch_thread, s) != 0 ? -1 : 0;
-  if (rc < 0) {
+  bool watches = rc == 0;
+  if (rc < 0 || (rc = work_start(s)) < 0) {
     snprintf(why, n, "no thread");
   } else if ((rc = start(s, why, n)) == 0) {
     while (!*stop) poll(NULL, 0, 100);
@@ -296,15 +360,14 @@ static int serve(server *s, const volatile sig_atomic_t *stop, char *why, size_t
     stop_daemon(s);
   }
   atomic_store(&s->stopping, true); /* nobody is suspended from here on */
+  if (s->work.n_threads) work_stop(s);
   if (s->daemon) {
     each_call(s, true);
     MHD_stop_daemon(s->daemon);
     if (s->o->host && is_unix(s->o->host)) unlink(s->o->host);
   }
-  pthread_join(watch, NULL);
+  if (watches) pthread_join(watch, NULL);
   pthread_join(events, NULL);
-  /* Events of what was cut off still name calls that wait for them. */
-  atomic_store(&s->stopping, false);
   return rc;
 }
 
@@ -319,5 +382,6 @@ int server_run(const server_options *o, const volatile sig_atomic_t *stop, char 
   int rc = s.watch_fd < 0 ? (snprintf(why, n, "epoll: %s", strerror(errno)), -1) : serve(&s, stop, why, n);
   if (s.watch_fd >= 0) close(s.watch_fd);
   keys_free(&s.keys);
+  free(s.model_name);
   return rc;
 }

@@ -1,8 +1,8 @@
 /* http.h: inside of the server: connections, calls, keys, counters.
  *
- * Threads: one of HTTP (microhttpd, epoll) that reads, checks, parses, tokenizes and submits; one that takes the engine's events and writes them into
- * the calls' buffers (gen.c); one that watches for clients which hang up, because microhttpd does not look at suspended sockets (http_watch.c).
- * A call has one lock. Order of locks: server, call, then those inside of libraries and counters. */
+ * Threads: one of HTTP (microhttpd, epoll) that reads and checks headers, and sends; a few that do what bodies ask for (http_work.c): parse, render
+ * templates, tokenize, compile grammars, submit; one that takes the engine's events and writes them into the calls' buffers (gen.c); one that watches
+ * for clients which hang up, because microhttpd does not look at suspended sockets (http_watch.c). A call has one lock. Order of locks: server, call, then those inside of libraries and counters. */
 #ifndef MYNA_SERVER_HTTP_H
 #define MYNA_SERVER_HTTP_H
 
@@ -37,7 +37,7 @@ bool keys_begin(key_ring *r, int key, const char **why);
 void keys_end(key_ring *r, int key, int64_t tokens);
 /* The page's origin and the name by which we were called are ours, or were allowed. */
 bool origin_allowed(const server_options *o, const char *origin, const char *host);
-bool host_allowed(const server_options *o, const char *host);
+bool host_allowed(const server_options *o, const char *own_name, const char *host, const char *origin);
 
 /* ---- counters (metrics.c) ---- */
 
@@ -59,12 +59,6 @@ char *metrics_text(server *s);
 
 /* ---- calls ---- */
 
-typedef struct buffer {
-  char *p;
-  size_t n, cap, at; /* [at, n) is to be sent */
-} buffer;
-bool buffer_add(buffer *b, const void *bytes, size_t n);
-
 /* One sequence that the engine computes for a call; comes back as an event's user. */
 typedef struct sequence {
   call *c;
@@ -72,32 +66,36 @@ typedef struct sequence {
   int64_t id; /* of the engine; 0 when done */
 } sequence;
 
-typedef int handler(call *c);
-enum { ROUTE_PUBLIC = 1 };
+/* Gives the answer by call_answer or call_error, or submits and leaves the rest to events. */
+typedef void handler(call *c);
+enum { ROUTE_PUBLIC = 1, ROUTE_NAME = 2 /* more may follow the path: the name of something */ };
 typedef struct route {
   const char *method, *path;
   handler *run;
   int flags, arg; /* arg: an api_dialect */
 } route;
 /* NULL: no such path (*allow is NULL) or not with this method (*allow has what is possible). */
-const route *route_find(const char *method, const char *path, const char **allow);
+const route *route_find(const char *method, const char *path, const char **allow, const char **name);
 
 struct call {
   server *s;
   struct MHD_Connection *conn; /* NULL when its end was told */
   call *prev, *next;           /* server.calls */
+  call *next_work;             /* http_work.c */
   uint64_t serial;
   atomic_int refs; /* the connection's, and one per sequence */
   const route *route;
   char *method, *path, *origin; /* origin: NULL, or allowed and echoed */
+  const char *name;             /* what follows the route's path, with ROUTE_NAME */
   char id[64];
   int key; /* index; -1 without keys */
-  buffer body;
-  bool too_large, started;
+  api_buf body;
+  int64_t skipped; /* bytes of a body that is too large */
+  bool started;
   double t0;
 
   pthread_mutex_t lock; /* of what follows */
-  buffer out;
+  api_buf out;
   int status;
   bool streams, ended, suspended, gone, queued, dirty, watched, counted;
   double last_write;
@@ -114,24 +112,40 @@ call *call_new(server *s, struct MHD_Connection *conn, const char *method, const
 void call_unref(call *c);
 /* The body, a JSON object (an empty body is an empty one), a new reference; NULL with e filled. */
 json_t *call_body(call *c, api_error *e);
-/* Answers at once, on the thread of HTTP: takes j. Results are microhttpd's. */
-int call_reply_json(call *c, int status, json_t *j);
-int call_reply_text(call *c, int status, const char *type, char *text); /* takes text */
-int call_error(call *c, int status, const char *type, const char *message);
-int call_error_api(call *c, const api_error *e);
-/* Sends what is in c->out with c->status, or as a stream while it is filled. */
+/* The whole answer, on any thread, without the lock: takes j (NULL: no memory). It goes out when the thread of HTTP comes to it. */
+void call_answer(call *c, int status, json_t *j);
+void call_answer_text(call *c, int status, const char *type, char *text); /* takes text, which may be NULL */
+void call_error(call *c, int status, const char *type, const char *message);
+void call_error_api(call *c, const api_error *e);
+/* On the thread of HTTP, with the lock held: sends what is in c->out with c->status, or as a stream while it is filled. Results are microhttpd's. */
 int call_send(call *c);
 int call_stream(call *c);
 /* With the lock held: the connection goes on, whatever it waits for. */
 void call_wake(call *c);
 /* With the lock held: nobody reads the answer any more; the engine stops. */
 void call_drop(call *c);
+void call_cancel(call *c); /* the same, but somebody still reads */
 void call_log(call *c);
 
 /* ---- generation (gen.c) ---- */
 
-int gen_start(call *c); /* handler of all that generates */
+handler gen_start; /* of all that generates */
 void *gen_thread(void *server);
+
+/* ---- work on bodies (http_work.c) ---- */
+
+typedef struct work_queue {
+  pthread_mutex_t lock;
+  pthread_cond_t more;
+  call *first, *last;
+  pthread_t threads[2];
+  int n_threads;
+  bool stop;
+} work_queue;
+int work_start(server *s);
+void work_stop(server *s); /* what waits is given up */
+/* Runs the call's route on a thread of these. The connection is suspended. */
+void work_add(call *c);
 
 /* ---- the server ---- */
 
@@ -140,6 +154,7 @@ struct server {
   api_env env;
   key_ring keys;
   metrics metrics;
+  work_queue work;
   struct MHD_Daemon *daemon;
   pthread_mutex_t lock; /* calls */
   call *calls;
@@ -147,6 +162,8 @@ struct server {
   atomic_int n_active; /* sequences in the engine */
   atomic_bool closing, stopping;
   int64_t n_seq, created;
+  char *model_name; /* the first alias, or the file's name */
+  char host[256];   /* name of this machine */
   int watch_fd;
 };
 void *watch_thread(void *server);

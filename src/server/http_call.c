@@ -10,21 +10,6 @@ double server_now(void) {
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-bool buffer_add(buffer *b, const void *bytes, size_t n) {
-  if (b->at == b->n) b->at = b->n = 0;
-  if (n > b->cap - b->n) {
-    if (n > SIZE_MAX / 4 || b->n > SIZE_MAX / 4) return false;
-    size_t cap = 2 * b->cap > b->n + n ? 2 * b->cap : b->n + n + 256;
-    char *p = realloc(b->p, cap);
-    if (!p) return false;
-    b->p = p;
-    b->cap = cap;
-  }
-  if (n) memcpy(b->p + b->n, bytes, n);
-  b->n += n;
-  return true;
-}
-
 /* ---- life ---- */
 
 /* The client's own id where it is harmless in a header and a log. */
@@ -86,6 +71,10 @@ void call_wake(call *c) {
 
 void call_drop(call *c) {
   c->gone = true;
+  call_cancel(c);
+}
+
+void call_cancel(call *c) {
   for (int i = 0; i < c->n_sequences; i++)
     if (c->sequences[i].id > 0) myna_cancel(c->s->o->engine, c->sequences[i].id);
 }
@@ -121,32 +110,40 @@ static int queue(call *c, struct MHD_Response *r) {
   return rc;
 }
 
-int call_reply_text(call *c, int status, const char *type, char *text) {
-  c->status = status;
-  c->type = type;
-  return queue(c, MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE));
+void call_answer_text(call *c, int status, const char *type, char *text) {
+  static const char none[] =
+      "{\"error\":{\"message\":\"out of memory\",\"type\":\"server_error\",\"param\":null,\"code\":500}}";
+  pthread_mutex_lock(&c->lock);
+  c->status = text ? status : 500;
+  c->type = text ? type : "application/json";
+  if (!text) text = strdup(none);
+  free(c->out.p);
+  c->out = (api_buf){.p = text, .n = text ? strlen(text) : 0};
+  c->ended = true;
+  pthread_mutex_unlock(&c->lock);
 }
 
-int call_reply_json(call *c, int status, json_t *j) {
-  char *text = json_dumps(j, JSON_COMPACT);
+void call_answer(call *c, int status, json_t *j) {
+  char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
   json_decref(j);
-  return text ? call_reply_text(c, status, "application/json", text) : MHD_NO;
+  call_answer_text(c, status, "application/json", text);
 }
 
-int call_error_api(call *c, const api_error *e) {
-  json_t *j = api_error_json(e);
-  return j ? call_reply_json(c, e->status ? e->status : 500, j) : MHD_NO;
-}
+void call_error_api(call *c, const api_error *e) { call_answer(c, e->status ? e->status : 500, api_error_json(e)); }
 
-int call_error(call *c, int status, const char *type, const char *message) {
+void call_error(call *c, int status, const char *type, const char *message) {
   api_error e = {0};
   api_fail(&e, status, type, NULL, "%s", message);
-  return call_error_api(c, &e);
+  call_error_api(c, &e);
 }
 
 int call_send(call *c) {
+  char *text = c->out.p;
+  size_t n = c->out.n;
+  c->out = (api_buf){0};
   struct MHD_Response *r =
-      MHD_create_response_from_buffer(c->out.n - c->out.at, c->out.p + c->out.at, MHD_RESPMEM_MUST_COPY);
+      MHD_create_response_from_buffer(n, text, text ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+  if (!r) free(text);
   return queue(c, r);
 }
 

@@ -35,7 +35,7 @@ static void ping(server *s) {
   for (call *c = s->calls; c; c = c->next) {
     pthread_mutex_lock(&c->lock);
     if (c->streams && c->suspended && !c->ended && c->ping_s > 0 && t - c->last_write >= (double)c->ping_s) {
-      if (buffer_add(&c->out, ":\n\n", 3)) call_wake(c);
+      if (api_buf_add(&c->out, ":\n\n", 3)) call_wake(c);
       c->last_write = t;
     }
     pthread_mutex_unlock(&c->lock);

@@ -1,30 +1,48 @@
 /* routes.c: what is served under which path. */
 #include "http.h"
-#include <string.h>
 #include <stdlib.h>
+#include <string.h>
 
-static int no_memory(call *c) { return call_error(c, 500, "server_error", "out of memory"); }
-static int send_json(call *c, json_t *j) { return j ? call_reply_json(c, 200, j) : no_memory(c); }
+static void health(call *c) { call_answer(c, 200, json_pack("{s:s}", "status", "ok")); }
+static void models(call *c) { call_answer(c, 200, api_answer_models(&c->s->env, c->s->created)); }
+static void props(call *c) { call_answer(c, 200, api_answer_props(&c->s->env, c->s->n_seq)); }
 
-static int health(call *c) { return send_json(c, json_pack("{s:s}", "status", "ok")); }
-static int models(call *c) { return send_json(c, api_answer_models(&c->s->env, c->s->created)); }
-static int props(call *c) { return send_json(c, api_answer_props(&c->s->env, c->s->n_seq)); }
+static void model(call *c) {
+  if (api_model_is(&c->s->env, c->name))
+    call_answer(c, 200, api_answer_model(&c->s->env, c->s->created));
+  else
+    call_error(c, 404, "not_found_error", "there is no such model");
+}
 
-static int show_metrics(call *c) {
-  char *text = metrics_text(c->s);
-  return text ? call_reply_text(c, 200, "text/plain; version=0.0.4", text) : no_memory(c);
+static void set_props(call *c) {
+  call_error(c, 501, "not_supported_error", "properties are set by flags when the server starts");
+}
+
+static void show_metrics(call *c) {
+  if (c->s->o->no_metrics)
+    call_error(c, 501, "not_supported_error", "metrics are not shown (--no-metrics)");
+  else
+    call_answer_text(c, 200, "text/plain; version=0.0.4", metrics_text(c->s));
 }
 
 /* The engine has no fixed slots: as many rows as sequences fit, busy from the first on. */
-static int slots(call *c) {
-  if (c->s->o->no_slots) return call_error(c, 501, "not_supported_error", "slots are not shown (--no-slots)");
-  int busy = atomic_load(&c->s->n_active);
+static void slots(call *c) {
+  if (c->s->o->no_slots) {
+    call_error(c, 501, "not_supported_error", "slots are not shown (--no-slots)");
+    return;
+  }
+  const char *fail = MHD_lookup_connection_value(c->conn, MHD_GET_ARGUMENT_KIND, "fail_on_no_slot");
+  int64_t busy = atomic_load(&c->s->n_active);
+  if (fail && busy >= c->s->n_seq) {
+    call_error(c, 503, "unavailable_error", "no slot is free");
+    return;
+  }
   json_t *list = json_array();
   for (int64_t i = 0; i < c->s->n_seq; i++)
     json_array_append_new(list,
                           json_pack("{s:I, s:I, s:b, s:b}", "id", (json_int_t)i, "n_ctx", (json_int_t)c->s->env.n_ctx,
                                     "speculative", c->s->env.speculation.kind != 0, "is_processing", i < busy));
-  return send_json(c, list);
+  call_answer(c, 200, list);
 }
 
 json_t *call_body(call *c, api_error *e) {
@@ -40,41 +58,39 @@ json_t *call_body(call *c, api_error *e) {
   return j;
 }
 
-static int small_answer(call *c, json_t *answer, const api_error *e) {
-  return answer ? call_reply_json(c, 200, answer) : call_error_api(c, e);
-}
+/* Answers from the body alone; they take it. */
+typedef json_t *small_answer(const api_env *env, json_t *body, api_error *e);
 
-static int tokenize(call *c) {
+static void answer_by(call *c, small_answer *f) {
   api_error e = {0};
-  json_t *body = call_body(c, &e), *answer = body ? api_answer_tokenize(&c->s->env, body, &e) : NULL;
-  json_decref(body);
-  return small_answer(c, answer, &e);
+  json_t *body = call_body(c, &e), *answer = body ? f(&c->s->env, body, &e) : NULL;
+  if (answer)
+    call_answer(c, 200, answer);
+  else
+    call_error_api(c, &e);
 }
 
-static int detokenize(call *c) {
-  api_error e = {0};
-  json_t *body = call_body(c, &e), *answer = body ? api_answer_detokenize(&c->s->env, body, &e) : NULL;
-  json_decref(body);
-  return small_answer(c, answer, &e);
-}
+static void tokenize(call *c) { answer_by(c, api_answer_tokenize); }
+static void detokenize(call *c) { answer_by(c, api_answer_detokenize); }
+static void apply_template(call *c) { answer_by(c, api_answer_template); }
+static void count_tokens(call *c) { answer_by(c, api_answer_count); }
 
-static int apply_template(call *c) {
-  api_error e = {0};
-  json_t *body = call_body(c, &e);
-  return small_answer(c, body ? api_answer_template(&c->s->env, body, &e) : NULL, &e);
-}
-
+/* Bodies are worked on by threads of their own (POST), the rest is answered by that of HTTP. */
 static const route routes[] = {
     {"GET", "/health", health, ROUTE_PUBLIC, 0},
     {"GET", "/v1/health", health, ROUTE_PUBLIC, 0},
     {"GET", "/metrics", show_metrics, 0, 0},
     {"GET", "/props", props, 0, 0},
+    {"POST", "/props", set_props, 0, 0},
     {"GET", "/slots", slots, 0, 0},
-    {"GET", "/models", models, 0, 0},
-    {"GET", "/v1/models", models, 0, 0},
+    {"GET", "/models", models, ROUTE_PUBLIC, 0},
+    {"GET", "/v1/models", models, ROUTE_PUBLIC, 0},
+    {"GET", "/v1/models/", model, ROUTE_PUBLIC | ROUTE_NAME, 0},
     {"POST", "/tokenize", tokenize, 0, 0},
     {"POST", "/detokenize", detokenize, 0, 0},
     {"POST", "/apply-template", apply_template, 0, 0},
+    {"POST", "/chat/completions/input_tokens", count_tokens, 0, 0},
+    {"POST", "/v1/chat/completions/input_tokens", count_tokens, 0, 0},
     {"POST", "/completion", gen_start, 0, API_NATIVE},
     {"POST", "/completions", gen_start, 0, API_NATIVE},
     {"POST", "/v1/completions", gen_start, 0, API_TEXT},
@@ -82,10 +98,16 @@ static const route routes[] = {
     {"POST", "/v1/chat/completions", gen_start, 0, API_CHAT},
 };
 
-const route *route_find(const char *method, const char *path, const char **allow) {
+static bool matches(const route *r, const char *path, const char **name) {
+  size_t n = strlen(r->path);
+  *name = path + n;
+  return r->flags & ROUTE_NAME ? strncmp(r->path, path, n) == 0 && path[n] : strcmp(r->path, path) == 0;
+}
+
+const route *route_find(const char *method, const char *path, const char **allow, const char **name) {
   *allow = NULL;
   for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
-    if (strcmp(routes[i].path, path) != 0) continue;
+    if (!matches(&routes[i], path, name)) continue;
     if (strcmp(routes[i].method, method) == 0) return &routes[i];
     if (strcmp(method, "HEAD") == 0 && strcmp(routes[i].method, "GET") == 0) return &routes[i];
     *allow = routes[i].method;

@@ -10,6 +10,12 @@
 #define NAME_ARGS .name_key = "name", .args_key = "arguments", .id_key = "id"
 #define DS "\xEF\xBD\x9C" /* U+FF5C, the bar of DeepSeek's tokens; their blank is U+2581 */
 #define SP "\xE2\x96\x81"
+#define DSML DS "DSML" DS
+#define DS_CALLS(edge) "<" DS "tool" SP "calls" SP edge DS ">"
+#define DS_CALL(edge) "<" DS "tool" SP "call" SP edge DS ">"
+#define DS_SEP "<" DS "tool" SP "sep" DS ">"
+#define HY ":opensource>"
+#define M3 "]<]minimax[>["
 
 /* Order: rows whose marks are more particular first. */
 static const struct myna__chat_format rows[] = {
@@ -24,54 +30,90 @@ static const struct myna__chat_format rows[] = {
      .think_start = "<|channel>thought\n",
      .think_end = "<channel|>",
      .open = "<|tool_call>call:",
-     .close = "<tool_call|>"},
+     .close = "<tool_call|>",
+     .drop = {"<channel|>", "<|channel>"},
+     .rethink = true},
     {.name = "deepseek-v3.2",
-     .marks = {DS "DSML" DS, "function_calls"},
+     .marks = {DSML, "function_calls"},
      THINK,
      .scheme = MYNA__CALLS_XML,
-     .section_open = "<" DS "DSML" DS "function_calls>",
-     .section_close = "</" DS "DSML" DS "function_calls>",
-     .open = "<" DS "DSML" DS "invoke name=\"",
+     .section_open = "<" DSML "function_calls>",
+     .section_close = "</" DSML "function_calls>",
+     .open = "<" DSML "invoke name=\"",
      .sep = "\">",
-     .param = "<" DS "DSML" DS "parameter name=\"",
+     .param = "<" DSML "parameter name=\"",
      .param_sep = "\">",
-     .param_end = "</" DS "DSML" DS "parameter>",
-     .close = "</" DS "DSML" DS "invoke>"},
+     .param_end = "</" DSML "parameter>",
+     .close = "</" DSML "invoke>",
+     .attr = true,
+     .call_ends_think = true},
     {.name = "deepseek-v4",
-     .marks = {DS "DSML" DS},
+     .marks = {DSML},
      THINK,
      .scheme = MYNA__CALLS_XML,
-     .section_open = "<" DS "DSML" DS "tool_calls>",
-     .section_close = "</" DS "DSML" DS "tool_calls>",
-     .open = "<" DS "DSML" DS "invoke name=\"",
+     .section_open = "<" DSML "tool_calls>",
+     .section_close = "</" DSML "tool_calls>",
+     .open = "<" DSML "invoke name=\"",
      .sep = "\">",
-     .param = "<" DS "DSML" DS "parameter name=\"",
+     .param = "<" DSML "parameter name=\"",
      .param_sep = "\">",
-     .param_end = "</" DS "DSML" DS "parameter>",
-     .close = "</" DS "DSML" DS "invoke>"},
+     .param_end = "</" DSML "parameter>",
+     .close = "</" DSML "invoke>",
+     .attr = true,
+     .call_ends_think = true},
     /* V3 and R1 name the type of the call first and fence the arguments. */
     {.name = "deepseek-r1",
      .marks = {DS "tool" SP "call" SP "begin" DS, "```json"},
      THINK,
      .scheme = MYNA__CALLS_NAMED,
-     .section_open = "<" DS "tool" SP "calls" SP "begin" DS ">",
-     .section_close = "<" DS "tool" SP "calls" SP "end" DS ">",
-     .open = "<" DS "tool" SP "call" SP "begin" DS ">function<" DS "tool" SP "sep" DS ">",
+     .section_open = DS_CALLS("begin"),
+     .section_close = DS_CALLS("end"),
+     .open = DS_CALL("begin") "function" DS_SEP,
      .sep = "\n```json\n",
-     .close = "\n```<" DS "tool" SP "call" SP "end" DS ">"},
+     .close = "\n```" DS_CALL("end")},
     {.name = "deepseek-v3.1",
      .marks = {DS "tool" SP "call" SP "begin" DS},
      THINK,
      .scheme = MYNA__CALLS_NAMED,
-     .section_open = "<" DS "tool" SP "calls" SP "begin" DS ">",
-     .section_close = "<" DS "tool" SP "calls" SP "end" DS ">",
-     .open = "<" DS "tool" SP "call" SP "begin" DS ">",
-     .sep = "<" DS "tool" SP "sep" DS ">",
-     .close = "<" DS "tool" SP "call" SP "end" DS ">"},
-    BOTH(.name = "kimi-k2", .marks = {"<|tool_call_argument_begin|>"}, .scheme = MYNA__CALLS_NAMED,
-         .section_open = "<|tool_calls_section_begin|>", .section_close = "<|tool_calls_section_end|>",
-         .open = "<|tool_call_begin|>", .sep = "<|tool_call_argument_begin|>", .close = "<|tool_call_end|>",
-         .call_ids = true),
+     .section_open = DS_CALLS("begin"),
+     .section_close = DS_CALLS("end"),
+     .open = DS_CALL("begin"),
+     .sep = DS_SEP,
+     .close = DS_CALL("end")},
+    /* Old templates of the family show no reasoning, its thinking models write it all the same. */
+    {.name = "kimi-k2",
+     .marks = {"<|tool_call_argument_begin|>"},
+     THINK,
+     .scheme = MYNA__CALLS_NAMED,
+     .section_open = "<|tool_calls_section_begin|>",
+     .section_close = "<|tool_calls_section_end|>",
+     .open = "<|tool_call_begin|>",
+     .sep = "<|tool_call_argument_begin|>",
+     .close = "<|tool_call_end|>",
+     .call_ids = true,
+     .call_ends_think = true},
+    {.name = "solar",
+     .marks = {"<|tool_call:begin|>", "<|tool_call:args|>"},
+     .scheme = MYNA__CALLS_NAMED,
+     .think_start = "<|think|>",
+     .think_end = "<|end|>",
+     .section_open = "<|tool_calls|>",
+     .open = "<|tool_call:begin|>",
+     .id_before = "<|tool_call:name|>",
+     .sep = "<|tool_call:args|>",
+     .close = "<|tool_call:end|>",
+     .drop = {"<|begin|>assistant", "<|content|>", "<|end|>"}},
+    {.name = "minimax-m3",
+     .marks = {M3},
+     .scheme = MYNA__CALLS_NESTED,
+     .think_start = "<mm:think>",
+     .think_end = "</mm:think>",
+     .section_open = M3 "<tool_call>",
+     .section_close = M3 "</tool_call>",
+     .open = M3 "<invoke name=\"",
+     .sep = "\">",
+     .param = M3,
+     .close = M3 "</invoke>"},
     {.name = "minimax-m2",
      .marks = {"<minimax:tool_call>"},
      THINK,
@@ -97,11 +139,27 @@ static const struct myna__chat_format rows[] = {
      .param_sep = ">",
      .param_end = "</parameter>",
      .close = "</function>"},
+    {.name = "hunyuan-3",
+     .marks = {"<arg_key{}>", "<tool_calls{}>"},
+     .scheme = MYNA__CALLS_XML,
+     .think_start = "<think" HY,
+     .think_end = "</think" HY,
+     .section_open = "<tool_calls" HY,
+     .section_close = "</tool_calls" HY,
+     .open = "<tool_call" HY,
+     .sep = "<tool_sep" HY,
+     .param = "<arg_key" HY,
+     .param_sep = "</arg_key" HY,
+     .value_open = "<arg_value" HY,
+     .param_end = "</arg_value" HY,
+     .close = "</tool_call" HY},
     BOTH(.name = "glm-4", .marks = {"<arg_key>"}, .scheme = MYNA__CALLS_XML, .open = "<tool_call>", .sep = "",
-         .param = "<arg_key>", .param_sep = "</arg_key>", .param_end = "</arg_value>", .close = "</tool_call>"),
+         .param = "<arg_key>", .param_sep = "</arg_key>", .value_open = "<arg_value>", .param_end = "</arg_value>",
+         .close = "</tool_call>"),
     BOTH(.name = "qwen3-coder", .marks = {"<tool_call>", "<function=", "<parameter="}, .scheme = MYNA__CALLS_XML,
          .section_open = "<tool_call>", .section_close = "</tool_call>", .open = "<function=", .sep = ">",
-         .param = "<parameter=", .param_sep = ">", .param_end = "</parameter>", .close = "</function>"),
+         .param = "<parameter=", .param_sep = ">", .param_end = "</parameter>", .close = "</function>", .lines = true,
+         .call_ends_think = true),
     BOTH(.name = "minicpm5", .marks = {"<function name=", "<param name="}, .scheme = MYNA__CALLS_XML,
          .open = "<function name=\"", .sep = "\">", .param = "<param name=\"", .param_sep = "\">",
          .param_end = "</param>", .close = "</function>"),
@@ -112,6 +170,7 @@ static const struct myna__chat_format rows[] = {
      .open = ">>>",
      .sep = "\n",
      .close = "",
+     .drop = {">>>all\n"},
      .bare = true},
     {.name = "functionary-v3.1",
      .marks = {"<function=", "</function>"},
@@ -129,7 +188,9 @@ static const struct myna__chat_format rows[] = {
      .close = "<|END_ACTION|>",
      .name_key = "tool_name",
      .args_key = "parameters",
-     .id_key = "tool_call_id"},
+     .id_key = "tool_call_id",
+     .drop = {"<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>"},
+     .array = true},
     {.name = "command-r",
      .marks = {"Action:", "```json", "tool_name"},
      NO_THINK,
@@ -137,48 +198,79 @@ static const struct myna__chat_format rows[] = {
      .open = "Action:\n```json\n",
      .close = "```",
      .name_key = "tool_name",
-     .args_key = "parameters"},
+     .args_key = "parameters",
+     .drop = {"<|CHATBOT_TOKEN|>", "<|END_OF_TURN_TOKEN|>"},
+     .array = true},
     {.name = "mistral-args",
      .marks = {"[TOOL_CALLS]", "[ARGS]"},
      .scheme = MYNA__CALLS_NAMED,
      .think_start = "[THINK]",
      .think_end = "[/THINK]",
      .open = "[TOOL_CALLS]",
+     .id_sep = "[CALL_ID]",
      .sep = "[ARGS]",
      .close = ""},
     {.name = "mistral",
      .marks = {"[TOOL_CALLS]"},
-     NO_THINK,
      .scheme = MYNA__CALLS_JSON,
+     .think_start = "[THINK]",
+     .think_end = "[/THINK]",
      .open = "[TOOL_CALLS]",
      .close = "",
-     NAME_ARGS},
+     NAME_ARGS,
+     .array = true,
+     .id_last = true},
     {.name = "apertus",
      .marks = {"<|tools_prefix|>"},
      .scheme = MYNA__CALLS_JSON,
      .think_start = "<|inner_prefix|>",
      .think_end = "<|inner_suffix|>",
      .open = "<|tools_prefix|>",
-     .close = "<|tools_suffix|>"},
+     .close = "<|tools_suffix|>",
+     .array = true},
     BOTH(.name = "nemotron", .marks = {"<TOOLCALL>"}, .scheme = MYNA__CALLS_JSON, .open = "<TOOLCALL>",
-         .close = "</TOOLCALL>", NAME_ARGS),
+         .close = "</TOOLCALL>", NAME_ARGS, .array = true),
     {.name = "firefunction",
      .marks = {"functools["},
      NO_THINK,
      .scheme = MYNA__CALLS_JSON,
      .open = "functools",
      .close = "",
+     NAME_ARGS,
+     .array = true},
+    {.name = "gigachat-3.1",
+     .marks = {"<|function_call|>", "<|role_sep|>"},
+     NO_THINK,
+     .scheme = MYNA__CALLS_JSON,
+     .open = "<|function_call|>",
+     .close = "",
+     NAME_ARGS},
+    {.name = "gigachat-3",
+     .marks = {"function call", "<|role_sep|>"},
+     NO_THINK,
+     .scheme = MYNA__CALLS_JSON,
+     .open = "<|message_sep|>\n\nfunction call<|role_sep|>\n",
+     .close = "",
      NAME_ARGS},
     BOTH(.name = "lfm2", .marks = {"<|tool_call_start|>"}, .scheme = MYNA__CALLS_PYTHON, .open = "<|tool_call_start|>",
          .close = "<|tool_call_end|>"),
-    BOTH(.name = "lfm2", .marks = {"<|tool_list_start|>"}, .scheme = MYNA__CALLS_PYTHON, .open = "<|tool_call_start|>",
+    BOTH(.name = "lfm2", .marks = {"List of tools: "}, .scheme = MYNA__CALLS_PYTHON, .open = "<|tool_call_start|>",
          .close = "<|tool_call_end|>"),
     BOTH(.name = "granite", .marks = {"<|tool_call|>", "start_of_role"}, .scheme = MYNA__CALLS_JSON,
-         .open = "<|tool_call|>", .close = "", NAME_ARGS),
+         .open = "<|tool_call|>", .close = "", NAME_ARGS, .drop = {"<response>", "</response>"}, .array = true),
     BOTH(.name = "phi-4", .marks = {"<|tool_call|>"}, .scheme = MYNA__CALLS_JSON, .open = "<|tool_call|>",
-         .close = "<|/tool_call|>", NAME_ARGS),
+         .close = "<|/tool_call|>", NAME_ARGS, .array = true),
+    {.name = "apriel-thinker",
+     .marks = {"<tool_calls>", "[BEGIN FINAL RESPONSE]"},
+     .scheme = MYNA__CALLS_JSON,
+     .think_start = "Here are my reasoning steps:\n",
+     .think_end = "[BEGIN FINAL RESPONSE]",
+     .open = "<tool_calls>",
+     .close = "</tool_calls>",
+     NAME_ARGS,
+     .array = true},
     BOTH(.name = "hunyuan", .marks = {"<tool_calls>"}, .scheme = MYNA__CALLS_JSON, .open = "<tool_calls>",
-         .close = "</tool_calls>", NAME_ARGS),
+         .close = "</tool_calls>", NAME_ARGS, .array = true),
     BOTH(.name = "hermes", .marks = {"<tool_call>"}, .scheme = MYNA__CALLS_JSON, .open = "<tool_call>",
          .close = "</tool_call>", NAME_ARGS),
     {.name = "llama-3",
@@ -196,17 +288,19 @@ static const struct myna__chat_format rows[] = {
 };
 enum { N_ROWS = sizeof(rows) / sizeof(rows[0]) };
 
-static bool fits(const struct myna__chat_format *f, const char *text) {
-  for (size_t i = 0; i < MYNA__COUNT(f->marks); i++)
-    if (f->marks[i] && !strstr(text, f->marks[i])) return false;
-  bool common = strcmp(f->think_start, "<think>") == 0;
-  return !common || strstr(text, "think>") != NULL;
+/* Of two rows that differ in reasoning only, the first counts where the template has tags of reasoning. */
+static bool fits(int i, const char *text) {
+  const struct myna__chat_format *f = &rows[i];
+  for (size_t k = 0; k < MYNA__COUNT(f->marks); k++)
+    if (f->marks[k] && !strstr(text, f->marks[k])) return false;
+  bool either = i + 1 < N_ROWS && strcmp(f->name, rows[i + 1].name) == 0 && f->think_start[0];
+  return !either || strstr(text, "think>") != NULL;
 }
 
 const struct myna__chat_format *myna__chat_format_find(const char *template_source) {
-  for (int i = 0; template_source && i < N_ROWS; i++)
-    if (fits(&rows[i], template_source)) return &rows[i];
-  return &rows[N_ROWS - 1];
+  int i = 0;
+  while (i < N_ROWS - 1 && !(template_source && fits(i, template_source))) i++;
+  return &rows[i];
 }
 
 const struct myna__chat_format *myna__chat_format_row(int i) { return i >= 0 && i < N_ROWS ? &rows[i] : NULL; }
@@ -222,8 +316,9 @@ static bool ends_open(const myna_chat_prompt *p, const char *tag) {
 
 int myna__chat_format_prompt(const struct myna__chat_format *f, const myna_chat_input *in, myna_chat_prompt *out,
                              myna_err *err) {
-  (void)in;
-  (void)err;
+  bool tools = in && in->tools && in->tool_choice != MYNA_TOOLS_NONE;
+  out->tools = tools ? myna__strndup(in->tools, strlen(in->tools)) : NULL;
+  if (tools && !out->tools) return myna__err(err, MYNA_E_NOMEM, "no memory for a prompt");
   out->grammar = NULL;
   out->grammar_lazy = false;
   out->triggers = out->stop = NULL;
@@ -241,9 +336,10 @@ static void free_list(char **list, int n) {
 
 void myna__chat_prompt_lists_free(myna_chat_prompt *p) {
   myna__strfree(p->grammar);
+  myna__strfree(p->tools);
   free_list(p->triggers, p->n_triggers);
   free_list(p->stop, p->n_stop);
-  p->grammar = NULL;
+  p->grammar = p->tools = NULL;
   p->triggers = p->stop = NULL;
   p->n_triggers = p->n_stop = 0;
 }

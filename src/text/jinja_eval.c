@@ -244,8 +244,7 @@ static jv int_op(jx *x, char op, int64_t a, int64_t b) {
 
 static jv number_op(jx *x, char op, jv a, jv b) {
   bool ints = a.t != J_FLOAT && b.t != J_FLOAT;
-  int64_t bi = b.t == J_INT ? b.u.i : b.u.b;
-  if (ints && op != '/' && !(op == 'P' && bi < 0)) return int_op(x, op, a.t == J_INT ? a.u.i : a.u.b, bi);
+  if (ints && op != '/' && !(op == 'P' && jv_whole(b) < 0)) return int_op(x, op, jv_whole(a), jv_whole(b));
   double p = myna__jv_num(a), q = myna__jv_num(b);
   if ((op == '/' || op == 'D' || op == '%') && q == 0) return myna__jx_fail(x, MYNA_E_ARG, "division by zero");
   switch (op) {
@@ -269,8 +268,8 @@ jv myna__jv_binary(jx *x, char op, jv a, jv b) {
   if (jv_is_num(a) && jv_is_num(b)) return number_op(x, op, a, b);
   bool seq = a.t == J_STR || a.t == J_LIST || a.t == J_TUPLE, rev = b.t == J_STR || b.t == J_LIST || b.t == J_TUPLE;
   if (op == '+' && seq && a.t == b.t) return concat(x, a, b);
-  if (op == '*' && seq && (b.t == J_INT || b.t == J_BOOL)) return repeat(x, a, b.t == J_INT ? b.u.i : b.u.b);
-  if (op == '*' && rev && (a.t == J_INT || a.t == J_BOOL)) return repeat(x, b, a.t == J_INT ? a.u.i : a.u.b);
+  if (op == '*' && seq && (b.t == J_INT || b.t == J_BOOL)) return repeat(x, a, jv_whole(b));
+  if (op == '*' && rev && (a.t == J_INT || a.t == J_BOOL)) return repeat(x, b, jv_whole(a));
   if (op == '%' && a.t == J_STR) {
     jargs one = {.pos = b.t == J_TUPLE ? b.u.l->v : &b, .n_pos = b.t == J_TUPLE ? (int)MYNA__MIN(b.u.l->n, 1000) : 1};
     return myna__jv_format(x, a, &one);
@@ -281,6 +280,7 @@ jv myna__jv_binary(jx *x, char op, jv a, jv b) {
 bool myna__jv_in(jx *x, jv a, jv b) {
   if (x->rc || b.t == J_UNDEF) return false;
   if (b.t == J_STR) {
+    myna__jx_tick(x, b.n / 64);
     if (a.t == J_STR) return a.n == 0 || memmem(b.u.s, b.n, a.u.s, a.n) != NULL;
     myna__jx_fail(x, MYNA_E_ARG, "'in <string>' requires string as left operand, not %s", myna__jv_type(a));
     return false;
@@ -361,9 +361,18 @@ jv myna__jv_item(jx *x, jv v, jv k) {
 
 static int64_t bound(jv v, int64_t n, int64_t missing, bool down) {
   if (v.t != J_INT && v.t != J_BOOL) return missing;
-  int64_t i = v.t == J_INT ? v.u.i : v.u.b, low = down ? -1 : 0, high = down ? n - 1 : n;
+  int64_t i = jv_whole(v), low = down ? -1 : 0, high = down ? n - 1 : n;
   if (i < 0) i += n;
   return MYNA__MAX(low, MYNA__MIN(i, high));
+}
+
+/* Characters that follow one another lie so: nothing is copied. */
+static jv text_slice(jx *x, jv v, jv from, jv to) {
+  int64_t n = myna__ju_count(jv_text(v)), a = bound(from, n, 0, false), b = bound(to, n, n, false);
+  myna__jx_tick(x, 1 + v.n / 16);
+  if (b <= a) return jv_str("", 0);
+  size_t at = myna__ju_at(jv_text(v), a), len = myna__ju_at((myna__str){v.u.s + at, v.n - at}, b - a);
+  return jv_str(v.u.s + at, len);
 }
 
 jv myna__jx_slice(jx *x, jv v, jv from, jv to, jv step) {
@@ -371,10 +380,12 @@ jv myna__jx_slice(jx *x, jv v, jv from, jv to, jv step) {
   if (v.t == J_UNDEF) return jv_undef();
   if (v.t != J_STR && v.t != J_LIST && v.t != J_TUPLE)
     return myna__jx_fail(x, MYNA_E_ARG, "'%s' object is not subscriptable", myna__jv_type(v));
+  int64_t d = step.t == J_INT ? step.u.i : 1;
+  if (d == 0) return myna__jx_fail(x, MYNA_E_ARG, "slice step cannot be zero");
+  if (d == 1 && v.t == J_STR) return text_slice(x, v, from, to);
   jv l = myna__jv_iter(x, v), out = myna__jv_new(x, v.t == J_TUPLE ? J_TUPLE : J_LIST);
   if (x->rc) return out;
-  int64_t d = step.t == J_INT ? step.u.i : 1, n = l.u.l->n;
-  if (d == 0) return myna__jx_fail(x, MYNA_E_ARG, "slice step cannot be zero");
+  int64_t n = l.u.l->n;
   d = MYNA__MAX(-n - 1, MYNA__MIN(d, n + 1));
   int64_t a = bound(from, n, d > 0 ? 0 : n - 1, d < 0), b = bound(to, n, d > 0 ? n : -1, d < 0);
   jbuf s = {0};
@@ -668,26 +679,37 @@ static int max_depth(const myna_template_limits *l) {
   return MYNA__MIN(d, 1000);
 }
 
+/* A copy with newlines of one kind; *n its length. */
+static char *copy_source(myna__arena *a, const char *source, size_t *n) {
+  char *copy = myna__arena_alloc(a, *n + 1);
+  size_t w = 0;
+  if (!copy) return NULL;
+  for (size_t i = 0; i < *n; i++)
+    if (source[i] != '\r')
+      copy[w++] = source[i];
+    else if (i + 1 >= *n || source[i + 1] != '\n')
+      copy[w++] = '\n';
+  *n = w;
+  return copy;
+}
+
+static int compile(myna__jinja *t, const char *source, size_t n, const myna_template_limits *limits, myna_err *err) {
+  size_t max = limits && limits->max_bytes > 0 ? (size_t)limits->max_bytes : (size_t)64 << 20;
+  if (n > max / 4 || n > UINT32_MAX / 4) return myna__err(err, MYNA_E_LIMIT, "a template of %zu bytes is too large", n);
+  t->source = copy_source(&t->arena, source, &n);
+  if (!t->source) return myna__err(err, MYNA_E_NOMEM, "no memory for a template");
+  jtok *toks;
+  int64_t n_toks;
+  TRY(myna__jinja_lex(&t->arena, (myna__str){t->source, n}, &toks, &n_toks, err));
+  return myna__jinja_parse(&t->arena, toks, n_toks, max_depth(limits), &t->root, err);
+}
+
 int myna__jinja_compile(myna__jinja **out, const char *source, size_t n, const myna_template_limits *limits,
                         myna_err *err) {
   myna__jinja *t = myna__calloc(sizeof *t);
   if (!t) return myna__err(err, MYNA_E_NOMEM, "no memory for a template");
-  int rc = 0;
-  size_t max = limits && limits->max_bytes > 0 ? (size_t)limits->max_bytes : (size_t)64 << 20;
-  if (n > max / 4 || n > UINT32_MAX / 4) rc = myna__err(err, MYNA_E_LIMIT, "a template of %zu bytes is too large", n);
-  t->source = rc ? NULL : myna__arena_alloc(&t->arena, n + 1);
-  if (!rc && !t->source) rc = myna__err(err, MYNA_E_NOMEM, "no memory for a template");
-  size_t w = 0;
-  for (size_t i = 0; !rc && i < n; i++) /* newlines are made one kind */
-    if (source[i] != '\r')
-      t->source[w++] = source[i];
-    else if (i + 1 >= n || source[i + 1] != '\n')
-      t->source[w++] = '\n';
-  jtok *toks;
-  int64_t n_toks;
-  if (!rc) rc = myna__jinja_lex(&t->arena, (myna__str){t->source, w}, &toks, &n_toks, err);
-  if (!rc) rc = myna__jinja_parse(&t->arena, toks, n_toks, max_depth(limits), &t->root, err);
-  if (rc) {
+  int rc = compile(t, n ? source : "", n, limits, err);
+  if (rc < 0) {
     myna__jinja_free(t);
     return rc;
   }

@@ -3,6 +3,7 @@
 #include "text/jinja_node.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <utf8proc.h>
 
 typedef struct lexer {
   myna__arena *a;
@@ -24,15 +25,19 @@ static int bad(lexer *x, const char *what) {
   return myna__err(x->err, MYNA_E_FORMAT, "template line %d: %s", x->line, what);
 }
 
+void *myna__jinja_room(myna__arena *a, void *p, int64_t n, int64_t *cap, size_t elem) {
+  if (n < *cap) return p;
+  int64_t more = *cap ? *cap * 2 : 4;
+  void *q = myna__arena_alloc(a, (size_t)more * elem);
+  if (q && n) memcpy(q, p, (size_t)n * elem);
+  if (q) *cap = more;
+  return q;
+}
+
 static int push(lexer *x, jtok_type type, myna__str s, jtok **out) {
-  if (x->n_toks == x->cap) {
-    int64_t cap = x->cap ? x->cap * 2 : 64;
-    jtok *t = myna__arena_alloc(x->a, (size_t)cap * sizeof *t);
-    if (!t) return myna__err(x->err, MYNA_E_NOMEM, "no memory for a template");
-    if (x->n_toks) memcpy(t, x->toks, (size_t)x->n_toks * sizeof *t);
-    x->toks = t;
-    x->cap = cap;
-  }
+  jtok *t = myna__jinja_room(x->a, x->toks, x->n_toks, &x->cap, sizeof *t);
+  if (!t) return myna__err(x->err, MYNA_E_NOMEM, "no memory for a template");
+  x->toks = t;
   x->toks[x->n_toks] = (jtok){.type = type, .line = x->line, .s = s};
   if (out) *out = &x->toks[x->n_toks];
   x->n_toks++;
@@ -73,23 +78,8 @@ static void after_tag(lexer *x, char sign, bool trim) {
 }
 
 static void put_utf8(char **w, uint32_t c) {
-  char *p = *w;
-  if (c < 0x80) {
-    *p++ = (char)c;
-  } else if (c < 0x800) {
-    *p++ = (char)(0xC0 | c >> 6);
-    *p++ = (char)(0x80 | (c & 63));
-  } else if (c < 0x10000) {
-    *p++ = (char)(0xE0 | c >> 12);
-    *p++ = (char)(0x80 | (c >> 6 & 63));
-    *p++ = (char)(0x80 | (c & 63));
-  } else {
-    *p++ = (char)(0xF0 | c >> 18);
-    *p++ = (char)(0x80 | (c >> 12 & 63));
-    *p++ = (char)(0x80 | (c >> 6 & 63));
-    *p++ = (char)(0x80 | (c & 63));
-  }
-  *w = p;
+  utf8proc_ssize_t n = utf8proc_encode_char((utf8proc_int32_t)c, (utf8proc_uint8_t *)*w);
+  *w += n;
 }
 
 static int hex(char c) {
@@ -171,9 +161,10 @@ static int lex_number(lexer *x) {
     if (exponent) buf[k++] = x->p[++at];
   }
   buf[k] = 0;
-  jtok *t;
+  jtok *t = NULL;
   TRY(push(x, real ? JT_FLOAT : JT_INT, (myna__str){x->p + x->at, at - x->at}, &t));
   errno = 0;
+  if (!t) return MYNA_E_NOMEM;
   if (real)
     t->f = strtod(buf, NULL);
   else

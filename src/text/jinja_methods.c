@@ -10,10 +10,11 @@ static bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r') || (c
 
 static bool in_set(jv chars, const char *p, size_t n) { return memmem(chars.u.s, chars.n, p, n) != NULL; }
 
-jv myna__js_strip(jv s, jv chars, int sides) {
+jv myna__js_strip(jx *x, jv s, jv chars, int sides) {
   bool set = chars.t == J_STR;
+  uint64_t work = set ? 1 + chars.n / 64 : 1;
   size_t a = 0, e = s.n;
-  while ((sides & 1) && a < e) {
+  while ((sides & 1) && a < e && myna__jx_tick(x, work)) {
     size_t k = MYNA__MIN(myna__ju_len(s.u.s + a, e - a), e - a);
     uint32_t c = myna__ju_get(s.u.s + a, k);
     if (set ? !in_set(chars, s.u.s + a, k)
@@ -21,7 +22,7 @@ jv myna__js_strip(jv s, jv chars, int sides) {
       break;
     a += k;
   }
-  while ((sides & 2) && e > a) {
+  while ((sides & 2) && e > a && myna__jx_tick(x, work)) {
     size_t k = 1;
     while (k < 4 && e - k > a && ((unsigned char)s.u.s[e - k] & 0xC0) == 0x80) k++;
     uint32_t c = myna__ju_get(s.u.s + e - k, k);
@@ -236,14 +237,12 @@ static jv s_upper(jx *x, jfunc *f, const jargs *a) { return (void)a, myna__jv_ca
 static jv s_lower(jx *x, jfunc *f, const jargs *a) { return (void)a, myna__jv_case(x, f->self, 'l'); }
 static jv s_title(jx *x, jfunc *f, const jargs *a) { return (void)a, myna__jv_case(x, f->self, 't'); }
 static jv s_capitalize(jx *x, jfunc *f, const jargs *a) { return (void)a, myna__jv_case(x, f->self, 'c'); }
-static jv s_strip(jx *x, jfunc *f, const jargs *a) {
-  return (void)x, myna__js_strip(f->self, arg(a, 0, NULL, jv_none()), 3);
-}
+static jv s_strip(jx *x, jfunc *f, const jargs *a) { return myna__js_strip(x, f->self, arg(a, 0, NULL, jv_none()), 3); }
 static jv s_lstrip(jx *x, jfunc *f, const jargs *a) {
-  return (void)x, myna__js_strip(f->self, arg(a, 0, NULL, jv_none()), 1);
+  return myna__js_strip(x, f->self, arg(a, 0, NULL, jv_none()), 1);
 }
 static jv s_rstrip(jx *x, jfunc *f, const jargs *a) {
-  return (void)x, myna__js_strip(f->self, arg(a, 0, NULL, jv_none()), 2);
+  return myna__js_strip(x, f->self, arg(a, 0, NULL, jv_none()), 2);
 }
 
 static bool affix(jv s, jv t, bool end) {
@@ -251,6 +250,7 @@ static bool affix(jv s, jv t, bool end) {
 }
 static jv has_affix(jx *x, jv s, const jargs *a, bool end) {
   jv t = arg(a, 0, NULL, jv_undef());
+  if (t.t == J_STR) myna__jx_tick(x, t.n / 64);
   if (t.t == J_STR) return jv_bool(affix(s, t, end));
   if (t.t != J_TUPLE)
     return myna__jx_fail(x, MYNA_E_ARG, "an affix must be a string or a tuple, not '%s'", myna__jv_type(t));
@@ -308,6 +308,7 @@ static jv s_split(jx *x, jfunc *f, const jargs *a) {
   size_t i = 0;
   while (!x->rc && (max < 0 || out.u.l->n < max)) {
     const char *hit = i < s.n ? memmem(s.u.s + i, s.n - i, sep.u.s, sep.n) : NULL;
+    myna__jx_tick(x, (hit ? (size_t)(hit - s.u.s) - i : s.n - i) / 64);
     if (!hit) break;
     myna__jlist_add(x, out.u.l, jv_str(s.u.s + i, (size_t)(hit - s.u.s) - i));
     i = (size_t)(hit - s.u.s) + sep.n;
@@ -318,12 +319,10 @@ static jv s_split(jx *x, jfunc *f, const jargs *a) {
 
 /* Last place of t in s[0..n), or -1. */
 static int64_t last_hit(jx *x, const char *s, size_t n, jv t) {
-  for (size_t i = n >= t.n ? n - t.n + 1 : 0; i > 0; i--)
-    if (memcmp(s + i - 1, t.u.s, t.n) == 0) {
-      myna__jx_tick(x, (n - i) / 64);
-      return (int64_t)i - 1;
-    }
-  myna__jx_tick(x, n / 64);
+  for (size_t i = n >= t.n ? n - t.n + 1 : 0; i > 0; i--) {
+    if (t.n == 0 || (s[i - 1] == t.u.s[0] && memcmp(s + i - 1, t.u.s, t.n) == 0)) return (int64_t)i - 1;
+    if (!myna__jx_tick(x, s[i - 1] == t.u.s[0] ? 1 + t.n / 64 : i % 64 == 0)) break;
+  }
   return -1;
 }
 
@@ -359,7 +358,7 @@ static jv s_splitlines(jx *x, jfunc *f, const jargs *a) {
 
 static jv s_partition(jx *x, jfunc *f, const jargs *a) {
   jv sep = arg(a, 0, NULL, jv_undef()), s = f->self, out = myna__jv_new(x, J_TUPLE);
-  if (!need_text(x, sep)) return out;
+  if (!need_text(x, sep) || !myna__jx_tick(x, s.n / 64)) return out;
   const char *hit = sep.n ? memmem(s.u.s, s.n, sep.u.s, sep.n) : NULL;
   size_t at = hit ? (size_t)(hit - s.u.s) : s.n;
   myna__jlist_add(x, out.u.l, jv_str(s.u.s, at));
@@ -370,7 +369,7 @@ static jv s_partition(jx *x, jfunc *f, const jargs *a) {
 
 static jv where(jx *x, jfunc *f, const jargs *a, bool last) {
   jv t = arg(a, 0, NULL, jv_undef()), s = f->self;
-  if (!need_text(x, t)) return t;
+  if (!need_text(x, t) || !myna__jx_tick(x, s.n / 64)) return t;
   int64_t at;
   if (last) {
     at = last_hit(x, s.u.s, s.n, t);
@@ -389,7 +388,7 @@ static jv s_index(jx *x, jfunc *f, const jargs *a) {
 
 static jv s_count(jx *x, jfunc *f, const jargs *a) {
   jv t = arg(a, 0, NULL, jv_undef()), s = f->self;
-  if (!need_text(x, t)) return t;
+  if (!need_text(x, t) || !myna__jx_tick(x, s.n / 64)) return t;
   if (!t.n) return jv_int(myna__ju_count(jv_text(s)) + 1);
   int64_t n = 0;
   for (const char *p = s.u.s, *end = p + s.n; (p = memmem(p, (size_t)(end - p), t.u.s, t.n)); p += t.n) n++;
@@ -420,8 +419,8 @@ static jv s_rjust(jx *x, jfunc *f, const jargs *a) { return justify(x, f, a, fal
 static jv s_zfill(jx *x, jfunc *f, const jargs *a) { return justify(x, f, a, false, true); }
 
 /* Are all characters of one kind, and is there any? */
-static jv all_are(jv s, char kind) {
-  for (size_t i = 0; i < s.n;) {
+static jv all_are(jx *x, jv s, char kind) {
+  for (size_t i = 0; i < s.n && myna__jx_tick(x, 1);) {
     size_t k = myna__ju_len(s.u.s + i, s.n - i);
     uint32_t c = myna__ju_get(s.u.s + i, k);
     utf8proc_category_t g = utf8proc_category((utf8proc_int32_t)c);
@@ -432,10 +431,10 @@ static jv all_are(jv s, char kind) {
   }
   return jv_bool(s.n > 0);
 }
-static jv s_isdigit(jx *x, jfunc *f, const jargs *a) { return (void)x, (void)a, all_are(f->self, 'd'); }
-static jv s_isalpha(jx *x, jfunc *f, const jargs *a) { return (void)x, (void)a, all_are(f->self, 'a'); }
-static jv s_isalnum(jx *x, jfunc *f, const jargs *a) { return (void)x, (void)a, all_are(f->self, 'n'); }
-static jv s_isspace(jx *x, jfunc *f, const jargs *a) { return (void)x, (void)a, all_are(f->self, 's'); }
+static jv s_isdigit(jx *x, jfunc *f, const jargs *a) { return (void)a, all_are(x, f->self, 'd'); }
+static jv s_isalpha(jx *x, jfunc *f, const jargs *a) { return (void)a, all_are(x, f->self, 'a'); }
+static jv s_isalnum(jx *x, jfunc *f, const jargs *a) { return (void)a, all_are(x, f->self, 'n'); }
+static jv s_isspace(jx *x, jfunc *f, const jargs *a) { return (void)a, all_are(x, f->self, 's'); }
 static jv cased(jx *x, jv s, char how) {
   jv same = myna__jv_case(x, s, how), other = myna__jv_case(x, s, how == 'u' ? 'l' : 'u');
   return jv_bool(!x->rc && myna__jv_equal(x, s, same) && !myna__jv_equal(x, s, other));

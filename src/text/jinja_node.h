@@ -93,6 +93,8 @@ struct myna__jinja {
   jnode *root;
 };
 
+/* Room in the arena for one more of n elements at p: p, or where they are now; NULL when there is no memory. */
+void *myna__jinja_room(myna__arena *a, void *p, int64_t n, int64_t *cap, size_t elem);
 /* Splits the template into tokens in the arena. */
 int myna__jinja_lex(myna__arena *a, myna__str src, jtok **out, int64_t *n, myna_err *err);
 int myna__jinja_parse(myna__arena *a, const jtok *toks, int64_t n, int max_depth, jnode **out, myna_err *err);

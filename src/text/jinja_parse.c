@@ -21,9 +21,13 @@ static jnode *bad(parser *p, const char *fmt, myna__str s) {
   return NULL;
 }
 
+static void no_memory(parser *p) {
+  if (!p->rc) p->rc = myna__err(p->err, MYNA_E_NOMEM, "no memory for a template");
+}
+
 static void *get(parser *p, size_t n) {
   void *m = myna__arena_alloc(p->a, n);
-  if (!m && !p->rc) p->rc = myna__err(p->err, MYNA_E_NOMEM, "no memory for a template");
+  if (!m) no_memory(p);
   return m;
 }
 
@@ -46,27 +50,23 @@ static jnode *node2(parser *p, jnode_kind kind, jnode *a, jnode *b) {
 
 static void kid(parser *p, jnode *n, jnode *k) {
   if (!n || p->rc) return;
-  if (n->n == n->cap) {
-    int64_t cap = n->cap ? n->cap * 2 : 4;
-    jnode **m = get(p, (size_t)cap * sizeof *m);
-    if (!m) return;
-    if (n->n) memcpy(m, n->kids, (size_t)n->n * sizeof *m);
-    n->kids = m;
-    n->cap = cap;
+  jnode **m = myna__jinja_room(p->a, n->kids, n->n, &n->cap, sizeof *m);
+  if (!m) {
+    no_memory(p);
+    return;
   }
+  n->kids = m;
   n->kids[n->n++] = k;
 }
 
 static void add_arg(parser *p, jnode *n, jarg a) {
   if (!n || p->rc) return;
-  if (n->n_args == n->cap_args) {
-    int64_t cap = n->cap_args ? n->cap_args * 2 : 4;
-    jarg *m = get(p, (size_t)cap * sizeof *m);
-    if (!m) return;
-    if (n->n_args) memcpy(m, n->args, (size_t)n->n_args * sizeof *m);
-    n->args = m;
-    n->cap_args = cap;
+  jarg *m = myna__jinja_room(p->a, n->args, n->n_args, &n->cap_args, sizeof *m);
+  if (!m) {
+    no_memory(p);
+    return;
   }
+  n->args = m;
   n->args[n->n_args++] = a;
 }
 

@@ -79,16 +79,20 @@ jv myna__jv_new(jx *x, jtype t) {
   return v;
 }
 
+/* Room for one more of n elements at p: p, or where they are now; NULL when it failed. */
+static void *room(jx *x, void *p, int64_t n, int64_t *cap, size_t elem) {
+  if (n < *cap) return p;
+  int64_t more = *cap ? *cap * 2 : 4;
+  void *q = myna__jx_alloc(x, (size_t)more * elem);
+  if (q && n) memcpy(q, p, (size_t)n * elem);
+  if (q) *cap = more;
+  return q;
+}
+
 void myna__jlist_add(jx *x, jlist *l, jv v) {
-  if (x->rc) return;
-  if (l->n == l->cap) {
-    int64_t cap = l->cap ? l->cap * 2 : 4;
-    jv *p = myna__jx_alloc(x, (size_t)cap * sizeof *p);
-    if (!p) return;
-    if (l->n) memcpy(p, l->v, (size_t)l->n * sizeof *p);
-    l->v = p;
-    l->cap = cap;
-  }
+  jv *p = x->rc ? NULL : room(x, l->v, l->n, &l->cap, sizeof *p);
+  if (!p) return;
+  l->v = p;
   l->v[l->n++] = v;
   myna__jx_tick(x, 1);
 }
@@ -98,7 +102,10 @@ static uint64_t hash(jx *x, jv k) {
     double f = myna__jv_num(k) + 0.0;
     return myna__hash(&f, sizeof f, x->seed);
   }
-  if (k.t == J_STR) return myna__hash(k.u.s, k.n, x->seed);
+  if (k.t == J_STR) {
+    myna__jx_tick(x, k.n / 64);
+    return myna__hash(k.u.s, k.n, x->seed);
+  }
   uint64_t h = (uint64_t)k.t;
   for (int64_t i = 0; k.t == J_TUPLE && i < k.u.l->n && i < 8; i++)
     if (k.u.l->v[i].t != J_TUPLE) h = h * 31 + hash(x, k.u.l->v[i]);
@@ -153,14 +160,9 @@ void myna__jdict_put(jx *x, jdict *d, jv k, jv v) {
     d->e[i].v = v;
     return;
   }
-  if (d->n == d->cap) {
-    int64_t cap = d->cap ? d->cap * 2 : 4;
-    jentry *e = myna__jx_alloc(x, (size_t)cap * sizeof *e);
-    if (!e) return;
-    if (d->n) memcpy(e, d->e, (size_t)d->n * sizeof *e);
-    d->e = e;
-    d->cap = cap;
-  }
+  jentry *e = room(x, d->e, d->n, &d->cap, sizeof *e);
+  if (!e) return;
+  d->e = e;
   d->e[d->n++] = (jentry){k, v};
   if (d->slot && d->n * 2 <= d->mask)
     d->slot[slot] = (int32_t)d->n;
@@ -238,7 +240,7 @@ bool myna__jv_true(jv v) {
   }
 }
 
-double myna__jv_num(jv v) { return v.t == J_FLOAT ? v.u.f : v.t == J_INT ? (double)v.u.i : v.u.b; }
+double myna__jv_num(jv v) { return v.t == J_FLOAT ? v.u.f : (double)jv_whole(v); }
 
 static bool seq_equal(jx *x, const jlist *a, const jlist *b) {
   bool same = a->n == b->n;
@@ -259,11 +261,15 @@ static bool dict_equal(jx *x, const jdict *a, const jdict *b) {
 bool myna__jv_equal(jx *x, jv a, jv b) {
   if (!myna__jx_tick(x, 1)) return false;
   if (jv_is_num(a) && jv_is_num(b)) {
-    if (a.t != J_FLOAT && b.t != J_FLOAT) return (a.t == J_INT ? a.u.i : a.u.b) == (b.t == J_INT ? b.u.i : b.u.b);
+    if (a.t != J_FLOAT && b.t != J_FLOAT) return jv_whole(a) == jv_whole(b);
     return myna__jv_num(a) == myna__jv_num(b);
   }
   if (a.t != b.t) return false;
-  if (a.t == J_STR) return a.n == b.n && (a.n == 0 || memcmp(a.u.s, b.u.s, a.n) == 0);
+  if (a.t == J_STR) {
+    if (a.n != b.n) return false;
+    myna__jx_tick(x, a.n / 64);
+    return a.n == 0 || memcmp(a.u.s, b.u.s, a.n) == 0;
+  }
   if (a.t == J_UNDEF || a.t == J_NONE) return true;
   if (a.t == J_FUNC) return a.u.fn == b.u.fn;
   if (!myna__jx_enter(x)) return false;
@@ -286,7 +292,10 @@ int myna__jv_order(jx *x, jv a, jv b) {
     return (p > q) - (p < q);
   }
   if (a.t == b.t && (a.t == J_NONE || a.t == J_UNDEF)) return 0; /* as the same object in a sort key */
-  if (a.t == J_STR && b.t == J_STR) return text_order(a, b);
+  if (a.t == J_STR && b.t == J_STR) {
+    myna__jx_tick(x, MYNA__MIN(a.n, b.n) / 64);
+    return text_order(a, b);
+  }
   if (jv_is_seq(a) && a.t == b.t) {
     if (!myna__jx_enter(x)) return 0;
     int c = 0;
@@ -388,15 +397,15 @@ void myna__jv_float_text(char out[40], double f) {
     strcpy(out, isnan(f) ? "nan" : f < 0 ? "-inf" : "inf");
     return;
   }
-  char e[40];
+  char e[40] = "0e0";
   for (int p = 0; p < 17; p++) { /* the shortest that reads back */
     snprintf(e, sizeof e, "%.*e", p, f);
     if (strtod(e, NULL) == f) break;
   }
-  char digits[20];
+  char digits[20] = "0";
   int n = 0;
   const char *c = e + (e[0] == '-');
-  for (; *c && *c != 'e'; c++)
+  for (; *c && *c != 'e' && n < 19; c++)
     if (*c != '.') digits[n++] = *c;
   while (n > 1 && digits[n - 1] == '0') n--;
   int ex = atoi(c + 1), w = 0;
@@ -405,7 +414,7 @@ void myna__jv_float_text(char out[40], double f) {
     out[w++] = digits[0];
     if (n > 1) out[w++] = '.';
     for (int i = 1; i < n; i++) out[w++] = digits[i];
-    snprintf(out + w, 10, "e%c%02d", ex < 0 ? '-' : '+', abs(ex));
+    snprintf(out + w, (size_t)(40 - w), "e%c%02d", ex < 0 ? '-' : '+', abs(ex));
     return;
   }
   if (ex < 0) {

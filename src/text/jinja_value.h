@@ -114,6 +114,7 @@ static inline myna__str jv_text(jv v) { return (myna__str){v.u.s, v.n}; }
 static inline bool jv_is_seq(jv v) { return v.t == J_LIST || v.t == J_TUPLE || v.t == J_GEN; }
 static inline bool jv_is_dict(jv v) { return v.t == J_DICT || v.t == J_NAMESPACE; }
 static inline bool jv_is_num(jv v) { return v.t == J_INT || v.t == J_FLOAT || v.t == J_BOOL; }
+static inline int64_t jv_whole(jv v) { return v.t == J_INT ? v.u.i : v.t == J_BOOL && v.u.b; } /* of INT and BOOL */
 
 jv myna__jv_new(jx *x, jtype t); /* empty list, tuple, dict */
 void myna__jlist_add(jx *x, jlist *l, jv v);
@@ -158,7 +159,7 @@ jv myna__jv_binary(jx *x, char op, jv a, jv b);
 bool myna__jv_in(jx *x, jv a, jv b);
 bool myna__jv_compare(jx *x, char op, jv a, jv b);
 jv myna__js_replace(jx *x, myna__str s, myna__str from, myna__str to, int64_t count);
-jv myna__js_strip(jv s, jv chars, int sides); /* 1 left, 2 right */
+jv myna__js_strip(jx *x, jv s, jv chars, int sides); /* 1 left, 2 right */
 jv myna__jx_slice(jx *x, jv v, jv from, jv to, jv step);
 
 #endif

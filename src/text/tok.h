@@ -50,6 +50,10 @@ struct myna__tokenizer {
   myna__charsmap charsmap;
   myna__trie words; /* unigram: bytes -> id */
   float unk_score;
+  uint64_t id;
+  pthread_mutex_t lock; /* of extra */
+  void *extra;
+  void (*drop_extra)(void *p);
 };
 
 static inline int myna__tok_type_of(const myna__tokenizer *tk, int32_t id) { return tk->kind[id] & MYNA__KIND_TYPE; }

@@ -142,8 +142,11 @@ int myna__tokenizer_new(myna__tokenizer **out, const myna__tokdata *t, myna_err 
   if (vocabulary && (t->n_tokens <= 0 || !t->tokens))
     return myna__err(err, MYNA_E_FORMAT, "the vocabulary has no tokens");
   myna__tokenizer *tk = myna__calloc(sizeof *tk);
+  static atomic_uint_fast64_t last_id;
   if (!tk) return myna__err(err, MYNA_E_NOMEM, "no memory for the tokenizer");
   tk->t = t;
+  tk->id = (uint64_t)atomic_fetch_add(&last_id, 1) + 1;
+  pthread_mutex_init(&tk->lock, NULL);
   tk->bos = id_in_range(t, t->bos);
   tk->eos = id_in_range(t, t->eos);
   tk->unk = id_in_range(t, t->unk);
@@ -160,6 +163,8 @@ int myna__tokenizer_new(myna__tokenizer **out, const myna__tokdata *t, myna_err 
 
 void myna__tokenizer_free(myna__tokenizer *tk) {
   if (!tk) return;
+  if (tk->extra) tk->drop_extra(tk->extra);
+  pthread_mutex_destroy(&tk->lock);
   if (tk->kind) myna__free(tk->kind, (size_t)tk->t->n_tokens);
   myna__vocab_free(&tk->vocab);
   myna__pretok_free(tk->pretok);
@@ -169,6 +174,17 @@ void myna__tokenizer_free(myna__tokenizer *tk) {
 }
 
 const myna__tokdata *myna__tokenizer_data(const myna__tokenizer *tk) { return tk->t; }
+uint64_t myna__tokenizer_id(const myna__tokenizer *tk) { return tk->id; }
+
+void *myna__tokenizer_extra(const myna__tokenizer *tk, void *(*make)(const myna__tokenizer *tk),
+                            void (*drop)(void *p)) {
+  myna__tokenizer *t = (myna__tokenizer *)(uintptr_t)tk; /* to its users it is immutable */
+  pthread_mutex_lock(&t->lock);
+  if (!t->extra && (t->extra = make(tk))) t->drop_extra = drop;
+  void *extra = t->extra;
+  pthread_mutex_unlock(&t->lock);
+  return extra;
+}
 
 bool myna__token_is_eog(const myna__tokenizer *tk, int32_t id) {
   const myna__tokdata *t = tk->t;

@@ -25,6 +25,11 @@ int64_t myna__tokenize(const myna__tokenizer *tk, const char *text, size_t n, co
 int64_t myna__token_bytes(const myna__tokenizer *tk, int32_t id, bool special, char *buf, size_t cap);
 bool myna__token_is_eog(const myna__tokenizer *tk, int32_t id);
 const myna__tokdata *myna__tokenizer_data(const myna__tokenizer *tk);
+/* A number that no other tokenizer of this process has or had: addresses come back. */
+uint64_t myna__tokenizer_id(const myna__tokenizer *tk);
+/* The one thing that somebody above keeps per tokenizer: made by the first call, freed by `drop` with the tokenizer. NULL
+ * where `make` returns that. Thread-safe. */
+void *myna__tokenizer_extra(const myna__tokenizer *tk, void *(*make)(const myna__tokenizer *tk), void (*drop)(void *p));
 
 /* Streaming detokenizer: feed ids, take out only whole UTF-8 characters. Zero-initialise; no allocation. */
 typedef struct myna__detok {

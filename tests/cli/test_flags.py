@@ -11,7 +11,7 @@ import termios
 import cli_help
 from cli_help import Case, change_gguf, fixture, flags_of, rows_of
 
-COMMANDS = ["run", "bench", "perplexity", "tokenize", "inspect", "logits"]
+COMMANDS = ["run", "chat", "bench", "perplexity", "tokenize", "inspect", "logits"]
 LLAMA = fixture("llama.gguf")
 
 
@@ -216,8 +216,8 @@ class Values(Case):
     def test_switches(self):
         """--echo=VALUE is what the value says; [on] takes the next word only when it is one of a few."""
         for value, on in (("1", True), ("true", True), ("on", True), ("yes", True), ("0", False), ("false", False), ("off", False), ("no", False)):
-            self.assertEqual(self.ok("run", LLAMA, "-n", 0, "-p", "Hi", "--echo=" + value).out, "Hi\n" if on else "\n", value)
-            self.assertEqual(self.ok("run", LLAMA, "-n", 0, "-p", "Hi", env={"MYNA_ECHO": value}).out, "Hi\n" if on else "\n", value)
+            self.assertEqual(self.ok("run", LLAMA, "--raw", "-n", 0, "-p", "Hi", "--echo=" + value).out, "Hi\n" if on else "\n", value)
+            self.assertEqual(self.ok("run", LLAMA, "--raw", "-n", 0, "-p", "Hi", env={"MYNA_ECHO": value}).out, "Hi\n" if on else "\n", value)
         for value in ("", "2", "truely", "o", "n", "0 false"):
             self.fails(2, '--echo wants 1 or 0, not "%s"' % value, "run", LLAMA, "--echo=" + value)
         for value in ("on", "off", "auto", "0", "1", "true", "false"):
@@ -243,7 +243,7 @@ class Values(Case):
     def test_words(self):
         """The model, then the prompt; what is given by flag or environment leaves its place."""
         def echoed(*args, **kw):
-            return self.ok("run", "-n", 0, "--echo", "-q", *args, **kw).out
+            return self.ok("run", "--raw", "-n", 0, "--echo", "-q", *args, **kw).out
         self.assertEqual(echoed(LLAMA, "two"), "two\n")
         self.assertEqual(echoed("-m", LLAMA, "two"), "two\n")
         self.assertEqual(echoed("--", LLAMA, "--echo"), "--echo\n")
@@ -286,7 +286,7 @@ class Values(Case):
 
 class Sampling(Case):
     def tokens(self, *args):
-        return self.ok("run", LLAMA, "-p", "Hello", "-n", 24, "--json", "--ignore-eos", "--seed", 5, "--temp", 3, *args).json()["tokens"]
+        return self.ok("run", LLAMA, "--raw", "-p", "Hello", "-n", 24, "--json", "--ignore-eos", "--seed", 5, "--temp", 3, *args).json()["tokens"]
 
     def test_orders(self):
         """Names and letters mean the same; each sampler does something by itself, and only what is named works."""
@@ -326,7 +326,7 @@ class Sampling(Case):
     def test_defaults(self):
         """What the help says is the default is the default."""
         def tokens(*args):
-            return self.ok("run", LLAMA, "-p", "Hello", "-n", 40, "--json", "--ignore-eos", "--seed", 3, *args).json()["tokens"]
+            return self.ok("run", LLAMA, "--raw", "-p", "Hello", "-n", 40, "--json", "--ignore-eos", "--seed", 3, *args).json()["tokens"]
         plain = tokens()
         for args in (("--temp", 0.8), ("--top-k", 40), ("--top-p", 0.95), ("--min-p", 0.05), ("--typical", 1), ("--top-nsigma", -1), ("--xtc-probability", 0), ("--repeat-penalty", 1),
                      ("--frequency-penalty", 0), ("--presence-penalty", 0), ("--dry-multiplier", 0), ("--mirostat", 0), ("--dynatemp-range", 0), ("--min-keep", 0)):
@@ -343,7 +343,7 @@ class Sampling(Case):
         self.addCleanup(shutil.rmtree, folder)
         model = os.path.join(folder, "recommends.gguf")
         def tokens(path, *args):
-            return self.ok("run", path, "-p", "Hello", "-n", 30, "--json", "--ignore-eos", "--seed", 3, *args).json()["tokens"]
+            return self.ok("run", path, "--raw", "-p", "Hello", "-n", 30, "--json", "--ignore-eos", "--seed", 3, *args).json()["tokens"]
         flags = {"temp": ("--temp", 1.7, "f32"), "top_k": ("--top-k", 3, "i32"), "top_p": ("--top-p", 0.3, "f32"), "min_p": ("--min-p", 0.4, "f32"),
                  "penalty_repeat": ("--repeat-penalty", 1.8, "f32"), "mirostat": ("--mirostat", 2, "i32")}
         pairs = {"xtc_threshold": ("--xtc-threshold", 0.02, "f32", "xtc_probability", "--xtc-probability", 1.0, "f32"),
@@ -377,7 +377,7 @@ class Sampling(Case):
         args = ["--dry-multiplier", 50, "--temp", 0, "--dry-allowed-length", 1]
         text = "a b a b a b a b"
         def tokens(*more):
-            return self.ok("run", LLAMA, "-p", text, "-n", 30, "--json", "--ignore-eos", *args, *more).json()["tokens"]
+            return self.ok("run", LLAMA, "--raw", "-p", text, "-n", 30, "--json", "--ignore-eos", *args, *more).json()["tokens"]
         self.assertNotEqual(tokens(), tokens("--dry-multiplier", 0))
         every = [x for c in "abcdefghijklmnopqrstuvwxyz" for x in ("--dry-sequence-breaker", c)]
         self.assertNotEqual(tokens(*every), tokens())
@@ -436,7 +436,7 @@ def odd_bytes(r, n):
 
 class Text(Case):
     def echoed(self, text, *args):
-        raw = self.ok("run", LLAMA, "-n", 0, "--echo", "-q", "-p", os.fsdecode(text), *args).raw
+        raw = self.ok("run", LLAMA, "--raw", "-n", 0, "--echo", "-q", "-p", os.fsdecode(text), *args).raw
         self.assertTrue(raw.endswith(b"\n"))
         return raw[:-1]
 
@@ -453,9 +453,9 @@ class Text(Case):
     def test_long_input(self):
         for n in (0, 1, 65534, 65535, 65536, 65537, 131071, 131072, 300000):
             text = (b"0123456789abcdef" * (n // 16 + 1))[:n]
-            r = self.ok("run", LLAMA, "-n", 0, "--echo", "-q", "-f", "-", stdin=text)
+            r = self.ok("run", LLAMA, "--raw", "-n", 0, "--echo", "-q", "-f", "-", stdin=text)
             self.assertEqual(r.raw, text + b"\n")
-        self.assertEqual(self.ok("run", LLAMA, "-n", 0, "--echo", "-q", "-f", "-", stdin=b"a\n\n").raw, b"a\n\n")  # one newline is dropped
+        self.assertEqual(self.ok("run", LLAMA, "--raw", "-n", 0, "--echo", "-q", "-f", "-", stdin=b"a\n\n").raw, b"a\n\n")  # one newline is dropped
         self.fails(1, "/tmp: Is a directory", "run", LLAMA, "-q", "-f", "/tmp")
         self.fails(1, "/nowhere/x: No such file", "tokenize", LLAMA, "-f", "/nowhere/x")
 
@@ -463,7 +463,7 @@ class Text(Case):
         r = random.Random(4)
         for k in range(80):
             text = odd_bytes(r, r.randrange(1, 12))
-            got = self.ok("run", LLAMA, "-n", 0, "--echo", "--json", "-q", "--no-escape", "-p", os.fsdecode(text))
+            got = self.ok("run", LLAMA, "--raw", "-n", 0, "--echo", "--json", "-q", "--no-escape", "-p", os.fsdecode(text))
             want = "".join(c.decode() if good else "\ufffd" for c, good in characters(text))
             self.assertEqual(got.json()["prompt"], want, text)
             self.assertFalse(any(c < 0x20 and c != 10 or c == 0x7f for c in got.raw), got.raw)
@@ -505,7 +505,7 @@ class Text(Case):
             self.assertIn("fits into " + want if n[-1] == "G" else "does NOT fit into " + want, line)
 
     def test_escapes_of_stops(self):
-        args = ("run", LLAMA, "-p", "Hello", "-n", 200, "--temp", 0, "--json", "--ignore-eos")
+        args = ("run", LLAMA, "--raw", "-p", "Hello", "-n", 200, "--temp", 0, "--json", "--ignore-eos")
         text = self.ok(*args).json()["text"]
         at, c = next((i, c) for i, c in enumerate(text) if " " < c < "\x7f" and c != "\\" and i > 5 and c not in text[:i])
         self.assertEqual(self.ok(*args, "--stop", "\\x%02x" % ord(c)).json()["text"], text[:at])
@@ -513,7 +513,7 @@ class Text(Case):
         self.assertEqual(self.ok(*args, "--stop", "\\x%02x" % ord(c), "--no-escape").json()["text"], text)
 
     def test_verbose_prompt(self):
-        r = self.ok("run", LLAMA, "-n", 0, "-q", "--verbose-prompt", "-p", "Hi\x1b \u00e9")
+        r = self.ok("run", LLAMA, "--raw", "-n", 0, "-q", "--verbose-prompt", "-p", "Hi\x1b \u00e9")
         pieces = self.ok("tokenize", LLAMA, "--json", "-p", "Hi\x1b \u00e9").json()
         lines = r.err.splitlines()
         self.assertEqual([int(line.split()[0]) for line in lines], [p["id"] for p in pieces])

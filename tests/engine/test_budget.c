@@ -82,6 +82,38 @@ static void test_follows(void **state) {
   assert_true(fabs(myna__budget_seconds(&b, &c, 512) / seconds(&slow, 512) - 1) < 0.05);
 }
 
+/* Attention: what late positions cost is found, whatever was thought before, and nothing silly where nothing was measured. */
+static void test_late(void **state) {
+  (void)state;
+  for (int k = 0; k < 4; k++) {
+    double late = 0.0001 * k, prior = 0.0001;
+    myna__budget b = {0};
+    assert_true(fabs(myna__budget_late(&b, prior) / prior - 1) < 1e-6);
+    for (int i = 0; i < 600; i++) {
+      double at = 512 * (i % 16), t = 512 * 0.001 * (1 + late * at) * (i % 3 ? 1.03 : 0.97);
+      myna__budget_add_late(&b, 512, at, t);
+      myna__budget_add(&b, 512, t);
+    }
+    double got = myna__budget_late(&b, prior);
+    if (fabs(got - late) > 0.35 * MYNA__MAX(late, prior)) fail_msg("%g, not %g", got, late);
+    for (int i = 0; i < 10; i++) { /* no measurements */
+      myna__budget_add_late(&b, 512, NAN, 1);
+      myna__budget_add_late(&b, 512, 100, NAN);
+      myna__budget_add_late(&b, 16, 100, 1);
+    }
+    assert_true(myna__budget_late(&b, prior) == got);
+    myna__budget_add_late(&b, 512, 4000, 1000); /* interrupted */
+    assert_true(fabs(myna__budget_late(&b, prior) - got) < 0.5 * prior);
+  }
+  myna__budget same = {0}; /* one position only says nothing of others */
+  for (int i = 0; i < 300; i++) {
+    myna__budget_add_late(&same, 512, 256, 0.5);
+    myna__budget_add(&same, 512, 0.5);
+  }
+  double got = myna__budget_late(&same, 0.0001);
+  assert_true(got > 0.00005 && got < 0.0002);
+}
+
 /* While a stream decodes, a long prompt is read in pieces: tokens come in between, and both answers are as alone. */
 static void test_engine(void **state) {
   (void)state;
@@ -112,7 +144,7 @@ static void test_engine(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_both_wishes), cmocka_unit_test(test_neither),
-                                     cmocka_unit_test(test_unknown), cmocka_unit_test(test_follows),
-                                     cmocka_unit_test(test_engine)};
+                                     cmocka_unit_test(test_unknown),     cmocka_unit_test(test_follows),
+                                     cmocka_unit_test(test_late),        cmocka_unit_test(test_engine)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* test_grammar_engine.c: masks against every token tried, and answers that a grammar holds: alone, in batches, with speculation. */
 #include "engine/thinking.h"
 #include "fixture.h"
+#include <math.h>
 
 static fx_result results[8];
 

@@ -211,6 +211,115 @@ static void test_eviction(void **state) {
   pool_free(p);
 }
 
+static int64_t n_evicted, last_depth;
+static void evicted(void *user, int32_t id, const myna__kv_key *key) {
+  (void)user;
+  assert_true(id >= 0 && key->tokens);
+  n_evicted++;
+  last_depth = key->depth;
+}
+
+/* What is dearer stays longer, and what others need as long as they stay. */
+static void test_worth(void **state) {
+  pool *p = pool_new(8, 0);
+  int32_t a[256], b[256], c[512];
+  fill(a, 256, 0);
+  fill(b, 256, 5000);
+  fill(c, 512, 9000);
+  myna__kv_set_cost(p->kv, 1, 40); /* the last page is worth eleven times the first */
+  ASSERT_OK(put(p, 0, a, 0, 256));
+  myna__kv_release(p->kv, 0, a, 256, true);
+  for (int i = 0; i < 4; i++) { /* short ones, used later */
+    ASSERT_OK(put(p, 0, b + i, 0, 64));
+    myna__kv_release(p->kv, 0, b + i, 64, true);
+  }
+  ASSERT_OK(put(p, 0, c, 0, 128)); /* two of those that are cheap to get again go, though they are the newer ones */
+  assert_int_equal(myna__kv_probe(p->kv, a, 256, 255), 255);
+  assert_int_equal(myna__kv_probe(p->kv, b, 64, 63) + myna__kv_probe(p->kv, b + 3, 64, 63), 63);
+  myna__kv_release(p->kv, 0, c, 128, false);
+  pool_free(p);
+}
+
+/* Pages by hand: pinned ones stay and stay as they are, inserted ones are found, forgotten ones are not. */
+static void test_by_hand(void **state) {
+  pool *p = pool_new(8, 0);
+  int32_t t[512], ids[8];
+  fill(t, 512, 0);
+  ASSERT_OK(put(p, 0, t, 0, 200));
+  myna__kv_release(p->kv, 0, t, 200, true);
+  myna__kv_pin(p->kv, t, 200, ids);
+  assert_int_equal(stats(p).used, 4);
+  assert_int_equal(myna__kv_match(p->kv, 0, t, 300), 200);
+  ASSERT_OK(put(p, 0, t, 200, 300)); /* behind what is pinned, in another page */
+  assert_int_equal(p->copies, 1);
+  myna_err err = {0};
+  int32_t more[8];
+  ASSERT_FAILS(myna__kv_take(p->kv, 4, more, &err), MYNA_E_LIMIT, &err, "4 are wanted");
+  myna__kv_release(p->kv, 0, t, 300, false);
+  assert_int_equal(myna__kv_forget(p->kv, t, 200), 200); /* held */
+  myna__kv_unpin(p->kv, ids, 4);
+  assert_int_equal(myna__kv_forget(p->kv, t, 200), 0);
+  assert_int_equal(stats(p).free, 8);
+  assert_int_equal(myna__kv_probe(p->kv, t, 200, 199), 0);
+  ASSERT_OK(myna__kv_take(p->kv, 3, more, NULL));
+  uint64_t h = 0;
+  for (int i = 0; i < 150; i++) p->content[more[i / PAGE]][i % PAGE] = h = mix(h, t[i]);
+  myna__kv_insert(p->kv, more, t, 150);
+  assert_int_equal(stats(p).cached, 3);
+  assert_int_equal(myna__kv_match(p->kv, 1, t, 300), 150);
+  holds(p, 1, t, 150, 0);
+  ASSERT_OK(myna__kv_take(p->kv, 3, more, NULL)); /* the same again: what was there stays */
+  myna__kv_insert(p->kv, more, t, 150);
+  assert_int_equal(stats(p).used, 3);
+  myna__kv_release(p->kv, 1, t, 150, true);
+  assert_int_equal(stats(p).free + stats(p).cached, 8);
+  assert_int_equal(myna__kv_forget(p->kv, t, 100), 100); /* continued by what lies behind */
+  pool_free(p);
+}
+
+/* Pages that are elsewhere count, and are named. */
+static bool elsewhere(void *user, const myna__kv_key *key) {
+  const pool *p = user;
+  assert_true(key->tokens != NULL);
+  return key->depth < p->copies; /* so many pages from the start */
+}
+
+static void test_elsewhere(void **state) {
+  pool *p = pool_new(4, 0);
+  int32_t t[512], u[256];
+  fill(t, 512, 0);
+  fill(u, 256, 9000);
+  myna__kv *kv;
+  static int32_t table[SEQS * LEN];
+  ASSERT_OK(myna__kv_new(&kv,
+                         &(myna__kv_options){.n_pages = 4,
+                                             .n_seq = SEQS,
+                                             .table_len = LEN,
+                                             .table = table,
+                                             .evicted = evicted,
+                                             .elsewhere = elsewhere,
+                                             .user = p},
+                         NULL));
+  myna__kv_key keys[8];
+  ASSERT_OK(myna__kv_reserve(kv, 0, 0, 256, NULL));
+  myna__kv_release(kv, 0, t, 256, true);
+  ASSERT_OK(myna__kv_reserve(kv, 0, 0, 100, NULL));
+  assert_int_equal(n_evicted, 2);
+  assert_int_equal(last_depth, 2); /* the last page first */
+  p->copies = 6;
+  assert_int_equal(myna__kv_probe(kv, t, 512, 511), 128);
+  assert_int_equal(myna__kv_probe_all(kv, t, 512, 511), 384);
+  assert_int_equal(myna__kv_probe_all(kv, t, 350, 349), 320);
+  assert_int_equal(myna__kv_probe_all(kv, t, 512, 300), 300);
+  assert_int_equal(myna__kv_missing(kv, t, 384, keys, 8), 4);
+  assert_int_equal(keys[0].depth, 2);
+  assert_ptr_equal(keys[3].tokens, t + 320);
+  assert_int_equal(myna__kv_missing(kv, t, 384, keys, 1), 4);
+  myna__kv_free(kv);
+  p->copies = 0;
+  pool_free(p);
+}
+
 /* Equal content is indexed once, whoever computed it. */
 static void test_duplicates(void **state) {
   pool *p = pool_new(8, 0);
@@ -364,7 +473,8 @@ int main(void) {
       cmocka_unit_test(test_fork),          cmocka_unit_test(test_append_to_indexed),
       cmocka_unit_test(test_eviction),      cmocka_unit_test(test_duplicates),
       cmocka_unit_test(test_window),        cmocka_unit_test(test_random),
-      cmocka_unit_test(test_out_of_memory),
+      cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_worth),
+      cmocka_unit_test(test_by_hand),       cmocka_unit_test(test_elsewhere),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,105 +1,6 @@
 /* Requests of OpenAI's and llama-server's APIs, from JSON to the engine and back, on the model that ships. */
-#include "server/api.h"
-#include "test.h"
-
-static myna_model *model;
-static myna_session *session;
-static api_env env;
-
-static int setup(void **state) {
-  char path[512];
-  myna_err err = {0};
-  ASSERT_OK_ERR(myna_model_open(&model, test_path(path, "models/myna-stories.gguf"), NULL, &err), &err);
-  myna_engine_options o = {.n_threads = 1, .n_ctx = 256, .n_seq = 2, .no_spin = true};
-  ASSERT_OK_ERR(myna_session_new(&session, model, &o, &err), &err);
-  env =
-      (api_env){.model = model, .model_name = "stories", .fingerprint = "b-myna", .n_ctx = 256, .reasoning_budget = -1};
-  myna_sampling_default(&env.sampling);
-  env.sampling.temperature = 0;
-  return 0;
-}
-
-static int teardown(void **state) {
-  myna_session_free(session);
-  myna_model_close(model);
-  return 0;
-}
-
-typedef struct collect {
-  char text[65536];
-  size_t n;
-} collect;
-
-static int collect_bytes(void *user, const char *bytes, size_t n) {
-  collect *c = user;
-  assert_true(c->n + n < sizeof c->text);
-  memcpy(c->text + c->n, bytes, n);
-  c->n += n;
-  c->text[c->n] = 0;
-  return 0;
-}
-
-typedef struct feed {
-  api_reply *p;
-  int i;
-  const api_sink *sink;
-} feed;
-
-static bool on_event(void *user, const myna_event *ev) {
-  feed *f = user;
-  ASSERT_OK(api_reply_event(f->p, f->i, ev, f->sink));
-  return true;
-}
-
-/* Runs a request to its end; what streams goes to c. */
-static api_reply *answer(api_dialect d, const char *json, collect *c) {
-  static collect none;
-  json_t *body = json_loads(json, 0, NULL);
-  assert_non_null(body);
-  api_error e = {0};
-  api_request *r;
-  if (api_request_new(&r, d, body, &env, &e) < 0) fail_msg("%s: %s", json, e.message);
-  api_reply *p;
-  if (api_reply_new(&p, r, &e) < 0) fail_msg("%s", e.message);
-  none.n = 0;
-  api_sink sink = {collect_bytes, c ? c : &none};
-  for (int i = 0; i < api_reply_count(p); i++) {
-    myna_request q;
-    myna_err err = {0};
-    api_reply_request(p, i, &q);
-    feed f = {p, i, &sink};
-    ASSERT_OK_ERR(myna_session_run(session, &q, on_event, &f, NULL, NULL, &err), &err);
-  }
-  assert_true(api_reply_done(p));
-  return p;
-}
-
-static json_t *body_of(api_dialect d, const char *json) {
-  api_reply *p = answer(d, json, NULL);
-  json_t *o = api_reply_body(p);
-  assert_non_null(o);
-  api_reply_free(p);
-  return o;
-}
-
-static const char *str(const json_t *o, const char *name) { return json_string_value(json_object_get(o, name)); }
-static json_int_t num(const json_t *o, const char *name) { return json_integer_value(json_object_get(o, name)); }
-
-/* The request is refused, and the field named. */
-static void refused(api_dialect d, const char *json, const char *param) {
-  json_t *body = json_loads(json, 0, NULL);
-  assert_non_null(body);
-  api_error e = {0};
-  api_request *r;
-  if (api_request_new(&r, d, body, &env, &e) == 0) fail_msg("%s was accepted", json);
-  assert_null(r);
-  assert_int_equal(e.status, 400);
-  if (strcmp(e.param, param) != 0) fail_msg("%s blames \"%s\": %s", json, e.param, e.message);
-  json_t *all = api_error_json(&e), *o = json_object_get(all, "error");
-  assert_string_equal(str(o, "message"), e.message);
-  assert_string_equal(str(o, "type"), "invalid_request_error");
-  json_decref(all);
-}
+#include "api_run.h"
+#include <math.h>
 
 static void test_refused(void **state) {
   static const struct {
@@ -329,6 +230,113 @@ static void test_chat(void **state) {
   refused(API_CHAT, json, "tools");
 }
 
+/* The prompt's own probabilities: as those of the same tokens when they are generated. */
+static void test_echo(void **state) {
+  json_t *o = body_of(API_TEXT, "{\"prompt\":\"Once upon a time\",\"max_tokens\":6,\"logprobs\":2,\"temperature\":0}");
+  const json_t *lp = json_object_get(json_array_get(json_object_get(o, "choices"), 0), "logprobs");
+  json_t *prompt = json_loads("{\"content\":\"Once upon a time\",\"add_special\":true}", 0, NULL);
+  api_error e = {0};
+  json_t *ids = api_answer_tokenize(&env, prompt, &e);
+  json_t *list = json_object_get(ids, "tokens");
+  size_t n = json_array_size(list);
+  for (size_t i = 0; i < 6; i++)
+    json_array_append(list, json_object_get(json_array_get(json_object_get(lp, "content"), i), "id"));
+  json_t *again = json_pack("{s:O, s:i, s:b, s:i}", "prompt", list, "max_tokens", 0, "echo", 1, "logprobs", 2);
+  char *text = json_dumps(again, 0);
+  json_t *q = body_of(API_TEXT, text);
+  const json_t *choice = json_array_get(json_object_get(q, "choices"), 0), *all = json_object_get(choice, "logprobs");
+  assert_int_equal(json_array_size(json_object_get(all, "tokens")), n + 6);
+  assert_true(json_is_null(json_array_get(json_object_get(all, "token_logprobs"), 0)));
+  assert_true(json_is_null(json_array_get(json_object_get(all, "top_logprobs"), 0)));
+  for (size_t i = 0; i < 6; i++) {
+    double a = json_number_value(json_array_get(json_object_get(lp, "token_logprobs"), i));
+    double b = json_number_value(json_array_get(json_object_get(all, "token_logprobs"), n + i));
+    assert_true(fabs(a - b) < 1e-4);
+    assert_int_equal(json_object_size(json_array_get(json_object_get(all, "top_logprobs"), n + i)), 2);
+  }
+  assert_int_equal(num(json_object_get(q, "usage"), "completion_tokens"), 0);
+  assert_int_equal(num(json_object_get(q, "usage"), "prompt_tokens"), (json_int_t)n + 6);
+  free(text);
+  json_decref(again);
+  json_decref(ids);
+  json_decref(q);
+  json_decref(o);
+  o = body_of(API_TEXT, "{\"prompt\":[\"Tom\",\"Lily and\"],\"max_tokens\":2,\"echo\":true,\"logprobs\":1,\"n\":2,"
+                        "\"temperature\":1}");
+  const json_t *choices = json_object_get(o, "choices");
+  assert_int_equal(json_array_size(choices), 4);
+  for (size_t i = 0; i < 4; i++) {
+    choice = json_array_get(choices, i);
+    all = json_object_get(choice, "logprobs");
+    const json_t *offsets = json_object_get(all, "text_offset");
+    size_t last = json_array_size(offsets) - 1, len = strlen(str(choice, "text"));
+    assert_memory_equal(str(choice, "text"), i < 2 ? "Tom" : "Lily and", i < 2 ? 3 : 8);
+    assert_int_equal(json_integer_value(json_array_get(offsets, 0)), 0);
+    assert_int_equal(json_integer_value(json_array_get(offsets, last)) +
+                         (json_int_t)json_string_length(json_array_get(json_object_get(all, "tokens"), last)),
+                     len);
+  }
+  json_decref(o);
+  refused(API_TEXT, "{\"prompt\":\"a\",\"echo\":true,\"logprobs\":1,\"stream\":true}", "echo");
+}
+
+/* What is left by the samplers: few, and together 1. */
+static void test_post_probs(void **state) {
+  json_t *o = body_of(API_NATIVE, "{\"prompt\":\"Once\",\"n_predict\":5,\"n_probs\":20,\"post_sampling_probs\":true,"
+                                  "\"temperature\":1,\"top_k\":3,\"top_p\":1,\"min_p\":0}");
+  const json_t *rows = json_object_get(o, "completion_probabilities");
+  assert_int_equal(json_array_size(rows), 5);
+  for (size_t i = 0; i < 5; i++) {
+    const json_t *row = json_array_get(rows, i), *top = json_object_get(row, "top_probs");
+    double sum = 0, before = 1, own = json_number_value(json_object_get(row, "prob"));
+    bool found = false;
+    assert_int_equal(json_array_size(top), 3);
+    for (size_t k = 0; k < 3; k++) {
+      double x = json_number_value(json_object_get(json_array_get(top, k), "prob"));
+      assert_true(x > 0 && x <= before);
+      sum += before = x;
+      found |= num(json_array_get(top, k), "id") == num(row, "id") && fabs(x - own) < 1e-6;
+    }
+    assert_true(fabs(sum - 1) < 1e-4 && found);
+  }
+  json_decref(o);
+  o = body_of(API_NATIVE, "{\"prompt\":\"Once\",\"n_predict\":3,\"n_probs\":5,\"post_sampling_probs\":true}");
+  rows = json_object_get(o, "completion_probabilities");
+  for (size_t i = 0; i < 3; i++) { /* greedy: one is left */
+    assert_int_equal(json_array_size(json_object_get(json_array_get(rows, i), "top_probs")), 1);
+    assert_true(json_number_value(json_object_get(json_array_get(rows, i), "prob")) == 1);
+  }
+  json_decref(o);
+}
+
+/* Prompt and answer fill the context and no more. */
+static void test_room(void **state) {
+  for (int i = 0; i < 2; i++) {
+    json_t *o = body_of(API_NATIVE, i ? "{\"prompt\":\"Tom\",\"ignore_eos\":true}"
+                                      : "{\"prompt\":\"Tom\",\"ignore_eos\":true,\"n_predict\":1000}");
+    assert_int_equal(num(o, "tokens_evaluated") + num(o, "tokens_predicted"), 256);
+    assert_true(json_is_true(json_object_get(o, "truncated")));
+    assert_string_equal(str(o, "stop_type"), "limit");
+    json_decref(o);
+  }
+}
+
+static void test_names(void **state) {
+  env.aliases = "b,a,,c";
+  env.tags = "x";
+  json_t *o = api_answer_model(&env, 1);
+  assert_int_equal(json_array_size(json_object_get(o, "aliases")), 3);
+  assert_int_equal(json_array_size(json_object_get(o, "tags")), 1);
+  json_decref(o);
+  assert_true(api_model_is(&env, "a") && api_model_is(&env, "c") && api_model_is(&env, "stories"));
+  assert_false(api_model_is(&env, "") || api_model_is(&env, "ab") || api_model_is(&env, "b,a"));
+  env.aliases = env.tags = NULL;
+  api_error e = {0};
+  o = api_answer_count(&env, json_loads("{\"messages\":[{\"role\":\"user\",\"content\":\"Tom\"}]}", 0, NULL), &e);
+  assert_true(num(o, "input_tokens") > 1);
+  json_decref(o);
+}
+
 static void test_small(void **state) {
   api_error e = {0};
   json_t *body = json_loads("{\"content\":\"Tom \\u00e9\",\"with_pieces\":true,\"add_special\":true}", 0, NULL);
@@ -341,13 +349,10 @@ static void test_small(void **state) {
   json_t *back = json_pack("{s:o}", "tokens", ids), *text = api_answer_detokenize(&env, back, &e);
   assert_non_null(strstr(str(text, "content"), "Tom \xc3\xa9"));
   json_decref(text);
-  json_decref(back);
   json_decref(o);
-  json_decref(body);
   body = json_loads("{\"tokens\":[-1]}", 0, NULL);
   assert_null(api_answer_detokenize(&env, body, &e));
   assert_string_equal(e.param, "tokens");
-  json_decref(body);
   o = api_answer_models(&env, 1);
   assert_string_equal(str(json_array_get(json_object_get(o, "data"), 0), "id"), "stories");
   json_decref(o);
@@ -364,7 +369,8 @@ int main(void) {
       cmocka_unit_test(test_refused),  cmocka_unit_test(test_unknown), cmocka_unit_test(test_overflow),
       cmocka_unit_test(test_sampling), cmocka_unit_test(test_native),  cmocka_unit_test(test_native_lists),
       cmocka_unit_test(test_stop),     cmocka_unit_test(test_text),    cmocka_unit_test(test_small),
-      cmocka_unit_test(test_chat),
+      cmocka_unit_test(test_chat),     cmocka_unit_test(test_echo),    cmocka_unit_test(test_post_probs),
+      cmocka_unit_test(test_room),     cmocka_unit_test(test_names),
   };
-  return cmocka_run_group_tests(tests, setup, teardown);
+  return cmocka_run_group_tests(tests, api_run_setup, api_run_teardown);
 }

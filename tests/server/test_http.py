@@ -3,7 +3,9 @@ import http.client
 import json
 import os
 import signal
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -30,6 +32,7 @@ class Server:
                 break
             self.log.append(line)
         if self.port is None:
+            self.p.stderr.close()
             raise RuntimeError(f"no server: {self.p.wait()} {self.log}")
         self.reader = threading.Thread(target=lambda: self.log.extend(self.p.stderr), daemon=True)
         self.reader.start()
@@ -129,9 +132,10 @@ class Plain(unittest.TestCase):
         self.assertEqual(self.s.call("POST", "/tokenize", {"content": "x" * 15000})[0], 200)
         out = self.s.raw(b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20001\r\n\r\n{")
         self.assertTrue(out.startswith(b"HTTP/1.1 413"), out[:80])
-        chunk = b"2710\r\n" + b" " * 10000 + b"\r\n"
-        out = self.s.raw(b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + 3 * chunk)
-        self.assertNotIn(b"200 OK", out)
+        chunk, head = b"2710\r\n" + b" " * 10000 + b"\r\n", b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        self.assertTrue(self.s.raw(head + chunk + b"2\r\n{}\r\n0\r\n\r\n").startswith(b"HTTP/1.1 200"))
+        self.assertTrue(self.s.raw(head + 3 * chunk + b"0\r\n\r\n").startswith(b"HTTP/1.1 413"))
+        self.assertEqual(self.s.raw(head + 20 * chunk), b"")  # who sends without end is cut off
 
     def test_foreign_pages(self):
         own = f"http://127.0.0.1:{self.s.port}"
@@ -187,6 +191,45 @@ class Plain(unittest.TestCase):
         self.assertEqual(len(set(results)), 1, set(results))
         self.assertEqual(results[0][:2], (200, "[DONE]"))
 
+    def test_models(self):
+        name = json.loads(self.s.call("GET", "/v1/models")[2])["data"][0]["id"]
+        self.assertEqual(name, "myna-stories.gguf")
+        status, _, body = self.s.call("GET", f"/v1/models/{name}")
+        self.assertEqual((status, json.loads(body)["id"]), (200, name))
+        for path in ("/v1/models/other", "/v1/models/"):
+            self.assertEqual(self.s.call("GET", path)[0], 404, path)
+        self.assertEqual(self.s.call("POST", "/props", b"{}")[0], 501)
+
+    def test_signs_of_life(self):
+        # The stream that waits is silent: every place is taken by a request that nobody has to wait for.
+        c = [http.client.HTTPConnection("127.0.0.1", self.s.port, timeout=60) for _ in range(8)]
+        for x in c:
+            x.request("POST", "/v1/completions", json.dumps(dict(LONG, max_tokens=490)))
+            x.getresponse().read(1)
+        try:
+            w = http.client.HTTPConnection("127.0.0.1", self.s.port, timeout=60)
+            w.request("POST", "/v1/completions", json.dumps({"prompt": "Hi", "max_tokens": 1, "stream": True, "sse_ping_interval": 1}))
+            body = w.getresponse().read()
+            w.close()
+            self.assertTrue(body.endswith(b"data: [DONE]\n\n"), body)
+            for line in body.split(b"\n\n")[:-1]:
+                self.assertTrue(line == b":" or line.startswith(b"data: "), line)
+        finally:
+            for x in c:
+                x.close()
+
+    def test_large_bodies_keep_nobody_waiting(self):
+        # A stream goes on while long texts are tokenized; both come out right.
+        ask, texts = {"prompt": "Once upon a time", "max_tokens": 60, "temperature": 0, "stream": True}, []
+        alone = self.s.call("POST", "/v1/completions", ask)[2]
+        t = threading.Thread(target=lambda: texts.extend(self.s.call("POST", "/tokenize", {"content": "word " * 3900})[0] for _ in range(10)))
+        t.start()
+        beside = self.s.call("POST", "/v1/completions", ask)[2]
+        t.join(60)
+        text = ["".join(json.loads(e)["choices"][0]["text"] for e in events(b)[:-1]) for b in (alone, beside)]
+        self.assertEqual(text[0], text[1])
+        self.assertEqual(texts, [200] * 10)
+
     def test_log_has_no_prompts(self):
         self.s.call("POST", "/tokenize", {"content": "SECRETWORD"}, X_Request_Id="look-here")
         self.s.wait_for(lambda: any(b"look-here" in line for line in self.s.log))
@@ -196,12 +239,13 @@ class Plain(unittest.TestCase):
 class Keys(unittest.TestCase):
     def test_keys_and_limits(self):
         with tempfile.NamedTemporaryFile("w", suffix=".keys") as f:
-            f.write("# keys\nfilekey requests=2\n\nother parallel=1\n")
+            f.write("# keys\nfilekey requests=2\n\nother parallel=1\n  third tokens=30 # of a minute\n")
             f.flush()
             s = Server("--api-key", "one,two", "--api-key-file", f.name, "--cors-origins", "http://page.example")
         try:
             self.assertEqual(s.call("GET", "/health")[0], 200)
-            self.assertEqual(s.call("GET", "/v1/models")[0], 401)
+            self.assertEqual(s.call("GET", "/v1/models")[0], 200)  # the name is public, but a wrong key is told
+            self.assertEqual(s.call("GET", "/props")[0], 401)
             for wrong in ("Bearer", "Bearer ", "Bearer on", "Bearer oneone", "Basic one", "one"):
                 self.assertEqual(s.call("GET", "/v1/models", Authorization=wrong)[0], 401, wrong)
             self.assertEqual(s.call("GET", "/v1/models", Authorization="Bearer one")[0], 200)
@@ -209,11 +253,111 @@ class Keys(unittest.TestCase):
             ask = {"prompt": "Hi", "max_tokens": 1}
             got = [s.call("POST", "/v1/completions", ask, X_Api_Key="filekey")[0] for _ in range(3)]
             self.assertIn(got, ([200, 200, 429], [200, 200, 200]))  # a minute may have passed between them
+            with LongRequest(s, X_Api_Key="other"):
+                self.assertEqual(s.call("POST", "/v1/completions", ask, X_Api_Key="other")[0], 429)
+                self.assertEqual(s.call("POST", "/v1/completions", ask, X_Api_Key="one")[0], 200)
+            s.wait_for(lambda: s.call("POST", "/v1/completions", ask, X_Api_Key="other")[0] == 200)
+            got = [s.call("POST", "/v1/completions", dict(ask, max_tokens=40, ignore_eos=True), X_Api_Key="third")[0] for _ in range(4)]
+            self.assertEqual(got[0], 200)
+            self.assertIn(429, got)
             status, headers, _ = s.call("OPTIONS", "/v1/completions", Origin="http://page.example", Access_Control_Request_Headers="authorization")
             self.assertEqual((status, headers["Access-Control-Allow-Origin"], headers["Access-Control-Allow-Headers"]), (204, "http://page.example", "authorization"))
             self.assertEqual(s.call("OPTIONS", "/v1/completions", Origin="http://evil.example")[0], 403)
         finally:
             self.assertEqual(s.stop(signal.SIGINT), 0)
+
+
+class LongRequest:
+    """A stream that runs meanwhile."""
+
+    def __init__(self, s, n=1, **headers):
+        self.c = http.client.HTTPConnection("127.0.0.1", s.port, timeout=60)
+        self.c.request("POST", "/v1/completions", json.dumps(dict(LONG, n=n)), {k.replace("_", "-"): v for k, v in headers.items()})
+        self.r = self.c.getresponse()
+        assert self.r.status == 200, self.r.read()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *why):
+        self.r.close()
+        self.c.close()
+
+
+class Ways(unittest.TestCase):
+    """How the server is reached: TLS, prefix, addresses, contexts."""
+
+    def test_tls(self):
+        if not shutil.which("openssl"):
+            self.skipTest("skipped: no openssl that makes a certificate")
+        with tempfile.TemporaryDirectory() as d:
+            key, cert = os.path.join(d, "key.pem"), os.path.join(d, "cert.pem")
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+                            "-keyout", key, "-out", cert], check=True, stderr=subprocess.DEVNULL)
+            s = Server("--ssl-key-file", key, "--ssl-cert-file", cert)
+            try:
+                c = http.client.HTTPSConnection("localhost", s.port, timeout=60, context=ssl.create_default_context(cafile=cert))
+                ask = {"prompt": "Once upon a time", "max_tokens": 20, "temperature": 0, "stream": True}
+                for _ in range(2):  # the connection is kept
+                    c.request("POST", "/v1/completions", json.dumps(ask))
+                    r = c.getresponse()
+                    self.assertEqual((r.status, events(r.read())[-1]), (200, "[DONE]"))
+                c.close()
+                self.assertFalse(s.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 200"))
+                with self.assertRaises(ssl.SSLError):  # nobody vouches for this certificate
+                    http.client.HTTPSConnection("localhost", s.port, timeout=60).request("GET", "/health")
+                self.assertEqual(json.loads(self.over(s, cert)), {"status": "ok"})
+            finally:
+                self.assertEqual(s.stop(), 0)
+            with open(key, "w") as f:
+                f.write("no key")
+            with self.assertRaisesRegex(RuntimeError, "no server: 1"):
+                Server("--ssl-key-file", key, "--ssl-cert-file", cert)
+
+    @staticmethod
+    def over(s, cert):
+        c = http.client.HTTPSConnection("localhost", s.port, timeout=60, context=ssl.create_default_context(cafile=cert))
+        c.request("GET", "/health")
+        body = c.getresponse().read()
+        c.close()
+        return body
+
+    def test_prefix_and_hidden(self):
+        s = Server("--api-prefix", "/here/", "--no-slots", "--no-metrics", "--alias", "b,a", "--tags", "x,y")
+        try:
+            self.assertEqual(s.call("GET", "/here/health")[0], 200)
+            for path in ("/health", "/herehealth", "/other/health", "/here", "/"):
+                self.assertEqual(s.call("GET", path)[0], 404, path)
+            self.assertEqual((s.call("GET", "/here/slots")[0], s.call("GET", "/here/metrics")[0]), (501, 501))
+            model = json.loads(s.call("GET", "/here/v1/models/b")[2])
+            self.assertEqual((model["id"], sorted(model["aliases"]), model["tags"]), ("a", ["a", "b"], ["x", "y"]))
+        finally:
+            self.assertEqual(s.stop(), 0)
+
+    def test_beyond_loopback(self):
+        # Programs call us by any name, pages only by addresses and names that are ours or were listed.
+        s = Server("--host", "0.0.0.0", "--cors-origins", "http://ours.example")
+        try:
+            self.assertEqual(s.call("GET", "/health", Host="any.example")[0], 200)
+            self.assertEqual(s.call("GET", "/health", Host="evil.example", Origin="http://evil.example")[0], 403)
+            self.assertEqual(s.call("GET", "/health", Host="10.0.0.1:8080", Origin="http://10.0.0.1:8080")[0], 200)
+            self.assertEqual(s.call("GET", "/health", Host="10.0.0.1:8080", Origin="http://evil.example")[0], 403)
+            self.assertEqual(s.call("GET", "/health", Host="ours.example", Origin="http://ours.example")[0], 200)
+            own = socket.gethostname()
+            self.assertEqual(s.call("GET", "/health", Host=own, Origin=f"http://{own}")[0], 200)
+        finally:
+            self.assertEqual(s.stop(), 0)
+
+    def test_context_is_shared(self):
+        for flags, n_ctx in ((["-np", "4"], 128), (["-np", "4", "-kvu"], 512), ([], 512)):
+            s = Server(*flags)
+            try:
+                self.assertEqual(json.loads(s.call("GET", "/props")[2])["default_generation_settings"]["n_ctx"], n_ctx, flags)
+                status, _, body = s.call("POST", "/completion", {"prompt": "word " * 600})
+                e = json.loads(body)["error"]
+                self.assertEqual((status, e["type"], e["n_ctx"]), (400, "exceed_context_size_error", n_ctx))
+            finally:
+                self.assertEqual(s.stop(), 0)
 
 
 class Queue(unittest.TestCase):
@@ -251,6 +395,17 @@ class Shutdown(unittest.TestCase):
 
     def test_streams_end_properly(self):
         self.assertEqual(self.stream_at_the_end("--shutdown-timeout", "-1")[-1], "[DONE]")
+
+    def test_second_signal(self):
+        s = Server("-np", "2", "--shutdown-timeout", "600")
+        with LongRequest(s, n=100):
+            s.p.send_signal(signal.SIGTERM)
+            s.wait_for(lambda: any(b'"stopping"' in line for line in s.log))
+            end = time.monotonic() + 60
+            while s.p.poll() is None and time.monotonic() < end:  # one that comes at once is taken for the same
+                s.p.send_signal(signal.SIGTERM)
+                time.sleep(0.1)
+        self.assertEqual(s.ended(), 128 + signal.SIGTERM)
 
     def test_unix_socket(self):
         with tempfile.TemporaryDirectory() as d:

@@ -30,6 +30,10 @@ static char *render(const char *t, size_t n, const char *context, const myna_tem
   return myna_template_render(t, n, context, strlen(context), l, &text, &len, err) < 0 ? NULL : text;
 }
 
+/* Where Python refuses and the other engines do not, so may we: lists may be changed here, which transformers' sandbox forbids, and Python since 3.13 has the
+ * argument that it lacked before. */
+static bool is_allowed(const char *name) { return !strcmp(name, "array.append()") || !strcmp(name, "REPLACE"); }
+
 static void test_cases(void **state) {
   (void)state;
   json_t *all = load("templates/jinja-engine-cases.json"), *c;
@@ -42,18 +46,20 @@ static void test_cases(void **state) {
     json_t *t = json_object_get(c, "template"), *py = json_object_get(c, "python_jinja2_output");
     const char *want = json_string_value(json_object_get(c, "expected")), *other = NULL;
     if (py) other = want, want = json_string_value(py);
-    bool error = py && !strncmp(want, "ERR", 3);
+    const char *name = json_string_value(json_object_get(c, "name"));
     char *context = json_dumps(json_object_get(c, "context"), 0);
+    if (!strncmp(name, "array.pop", 9)) { /* the file's context is what pop left behind */
+      free(context);
+      context = strdup("{\"arr\": [\"a\", \"b\", \"c\"]}");
+    }
+    bool error = py && !strncmp(want, "ERR", 3), ok;
+    if (error && is_allowed(name)) error = false, want = other;
     myna_err err;
     char *got = render(json_string_value(t), json_string_length(t), context, NULL, &err);
-    /* where Python refuses, so may we; lists may be changed here, which transformers' sandbox forbids */
-    bool ok = error ? !got || !strcmp(got, other) : got && !strcmp(got, want);
-    /* the file's context is what pop left behind */
-    ok = ok || !strncmp(json_string_value(json_object_get(c, "name")), "array.pop", 9);
+    ok = error ? !got && err.code == MYNA_E_ARG && strstr(err.msg, "template line ") : got && !strcmp(got, want);
     if (!ok) {
       failed++;
-      print_message("%s\n  template %s\n  want %s\n  got  %s\n", json_string_value(json_object_get(c, "name")),
-                    json_string_value(t), want, got ? got : err.msg);
+      print_message("%s\n  template %s\n  want %s\n  got  %s\n", name, json_string_value(t), want, got ? got : err.msg);
     }
     free(context);
     myna_chat_free_text(got);

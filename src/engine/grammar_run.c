@@ -1,0 +1,204 @@
+/* grammar_run.c: a grammar in one request: its state, and the last mask it asked for. The machine and the masks are shared by all
+ * requests with the grammar, behind its lock; when the machine has met too much, it is made new with the states of all that run. */
+#include "engine/grammar_run.h"
+#include "engine/grammar_mask.h"
+
+enum { MACHINE_BYTES = 1 << 26 };
+
+struct myna__grun {
+  struct myna__grun *next, **link; /* in the grammar's list */
+  myna_grammar *g;
+  myna__gmasks *masks;
+  int64_t n_vocab;
+  int32_t state;      /* 0: dead, negative: an error */
+  int32_t mask_state; /* bits are of this state; 0: none */
+  uint64_t *bits;     /* [n_words] */
+  int64_t n_legal;
+};
+
+static size_t bits_bytes(const myna__grun *r) { return (size_t)(r->n_vocab + 63) / 64 * sizeof(uint64_t); }
+
+static void enlist(myna__grun *r) {
+  myna_grammar *g = r->g;
+  r->next = g->runs;
+  r->link = &g->runs;
+  if (r->next) r->next->link = &r->next;
+  g->runs = r;
+}
+
+int myna__grun_new(myna__grun **out, myna_grammar *g, const myna__tokenizer *tk, int64_t n_vocab, myna_err *err) {
+  *out = NULL;
+  myna__grun *r = myna__calloc(sizeof *r);
+  if (!r) return myna__err(err, MYNA_E_NOMEM, "no memory for a grammar");
+  r->n_vocab = n_vocab;
+  r->bits = myna__alloc(bits_bytes(r));
+  int rc = r->bits ? 0 : myna__err(err, MYNA_E_NOMEM, "no memory for a grammar");
+  if (rc == 0) {
+    pthread_mutex_lock(&g->lock);
+    rc = myna__gmasks_of(g, tk, n_vocab, &r->masks, err);
+    if (rc == 0) {
+      r->g = myna_grammar_ref(g);
+      r->state = g->machine->start;
+      enlist(r);
+    }
+    pthread_mutex_unlock(&g->lock);
+  }
+  if (rc < 0)
+    myna__grun_free(r);
+  else
+    *out = r;
+  return rc;
+}
+
+void myna__grun_free(myna__grun *r) {
+  if (!r) return;
+  if (r->g) {
+    pthread_mutex_lock(&r->g->lock);
+    *r->link = r->next;
+    if (r->next) r->next->link = r->link;
+    pthread_mutex_unlock(&r->g->lock);
+  }
+  myna__free(r->bits, bits_bytes(r));
+  myna_grammar_free(r->g);
+  myna__free(r, sizeof *r);
+}
+
+/* ---- reading ---- */
+
+/* Makes the machine new with the states of all runs. */
+static int compact(myna_grammar *g) {
+  int64_t n = 0, k = 0;
+  for (myna__grun *r = g->runs; r; r = r->next) n++;
+  size_t bytes = (size_t)(n + 1) * sizeof(int32_t *);
+  int32_t **states = myna__alloc(bytes);
+  if (!states) return MYNA_E_NOMEM;
+  for (myna__grun *r = g->runs; r; r = r->next) states[k++] = &r->state;
+  int rc = myna__gmachine_compact(g->machine, states, n);
+  myna__free(states, bytes);
+  if (rc < 0) return rc;
+  for (myna__grun *r = g->runs; r; r = r->next) r->mask_state = 0;
+  myna__gmasks_forget(g);
+  return myna__gmachine_bytes(g->machine) > MACHINE_BYTES ? MYNA_E_LIMIT : 0;
+}
+
+/* Enters the machine: room in it, and an error when there is none. */
+static int enter(myna__grun *r) {
+  pthread_mutex_lock(&r->g->lock);
+  int rc = r->state < 0 ? r->state : 0;
+  if (rc == 0 && myna__gmachine_bytes(r->g->machine) > MACHINE_BYTES) rc = compact(r->g);
+  if (rc < 0) r->state = rc;
+  return rc;
+}
+
+static void leave(myna__grun *r) { pthread_mutex_unlock(&r->g->lock); }
+
+static int32_t read_text(myna_grammar *g, int32_t s, const char *text, size_t n) {
+  enum { FUEL = 1 << 28 };
+  g->machine->fuel = FUEL;
+  for (size_t i = 0; i < n && s > 0; i++) s = myna__gmachine_next(g->machine, s, (uint8_t)text[i]);
+  return s;
+}
+
+int myna__grun_feed(myna__grun *r, const char *text, size_t n) {
+  if (enter(r) == 0) r->state = read_text(r->g, r->state, text, n);
+  leave(r);
+  return MYNA__MIN(r->state, 0);
+}
+
+bool myna__grun_takes(myna__grun *r, const char *text, size_t n) {
+  bool ok = enter(r) == 0 && r->state > 0 && read_text(r->g, r->state, text, n) > 0;
+  leave(r);
+  return ok;
+}
+
+int myna__grun_accept(myna__grun *r, int32_t id) {
+  if (enter(r) == 0 && r->state > 0) r->state = myna__gmasks_step(r->masks, r->state, id);
+  leave(r);
+  return MYNA__MIN(r->state, 0);
+}
+
+bool myna__grun_alive(const myna__grun *r) { return r->state > 0; }
+
+bool myna__grun_whole(const myna__grun *r) {
+  if (r->state <= 0) return false;
+  pthread_mutex_lock(&r->g->lock);
+  bool whole = r->g->machine->states[r->state].whole;
+  pthread_mutex_unlock(&r->g->lock);
+  return whole;
+}
+
+/* ---- masks ---- */
+
+/* Fills bits; they are copied, for another request may need the place of the shared ones. */
+static int update(myna__grun *r) {
+  int rc = enter(r);
+  if (rc == 0 && r->state > 0 && r->mask_state != r->state) {
+    const uint64_t *bits;
+    rc = myna__gmasks_get(r->masks, r->state, &bits, &r->n_legal);
+    if (rc == 0) memcpy(r->bits, bits, bits_bytes(r));
+    r->mask_state = rc == 0 ? r->state : 0;
+  }
+  leave(r);
+  return rc;
+}
+
+const uint64_t *myna__grun_mask(myna__grun *r, int64_t *n_legal, myna_err *err) {
+  int rc = update(r);
+  *n_legal = rc == 0 && r->state > 0 ? r->n_legal : 0;
+  if (*n_legal > 0) return r->bits;
+  if (rc == MYNA_E_LIMIT)
+    myna__err(err, rc, "the grammar is too ambiguous here");
+  else if (rc < 0)
+    myna__err(err, rc, "no memory for the masks of a grammar");
+  else
+    myna__err(err, MYNA_E_INTERNAL, "the grammar allows no token of the vocabulary");
+  return NULL;
+}
+
+/* A token is tried by its bytes where the mask is not there yet. */
+bool myna__grun_legal(myna__grun *r, int32_t id) {
+  if (id < 0 || id >= r->n_vocab) return false;
+  if (r->state > 0 && r->mask_state == r->state) return r->bits[id >> 6] >> (id & 63) & 1;
+  bool ok = false;
+  if (enter(r) == 0 && r->state > 0) {
+    const uint64_t *bits;
+    int64_t n;
+    if (myna__gmasks_has(r->masks, r->state))
+      ok = myna__gmasks_get(r->masks, r->state, &bits, &n) == 0 && (bits[id >> 6] >> (id & 63) & 1);
+    else if (myna__gmasks_is_end(r->masks, id))
+      ok = r->g->machine->states[r->state].whole;
+    else
+      ok = myna__gmasks_step(r->masks, r->state, id) > 0;
+  }
+  leave(r);
+  return ok;
+}
+
+bool myna__grun_knows(myna__grun *r) {
+  bool known = r->state > 0 && r->mask_state == r->state;
+  if (known || r->state <= 0) return known;
+  if (enter(r) == 0 && r->state > 0) known = myna__gmasks_has(r->masks, r->state);
+  leave(r);
+  return known;
+}
+
+int64_t myna__grun_n_vocab(const myna__grun *r) { return r->n_vocab; }
+
+int myna__grun_close(myna__grun *r, myna__buf *out) {
+  if (r->state <= 0 || myna__grun_whole(r)) return 0;
+  pthread_mutex_lock(&r->g->lock);
+  int rc = myna__gmachine_close(r->g->machine, r->state, out, NULL);
+  pthread_mutex_unlock(&r->g->lock);
+  return rc;
+}
+
+int myna_grammar_prepare(myna_grammar *g, const struct myna_model *m, myna_err *err) {
+  const myna__tokenizer *tk;
+  myna__gmasks *k;
+  myna_model *model = (myna_model *)(uintptr_t)m;
+  TRY(myna__model_tokenizer(model, &tk, err));
+  pthread_mutex_lock(&g->lock);
+  int rc = myna__gmasks_of(g, tk, model->cfg.n_vocab, &k, err);
+  pthread_mutex_unlock(&g->lock);
+  return rc;
+}

@@ -1,0 +1,327 @@
+/* chat_params.c: calls whose arguments stand one by one: tags with text as values, which the function's schema types, and Python's keyword arguments. */
+#include "text/chat_parse.h"
+#include <stdio.h>
+
+typedef myna_chat_parser parser;
+enum { NAME, PARAMS, KEY, OPEN, VALUE, STRING, WHOLE, CDATA, CDATA_END };
+enum { MAX_KEY = MYNA__CALL_NAME };
+static const char cdata[] = "<![CDATA[", cdata_end[] = "]]>";
+
+/* ---- values by type ---- */
+
+/* Text as a value of JSON or of Python, all of it. */
+static bool literal(myna__buf *out, const char *s, size_t n) {
+  for (int d = MYNA__VALUE_JSON; d <= MYNA__VALUE_PYTHON; d++) {
+    myna__value v = {.dialect = (myna__value_dialect)d};
+    size_t used = 0, before = out->len;
+    int rc = myna__value_read(&v, s, n, true, &used, out);
+    if (rc == GOOD && used + myna__blanks(s + used, n - used) == n) return true;
+    out->len = before;
+  }
+  return false;
+}
+
+void myna__call_typed(myna__buf *out, const char *text, size_t n, unsigned types) {
+  size_t from = myna__blanks(text, n), to = myna__unblanked(text, n);
+  bool null = to >= from && to - from == 4 && memcmp(text + from, "null", 4) == 0;
+  if (types & MYNA__TYPE_STRING ? null && types & MYNA__TYPE_NULL : to > from) {
+    bool list = text[from] == '[' || text[from] == '{', quoted = text[from] == '"' || text[from] == '\'';
+    /* Where the type is not known a value in quotes is text with its quotes, as the model wrote it. */
+    if ((types || list || !quoted) && literal(out, text + from, to - from)) return;
+  }
+  myna__buf_str(out, "\"");
+  myna__value_escape(out, text, n);
+  myna__buf_str(out, "\"");
+}
+
+static void put_key(myna__call *c, const char *key, size_t n) {
+  myna__buf_str(&c->args, c->n_params++ ? ",\"" : "{\"");
+  myna__value_escape(&c->args, key, n);
+  myna__buf_str(&c->args, "\":");
+  c->value = (myna__value){0};
+  c->seen = 0;
+}
+
+/* ---- tags ---- */
+
+static int tag_name(parser *p, const char *s, size_t n, size_t *used) {
+  const char *sep = p->f->sep;
+  size_t at = 0, to, behind;
+  at = myna__blanks(s, n);
+  for (to = at; to < n && to - at <= MYNA__CALL_NAME && myna__name_char(s[to]); to++) {}
+  if (to - at > MYNA__CALL_NAME) return BAD;
+  if (to == n) return MORE;
+  behind = to + (*sep ? 0 : myna__blanks(s + to, n - to));
+  if (behind == n) return MORE;
+  int rc = *sep ? myna__begins(s + behind, n - behind, sep) : myna__begins(s + behind, n - behind, p->f->param);
+  if (!*sep && rc != GOOD) {
+    int end = myna__begins(s + behind, n - behind, p->f->close);
+    if (end != BAD) rc = end;
+  }
+  if (rc != GOOD) return rc;
+  if (!myna__call_named(p, s + at, to - at)) return BAD;
+  *used = behind + strlen(sep);
+  p->call.phase = PARAMS;
+  myna__parse_tell_call(p);
+  return MORE;
+}
+
+/* The next parameter or the end of the call. */
+static int tag_next(parser *p, const char *s, size_t n, size_t *used) {
+  myna__call *c = &p->call;
+  size_t at = myna__blanks(s, n);
+  *used = at;
+  if (at == n) return MORE;
+  int end = myna__begins(s + at, n - at, p->f->close), param = myna__begins(s + at, n - at, p->f->param);
+  if (end == GOOD) {
+    *used = at + strlen(p->f->close);
+    myna__buf_str(&c->args, c->n_params ? "}" : "{}");
+    return GOOD;
+  }
+  if (c->scheme == MYNA__CALLS_NESTED &&
+      param == GOOD) { /* every tag begins like that: what follows must be none that closes */
+    size_t len = at + strlen(p->f->param);
+    if (len + 2 > n) return MORE;
+    if (s[len] != '<' || s[len + 1] == '/') return end == MORE ? MORE : BAD;
+    *used = len + 1;
+    c->phase = KEY;
+    return MORE;
+  }
+  if (param == GOOD) {
+    *used = at + strlen(p->f->param);
+    c->phase = KEY;
+    return MORE;
+  }
+  return end == MORE || param == MORE ? MORE : BAD;
+}
+
+static int tag_key(parser *p, const char *s, size_t n, size_t *used) {
+  myna__call *c = &p->call;
+  const struct myna__chat_format *f = p->f;
+  const char *sep = c->scheme == MYNA__CALLS_NESTED ? ">" : f->param_sep;
+  size_t window = MYNA__MIN(n, (size_t)MAX_KEY + 64);
+  const char *end = memmem(s, window, sep, strlen(sep));
+  if (!end) return n < (size_t)MAX_KEY + 64 ? MORE : BAD;
+  size_t len = (size_t)(end - s), attr = len;
+  const char *quote = f->attr ? memchr(s, '"', len) : NULL;
+  if (quote) attr = (size_t)(quote - s);
+  if (attr == 0 || attr > MAX_KEY) return BAD;
+  memcpy(c->key, s, attr);
+  c->key[attr] = 0;
+  put_key(c, s, attr);
+  c->type = c->schema ? myna__chat_sub(c->schema, c->schema, s, attr) : NULL;
+  c->types = myna__chat_types(c->type, c->schema);
+  if (quote && memmem(quote, len - attr, "true", 4))
+    c->types = MYNA__TYPE_STRING;
+  else if (quote)
+    c->types = MYNA__TYPE_OBJECT | MYNA__TYPE_ARRAY | MYNA__TYPE_NULL | MYNA__TYPE_PLAIN;
+  *used = len + strlen(sep);
+  c->phase = f->value_open ? OPEN : VALUE;
+  return MORE;
+}
+
+static int tag_open(parser *p, const char *s, size_t n, size_t *used) {
+  size_t at = myna__blanks(s, n);
+  *used = at;
+  int rc = myna__begins(s + at, n - at, p->f->value_open);
+  if (rc != GOOD) return rc;
+  *used = at + strlen(p->f->value_open);
+  p->call.phase = VALUE;
+  return MORE;
+}
+
+/* What ends the value that is read. */
+static void end_mark(const parser *p, char mark[MAX_KEY + 64]) {
+  if (p->call.scheme == MYNA__CALLS_NESTED)
+    snprintf(mark, MAX_KEY + 64, "%.20s</%s>", p->f->param, p->call.key);
+  else
+    snprintf(mark, MAX_KEY + 64, "%s", p->f->param_end);
+}
+
+static int tag_value(parser *p, const char *s, size_t n, size_t *used) {
+  myna__call *c = &p->call;
+  int rc = c->scheme == MYNA__CALLS_XML ? myna__begins(s, n, cdata) : BAD;
+  if (n == 0 || (rc == MORE && !p->last)) return MORE;
+  bool text = c->types == MYNA__TYPE_STRING || (c->types & MYNA__TYPE_STRING && c->scheme == MYNA__CALLS_NESTED);
+  if (rc == GOOD) {
+    *used = strlen(cdata);
+    c->phase = CDATA;
+  } else {
+    c->phase = text ? STRING : WHOLE;
+    if (p->f->lines && s[0] == '\n') *used = 1;
+  }
+  if (c->phase != WHOLE) {
+    myna__buf_str(&c->args, "\"");
+    c->begun = true; /* a string is open */
+  }
+  return MORE;
+}
+
+/* Text of a string until mark, of which line breaks before it are no part where values stand on lines. */
+static int tag_string(parser *p, const char *s, size_t n, const char *mark, bool lines, size_t *used) {
+  myna__call *c = &p->call;
+  size_t m = strlen(mark);
+  const char *end = memmem(s, n, mark, m);
+  size_t safe = end ? (size_t)(end - s) : n;
+  if (!end && !p->last) {
+    size_t hold = MYNA__MIN(n, m - 1);
+    while (hold && memcmp(s + n - hold, mark, hold) != 0) hold--;
+    safe = n - hold;
+  }
+  size_t told = safe;
+  if (lines && told && s[told - 1] == '\n' && (end || !p->last)) told--;
+  myna__value_escape(&c->args, s, told);
+  *used = end ? safe + m : told;
+  if (!end) return MORE;
+  myna__buf_str(&c->args, "\"");
+  c->begun = false;
+  return GOOD;
+}
+
+/* A value that is typed when all of it is there. */
+static int tag_whole(parser *p, const char *s, size_t n, const char *mark, size_t *used) {
+  myna__call *c = &p->call;
+  size_t m = strlen(mark), from = c->seen > m ? c->seen - m : 0;
+  const char *end = memmem(s + from, n - from, mark, m);
+  c->seen = n;
+  if (!end) return MORE;
+  size_t len = (size_t)(end - s);
+  *used = len + m;
+  if (p->f->lines && len && s[len - 1] == '\n') len--;
+  if (c->scheme == MYNA__CALLS_NESTED)
+    myna__call_nested(p, s, len, c->type, &c->args);
+  else
+    myna__call_typed(&c->args, s, len, c->types);
+  return GOOD;
+}
+
+static int tag_step(parser *p, const char *s, size_t n, size_t *used) {
+  myna__call *c = &p->call;
+  char mark[MAX_KEY + 64];
+  int rc;
+  switch (c->phase) {
+  case NAME: return tag_name(p, s, n, used);
+  case PARAMS: return tag_next(p, s, n, used);
+  case KEY: return tag_key(p, s, n, used);
+  case OPEN: return tag_open(p, s, n, used);
+  case VALUE: return tag_value(p, s, n, used);
+  case CDATA:
+    rc = tag_string(p, s, n, cdata_end, false, used);
+    if (rc == GOOD) c->phase = CDATA_END;
+    return MORE;
+  case CDATA_END:
+    *used = myna__blanks(s, n);
+    rc = myna__begins(s + *used, n - *used, p->f->param_end);
+    if (rc != GOOD) return rc;
+    *used += strlen(p->f->param_end);
+    break;
+  default:
+    end_mark(p, mark);
+    rc = c->phase == STRING ? tag_string(p, s, n, mark, p->f->lines, used) : tag_whole(p, s, n, mark, used);
+    if (rc != GOOD) return rc;
+  }
+  c->phase = PARAMS;
+  return MORE;
+}
+
+int myna__call_params(parser *p, const char *s, size_t n, size_t *used) {
+  for (;;) {
+    size_t len = 0;
+    int phase = p->call.phase, rc = tag_step(p, s + *used, n - *used, &len);
+    *used += len;
+    if (p->call.told) myna__parse_tell_call(p);
+    if (rc != MORE || phase == p->call.phase) return rc;
+  }
+}
+
+/* ---- Python ---- */
+
+enum { PY_START, PY_ARG, PY_EQUALS, PY_VALUE, PY_NEXT };
+
+static int py_start(parser *p, const char *s, size_t n, size_t *used) {
+  size_t at = myna__blanks(s, n), to;
+  if (at == n) return MORE;
+  if (s[at] == '[' && !p->in_array) {
+    p->in_array = true;
+    *used = at + 1;
+    at += 1 + myna__blanks(s + at + 1, n - at - 1);
+  }
+  for (to = at; to < n && to - at <= MYNA__CALL_NAME && myna__name_char(s[to]); to++) {}
+  if (to == n && to - at <= MYNA__CALL_NAME) return MORE;
+  if (s[to] != '(' || to == at) return BAD;
+  size_t len = to - at;
+  if (p->f->scheme == MYNA__CALLS_JSON && len > 5 && memcmp(s + to - 5, ".call", 5) == 0) len -= 5;
+  if (!myna__call_named(p, s + at, len)) return BAD;
+  *used = to + 1;
+  p->call.phase = PY_ARG;
+  myna__parse_tell_call(p);
+  return MORE;
+}
+
+static int py_arg(parser *p, const char *s, size_t n, size_t *used) {
+  myna__call *c = &p->call;
+  size_t at = myna__blanks(s, n), to;
+  *used = at;
+  if (at == n) return MORE;
+  if (s[at] == ')') {
+    *used = at + 1;
+    myna__buf_str(&c->args, c->n_params ? "}" : "{}");
+    return GOOD;
+  }
+  for (to = at; to < n && to - at <= MAX_KEY && myna__name_char(s[to]); to++) {}
+  if (to == at || to - at > MAX_KEY) return BAD;
+  size_t eq = to + myna__blanks(s + to, n - to);
+  if (eq == n) return MORE;
+  if (s[eq] != '=') return BAD;
+  put_key(c, s + at, to - at);
+  c->value.dialect = MYNA__VALUE_PYTHON;
+  c->begun = true;
+  *used = eq + 1;
+  c->phase = PY_VALUE;
+  return MORE;
+}
+
+static int py_step(parser *p, const char *s, size_t n, size_t *used) {
+  myna__call *c = &p->call;
+  int rc;
+  switch (c->phase) {
+  case PY_START: return py_start(p, s, n, used);
+  case PY_ARG: return py_arg(p, s, n, used);
+  case PY_VALUE:
+    rc = myna__value_read(&c->value, s, n, false, used, &c->args);
+    if (rc != GOOD) return rc;
+    c->begun = false;
+    c->phase = PY_NEXT;
+    return MORE;
+  default:
+    *used = myna__blanks(s, n);
+    if (*used == n) return MORE;
+    c->phase = PY_ARG;
+    if (s[*used] == ')') return MORE;
+    if (s[*used] != ',') return BAD;
+    ++*used;
+    return MORE;
+  }
+}
+
+int myna__call_python(parser *p, const char *s, size_t n, size_t *used) {
+  for (;;) {
+    size_t len = 0;
+    int phase = p->call.phase, rc = py_step(p, s + *used, n - *used, &len);
+    *used += len;
+    if (p->call.told) myna__parse_tell_call(p);
+    if (rc != MORE || phase == p->call.phase) return rc;
+  }
+}
+
+void myna__params_break(parser *p) {
+  myna__call *c = &p->call;
+  if (c->scheme == MYNA__CALLS_PYTHON) {
+    if (c->begun) myna__value_close(&c->value, &c->args);
+  } else if (c->begun) {
+    myna__buf_str(&c->args, "\"");
+  } else if (c->phase == OPEN || c->phase == VALUE || c->phase == WHOLE) {
+    myna__buf_str(&c->args, "null");
+  }
+  myna__buf_str(&c->args, c->n_params ? "}" : "{}");
+}
