@@ -314,6 +314,22 @@ typedef struct myna_engine_stats {
 /* Counters since the engine started, and what it runs with. Thread-safe. */
 MYNA_API void myna_engine_get_stats(const myna_engine *e, myna_engine_stats *out);
 
+/* ---- the cache in files ---- */
+
+/* Writes what is computed of tokens[0..n_tokens) to a file, which replaces what was there when all of it is written. Returns the positions saved, at least
+ * 1; *n_bytes (may be NULL): of the file. MYNA_E_NOTFOUND: nothing of the text is in the cache. MYNA_E_IO: the file cannot be written. The engine goes on
+ * meanwhile. Thread-safe. */
+MYNA_API int64_t myna_engine_prefix_save(myna_engine *e, const int32_t *tokens, int64_t n_tokens, const char *path,
+                                         int64_t *n_bytes, myna_err *err);
+/* Brings it back: requests whose prompt begins so find it, and answers are the same as without having saved it. Returns the positions; tokens[0..cap) (may be
+ * NULL) get the first of their ids. The file must be of the same model, cache types and precision (MYNA_E_ARG else); what is damaged in any way is refused
+ * (MYNA_E_FORMAT) and changes nothing. MYNA_E_LIMIT: longer than the context, or the cache is full of what runs. Thread-safe; safe on untrusted files so
+ * far as they cannot do more than make answers to their own tokens wrong. */
+MYNA_API int64_t myna_engine_prefix_load(myna_engine *e, const char *path, int32_t *tokens, int64_t cap,
+                                         int64_t *n_bytes, myna_err *err);
+/* Drops what is computed of a text from its end on, but for what runs or is the beginning of other texts. Returns the positions dropped. Thread-safe. */
+MYNA_API int64_t myna_engine_prefix_erase(myna_engine *e, const int32_t *tokens, int64_t n_tokens);
+
 /* ---- session: a batch of one ---- */
 
 /* A conversation over an engine of its own. */

@@ -58,7 +58,7 @@ typedef struct options {
   bool plan, tensors, meta, memory;
   /* serve */
   const char *host, *api_key_file, *tls_key, *tls_cert, *api_prefix, *alias, *chat_template, *chat_template_file;
-  const char *chat_kwargs, *reasoning_format, *reasoning, *budget_message, *tags;
+  const char *chat_kwargs, *reasoning_format, *reasoning, *budget_message, *tags, *slot_save_path;
   list api_keys, origins;
   int64_t port, n_seq, queue, max_body, http_timeout, shutdown_timeout, max_connections, sse_ping, reasoning_budget;
   bool no_slots, no_metrics, no_prefill, kv_unified, log_prompts, strict;

@@ -24,6 +24,7 @@ static int server_options_of(const options *o, const myna_model *m, server_optio
                         .shutdown_s = o->shutdown_timeout,
                         .max_connections = o->max_connections,
                         .ping_s = o->sse_ping,
+                        .slot_save_path = o->slot_save_path,
                         .no_slots = o->no_slots,
                         .no_metrics = o->no_metrics,
                         .no_prefill = o->no_prefill,

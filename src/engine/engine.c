@@ -231,13 +231,39 @@ int myna_cancel(myna_engine *e, int64_t id) {
 
 /* ---- thread ---- */
 
+void myna__engine_call(myna_engine *e, void (*fn)(myna_engine *e, void *arg), void *arg) {
+  myna__task t = {.fn = fn, .arg = arg};
+  pthread_mutex_lock(&e->lock);
+  t.next = e->tasks;
+  e->tasks = &t;
+  pthread_cond_broadcast(&e->work);
+  while (!t.done) pthread_cond_wait(&e->called, &e->lock);
+  pthread_mutex_unlock(&e->lock);
+}
+
+static void run_tasks(myna_engine *e) {
+  for (;;) {
+    pthread_mutex_lock(&e->lock);
+    myna__task *t = e->tasks;
+    if (t) e->tasks = t->next;
+    pthread_mutex_unlock(&e->lock);
+    if (!t) return;
+    t->fn(e, t->arg);
+    pthread_mutex_lock(&e->lock);
+    t->done = true; /* it is its caller's from here on */
+    pthread_cond_broadcast(&e->called);
+    pthread_mutex_unlock(&e->lock);
+  }
+}
+
 static void *engine_main(void *arg) {
   myna_engine *e = arg;
   myna__pool_bind_caller(e->pool);
   for (;;) {
+    run_tasks(e);
     bool did = myna__engine_step(e);
     pthread_mutex_lock(&e->lock);
-    while (!did && !e->stop && !e->queue && !e->running) pthread_cond_wait(&e->work, &e->lock);
+    while (!did && !e->stop && !e->tasks && !e->queue && !e->running) pthread_cond_wait(&e->work, &e->lock);
     bool stop = e->stop;
     pthread_mutex_unlock(&e->lock);
     if (stop) return NULL;
@@ -277,6 +303,7 @@ static int start(myna_engine *e, const myna_engine_options *o, myna_err *err) {
   pthread_mutex_init(&e->lock, NULL);
   pthread_cond_init(&e->work, &attr);
   pthread_cond_init(&e->event, &attr);
+  pthread_cond_init(&e->called, &attr);
   pthread_condattr_destroy(&attr);
   if (o) e->opt = *o;
   if (e->opt.draft_model) TRY(myna__draft_check(e->model, e->opt.draft_model, err));
@@ -365,6 +392,7 @@ void myna_engine_free(myna_engine *e) {
   myna__buf_free(&e->text);
   pthread_cond_destroy(&e->work);
   pthread_cond_destroy(&e->event);
+  pthread_cond_destroy(&e->called);
   pthread_mutex_destroy(&e->lock);
   myna__free(e, sizeof *e);
 }

@@ -95,7 +95,32 @@ myna__job *myna__fair_victim(const myna_engine *e) {
   return victim;
 }
 
+/* Whether j is not the oldest running job of its client. */
+static bool is_extra(const myna_engine *e, const myna__job *j) {
+  for (const myna__job *o = e->running; o; o = o->next)
+    if (o->client == j->client && o->id < j->id) return true;
+  return false;
+}
+
+/* An extra job of a client with more usage gives way to another one's oldest; else the younger to the older. So nobody who gives way takes anything back
+ * from whom it gave way to, and the oldest job of all, which is no extra one, always gets on. */
+myna__job *myna__fair_loser(const myna_engine *e, const myna__job *keep) {
+  myna__job *loser = NULL, *youngest = NULL;
+  bool first = !is_extra(e, keep);
+  for (myna__job *j = e->running; j; j = j->next) {
+    const myna__client *c = j->client;
+    if (j == keep || j->seq < 0 || j->chunk > 0) continue;
+    if (j->id > keep->id && (!youngest || j->id > youngest->id)) youngest = j;
+    if (!first || c == keep->client || c->served <= keep->client->served || !is_extra(e, j)) continue;
+    if (!loser || c->served > loser->client->served || (c == loser->client && j->id > loser->id)) loser = j;
+  }
+  return loser ? loser : youngest;
+}
+
 /* ---- prompt tokens of a step ---- */
+
+/* Shares of a client: who has one request running and others several waits for that alone. */
+static int64_t weight(const myna__client *c) { return c->n_running > 1 ? 1 : 3; }
 
 static bool reads_before(const myna__job *a, const myna__job *b) {
   const myna__client *x = a->client, *y = b->client;
@@ -118,16 +143,16 @@ void myna__fair_divide(myna__job **jobs, int n, int64_t budget) {
   for (int i = 0; i < n; i++) jobs[i]->client->pending = jobs[i]->client->quota = 0;
   for (int i = 0; i < n; i++) jobs[i]->client->pending += jobs[i]->n - jobs[i]->n_done;
   for (bool more = true; more && budget > 0;) { /* rounds: what one does not need is for the others */
-    int64_t hungry = 0;
+    int64_t hungry = 0, all = budget;
     for (int i = 0; i < n; i++) {
       const myna__client *c = jobs[i]->client;
-      hungry += (i == 0 || c != jobs[i - 1]->client) && c->quota < c->pending;
+      if ((i == 0 || c != jobs[i - 1]->client) && c->quota < c->pending) hungry += weight(c);
     }
-    int64_t share = hungry > 0 ? MYNA__MAX(budget / hungry, 1) : 0;
     more = hungry > 0;
     for (int i = 0; i < n && more; i++) {
       myna__client *c = jobs[i]->client;
       if (i > 0 && c == jobs[i - 1]->client) continue;
+      int64_t share = MYNA__MAX(all * weight(c) / hungry, 1);
       int64_t give = MYNA__MIN(MYNA__MIN(share, c->pending - c->quota), budget);
       c->quota += give;
       budget -= give;

@@ -74,6 +74,14 @@ typedef struct myna__job {
   myna__event_node *reserved; /* so that its end can be told without memory */
 } myna__job;
 
+/* Something that another thread wants done between two steps, where the pages are. */
+typedef struct myna__task {
+  struct myna__task *next;
+  void (*fn)(myna_engine *e, void *arg);
+  void *arg;
+  bool done;
+} myna__task;
+
 struct myna_engine {
   myna_model *model;
   myna_engine_options opt;
@@ -92,9 +100,11 @@ struct myna_engine {
   pthread_t thread;
   bool thread_started;
   pthread_mutex_t lock;
-  pthread_cond_t work, event;
+  pthread_cond_t work, event, called;
   bool stop;
   int64_t next_id;
+  myna__task *tasks;              /* under the lock */
+  uint64_t fingerprint;           /* 0: not computed yet; under the lock */
   myna__job *queue, *running;     /* arrival order; running belongs to the engine thread */
   myna__event_node *first, *last; /* events waiting */
   myna__event_node *taken;        /* the one the consumer looks at */
@@ -127,9 +137,14 @@ void myna__clients_free(myna__client *c);
 myna__job *myna__fair_next(myna_engine *e, bool oldest);
 /* The youngest running job of the client with most of them, at least two; NULL when there is none. */
 myna__job *myna__fair_victim(const myna_engine *e);
-/* jobs[0..n), which all want prompt tokens: sorted, those first whose turn it is; `budget` tokens are divided equally among their clients. */
+/* Whose pages are given back so that `keep` gets on in a full pool; NULL: it waits. */
+myna__job *myna__fair_loser(const myna_engine *e, const myna__job *keep);
+/* jobs[0..n), which all want prompt tokens: sorted, those first whose turn it is; `budget` tokens are divided among their clients, a client
+ * with one running job having three times the share of those with several. */
 void myna__fair_divide(myna__job **jobs, int n, int64_t budget);
 /* engine.c */
+/* Runs fn on the engine's thread between two steps and waits for it. Not on that thread itself. */
+void myna__engine_call(myna_engine *e, void (*fn)(myna_engine *e, void *arg), void *arg);
 int myna__engine_post(myna_engine *e, const myna_event *ev); /* copies; 0 or MYNA_E_NOMEM */
 /* A job's last event without its text; cannot fail. */
 void myna__engine_post_reserved(myna_engine *e, myna__job *j, const myna_event *ev);

@@ -152,12 +152,9 @@ static void to_queue(myna_engine *e, myna__job *victim) {
   pthread_mutex_unlock(&e->lock);
 }
 
-/* The youngest running job that came after `keep` goes back to the queue's front. False when there is none: then keep waits, and the
- * oldest job always gets on. */
+/* Another running job (fair.c says which) goes back to the queue's front. False when there is none: then keep waits. */
 static bool preempt(myna_engine *e, const myna__job *keep) {
-  myna__job *victim = NULL;
-  for (myna__job *j = e->running; j; j = j->next)
-    if (j->id > keep->id && j->seq >= 0 && j->chunk == 0 && (!victim || j->id > victim->id)) victim = j;
+  myna__job *victim = myna__fair_loser(e, keep);
   if (!victim) return false;
   to_queue(e, victim);
   return true;

@@ -86,7 +86,7 @@ typedef struct api_request {
   bool echo;
   const char *suffix;
   int64_t max_tokens; /* < 0: until the end */
-  int64_t n_keep, max_ms, ping_s;
+  int64_t n_keep, id_slot, max_ms, ping_s;
   myna_sampling sampling;
   bool has_seed;
   const char **stop; /* [n_stop] */

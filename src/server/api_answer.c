@@ -177,7 +177,7 @@ static json_t *native(const api_reply *p, const api_seq *s) {
   json_object_set_new(o, "index", json_integer(index_of(p, s)));
   json_object_set_new(o, "content", r->stream ? json_string("") : api_text(s->text.p, s->text.n));
   json_object_set_new(o, "tokens", r->return_tokens && !r->stream ? all_tokens(s) : json_array());
-  json_object_set_new(o, "id_slot", json_integer(0));
+  json_object_set_new(o, "id_slot", json_integer(p->r->id_slot > 0 ? p->r->id_slot : 0));
   json_object_set_new(o, "stop", json_true());
   json_object_set_new(o, "model", json_string(r->env->model_name));
   json_object_set_new(o, "tokens_predicted", json_integer(n_gen));
@@ -345,8 +345,9 @@ int api_chunk_text(api_reply *p, api_seq *s, const char *text, size_t n, const a
     o = text_chunk(p, s, text, n, legacy_logprobs(probs, before), NULL);
   } else {
     o = json_pack("{s:i, s:o, s:o, s:b, s:i, s:I, s:I}", "index", index_of(p, s), "content", api_text(text, n),
-                  "tokens", new_tokens(s), "stop", 0, "id_slot", 0, "tokens_predicted", (json_int_t)s->n_tokens,
-                  "tokens_evaluated", (json_int_t)p->r->prompts[s->prompt].n_tokens);
+                  "tokens", new_tokens(s), "stop", 0, "id_slot", p->r->id_slot > 0 ? (int)p->r->id_slot : 0,
+                  "tokens_predicted", (json_int_t)s->n_tokens, "tokens_evaluated",
+                  (json_int_t)p->r->prompts[s->prompt].n_tokens);
     if (o && probs) json_object_set_new(o, "completion_probabilities", probs);
   }
   if (o && p->r->timings_per_token) json_object_set_new(o, "timings", timings_so_far(p, s));

@@ -212,6 +212,7 @@ static void defaults(api_request *r) {
   r->sampling = env->sampling;
   if (!r->sampling.set) myna_model_sampling(env->model, &r->sampling);
   r->cache_prompt = true;
+  r->id_slot = -1;
   r->parallel_tools = true;
   r->add_generation_prompt = true;
   r->thinking = -1;

@@ -78,6 +78,7 @@ static int start(call *c, int n, api_error *e) {
     return rc;
   }
   c->streams = api_reply_streams(c->reply);
+  slot_begin(c);
   if (c->conn) watch_add(c);
   return 0;
 }
@@ -141,6 +142,7 @@ static bool take_event(call *c, sequence *q, const myna_event *ev) {
   const api_sink sink = {write_out, c};
   size_t before = c->out.n - c->out.at;
   if (!c->gone && !c->ended && api_reply_event(c->reply, q->index, ev, c->streams ? &sink : NULL) < 0) call_drop(c);
+  if (ev->kind == MYNA_EVENT_TOKEN && q->index == 0) slot_token(c, ev->token);
   if (ev->kind == MYNA_EVENT_DONE) end_sequence(c, q, ev);
   return c->gone || c->ended || c->out.n - c->out.at != before;
 }

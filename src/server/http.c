@@ -64,6 +64,8 @@ static void check_headers(call *c, const char *path, const char *version) {
     return;
   }
   c->route = route_find(c->method, path, &allow, &c->name);
+  const char *action = MHD_lookup_connection_value(c->conn, MHD_GET_ARGUMENT_KIND, "action");
+  if (action) snprintf(c->action, sizeof c->action, "%s", action);
   if (!check_key(c))
     call_error(c, 401, "authentication_error", "Invalid API Key");
   else if (!c->route && allow)
@@ -379,8 +381,12 @@ int server_run(const server_options *o, const volatile sig_atomic_t *stop, char 
   pthread_mutex_init(&s.metrics.lock, NULL);
   s.watch_fd = epoll_create1(EPOLL_CLOEXEC);
   set_env(&s, o);
-  int rc = s.watch_fd < 0 ? (snprintf(why, n, "epoll: %s", strerror(errno)), -1) : serve(&s, stop, why, n);
+  if (slots_start(&s) < 0) snprintf(why, n, "out of memory");
+  int rc = o->slot_save_path && !s.slots ? -1
+           : s.watch_fd < 0              ? (snprintf(why, n, "epoll: %s", strerror(errno)), -1)
+                                         : serve(&s, stop, why, n);
   if (s.watch_fd >= 0) close(s.watch_fd);
+  slots_free(&s);
   keys_free(&s.keys);
   free(s.model_name);
   return rc;

@@ -87,8 +87,10 @@ struct call {
   const route *route;
   char *method, *path, *origin; /* origin: NULL, or allowed and echoed */
   const char *name;             /* what follows the route's path, with ROUTE_NAME */
+  char action[16];              /* of the query */
   char id[64];
-  int key; /* index; -1 without keys */
+  int64_t slot; /* number + 1 of the slot that holds its text; 0: none */
+  int key;      /* index; -1 without keys */
   api_buf body;
   int64_t skipped; /* bytes of a body that is too large */
   bool started;
@@ -132,6 +134,16 @@ void call_log(call *c);
 handler gen_start; /* of all that generates */
 void *gen_thread(void *server);
 
+/* ---- slots (http_slots.c) ---- */
+
+typedef struct slot slot;
+int slots_start(server *s); /* -1: no memory */
+void slots_free(server *s);
+handler slot_action; /* POST /slots/ID?action=save|restore|erase */
+/* A call starts, and gets a token: the slot that it names, or the one that was used least recently, holds its text. */
+void slot_begin(call *c);
+void slot_token(call *c, int32_t token);
+
 /* ---- work on bodies (http_work.c) ---- */
 
 typedef struct work_queue {
@@ -165,6 +177,8 @@ struct server {
   char *model_name; /* the first alias, or the file's name */
   char host[256];   /* name of this machine */
   int watch_fd;
+  pthread_mutex_t slots_lock;
+  slot *slots; /* [n_seq], NULL without --slot-save-path */
 };
 void *watch_thread(void *server);
 void watch_add(call *c);

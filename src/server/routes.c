@@ -83,6 +83,7 @@ static const route routes[] = {
     {"GET", "/props", props, 0, 0},
     {"POST", "/props", set_props, 0, 0},
     {"GET", "/slots", slots, 0, 0},
+    {"POST", "/slots/", slot_action, ROUTE_NAME, 0},
     {"GET", "/models", models, ROUTE_PUBLIC, 0},
     {"GET", "/v1/models", models, ROUTE_PUBLIC, 0},
     {"GET", "/v1/models/", model, ROUTE_PUBLIC | ROUTE_NAME, 0},

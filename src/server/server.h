@@ -28,6 +28,7 @@ typedef struct server_options {
   int64_t shutdown_s;             /* what runs may finish for so long; < 0: ends at once [10] */
   int64_t max_connections;        /* [1024] */
   int64_t ping_s;                 /* comment lines in silent streams [30]; < 0: none */
+  const char *slot_save_path;     /* NULL, or the directory in which slots are saved */
   bool no_slots, no_metrics, log_prompts, quiet;
   /* defaults of requests */
   myna_sampling sampling;

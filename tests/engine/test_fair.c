@@ -98,8 +98,8 @@ static void test_shares(void **state) {
   myna__fair_divide(jobs, n, 512);
   assert_ptr_equal(jobs[0]->client, one); /* had nothing so far */
   for (int i = 1; i + 1 < n; i++) assert_true(jobs[i]->id < jobs[i + 1]->id);
-  assert_int_equal(one->quota, 256);
-  assert_int_equal(greedy->quota, 256);
+  assert_int_equal(one->quota, 384); /* it has one request running, the other five */
+  assert_int_equal(greedy->quota, 128);
   jobs[0]->n = 40; /* what it does not need is for the other */
   myna__fair_divide(jobs, n, 512);
   assert_int_equal(one->quota, 40);
@@ -112,6 +112,35 @@ static void test_shares(void **state) {
   myna__fair_divide(jobs, n, 0);
   assert_int_equal(greedy->quota, 0);
   myna__fair_divide(jobs, 0, 512);
+  myna__clients_free(w.e.clients);
+}
+
+/* Who gives pages back: extra requests of who had most, the latest first; else the younger to the older. */
+static void test_loser(void **state) {
+  (void)state;
+  static world w;
+  memset(&w, 0, sizeof w);
+  myna__job *a1 = add(&w, "a", 100, true), *a2 = add(&w, "a", 100, true), *a3 = add(&w, "a", 100, true);
+  myna__job *b = add(&w, "b", 100, true), *c1 = add(&w, "c", 100, true), *c2 = add(&w, "c", 100, true);
+  a1->client->served = 1000;
+  c1->client->served = 500;
+  assert_ptr_equal(myna__fair_loser(&w.e, b), a3);
+  a3->chunk = 1; /* it is in the step already */
+  assert_ptr_equal(myna__fair_loser(&w.e, b), a2);
+  a2->chunk = 1;
+  assert_ptr_equal(myna__fair_loser(&w.e, b), c2);
+  c2->chunk = 1;
+  assert_ptr_equal(myna__fair_loser(&w.e, b), c1); /* younger */
+  c1->chunk = 1;
+  assert_null(myna__fair_loser(&w.e, b)); /* a1 came first and is a's only one that gets on */
+  a2->chunk = a3->chunk = c1->chunk = c2->chunk = 0;
+  assert_ptr_equal(myna__fair_loser(&w.e, a1), c2);
+  assert_ptr_equal(myna__fair_loser(&w.e, a3), c2); /* youngest of those after it */
+  assert_ptr_equal(myna__fair_loser(&w.e, c1), a3);
+  assert_null(myna__fair_loser(&w.e, c2)); /* an extra one takes from nobody before it */
+  c1->client->served = 2000;
+  assert_ptr_equal(myna__fair_loser(&w.e, a1), c2);
+  assert_ptr_equal(myna__fair_loser(&w.e, c1), c2);
   myna__clients_free(w.e.clients);
 }
 
@@ -159,6 +188,82 @@ static void test_greedy_client(void **state) {
     assert_memory_equal(alone.ids, results[i].ids, 8 * sizeof(int32_t));
   }
   myna_engine_free(e);
+  myna_model_close(m);
+}
+
+/* Steps are run by hand, on the engine's thread. */
+typedef struct by_hand {
+  myna_request *r; /* [n] of the greedy one; then the modest one */
+  int n, warm;
+  double time; /* of the steps until its first token, as the costs have it */
+  int64_t steps;
+} by_hand;
+
+static const myna__job *job_of(const myna_engine *e, int64_t id) {
+  for (int queued = 0; queued < 2; queued++)
+    for (const myna__job *j = queued ? e->queue : e->running; j; j = j->next)
+      if (j->id == id) return j;
+  return NULL;
+}
+
+static void until_first_token(myna_engine *e, void *arg) {
+  by_hand *b = arg;
+  int64_t id;
+  e->costs.fixed = true;
+  for (int i = 0; i < b->n; i++) ASSERT_OK(myna_submit(e, &b->r[i], &id, NULL));
+  for (int i = 0; i < b->warm; i++) assert_true(myna__engine_step(e));
+  ASSERT_OK(myna_submit(e, &b->r[b->n], &id, NULL));
+  for (b->time = b->steps = 0; job_of(e, id) && job_of(e, id)->n_gen == 0; b->steps++) {
+    int64_t before = e->stats.n_prompt_tokens + e->stats.n_gen_tokens;
+    assert_true(myna__engine_step(e));
+    int64_t rows = e->stats.n_prompt_tokens + e->stats.n_gen_tokens - before;
+    b->time += myna__budget_seconds(&e->budget, &e->costs, rows);
+    if (b->steps > 1000) fail_msg("it waits for ever");
+  }
+}
+
+static void drain(myna_engine *e, int n) {
+  for (int done = 0; done < n;) {
+    myna_event ev;
+    assert_int_equal(myna_next_event(e, 60000, &ev), 1);
+    done += ev.kind == MYNA_EVENT_DONE;
+  }
+}
+
+/* A key with 50 requests leaves another one's single request at most twice its time to the first token, at whatever moment that comes; also when the
+ * pool is too small for all that run. */
+static void test_first_token(void **state) {
+  (void)state;
+  enum { WAIT = 50, LONG = 600 };
+  static int32_t prompts[WAIT + 1][LONG];
+  static myna_request r[WAIT + 1];
+  myna_model *m = fx_open("llama");
+  for (int i = 0; i <= WAIT; i++) {
+    prompt_of(m, prompts[i], LONG, 0, i);
+    r[i] = fx_greedy(prompts[i], LONG - (i < WAIT ? 11 * i : 0), 20 + i % 7);
+    r[i].client = i < WAIT ? "greedy" : "modest";
+  }
+  for (int full = 0; full < 2; full++) {
+    const myna_engine_options o = {
+        .n_threads = 1, .n_ctx = 700, .n_seq = 4, .n_batch = 128, .kv_tokens = full ? 1500 : 0};
+    by_hand alone = {r + WAIT, 0, 0, 0, 0};
+    myna_engine *e = fx_engine(m, &o);
+    myna__engine_call(e, until_first_token, &alone);
+    drain(e, 1);
+    myna_engine_free(e);
+    double worst = 0;
+    for (int warm = 0; warm < 40; warm += 3) {
+      by_hand b = {r, WAIT, warm, 0, 0};
+      e = fx_engine(m, &o);
+      myna__engine_call(e, until_first_token, &b);
+      worst = MYNA__MAX(worst, b.time / alone.time);
+      if (warm == 39) drain(e, WAIT + 1);
+      myna_engine_free(e);
+    }
+    print_message("%s pool: its first token after %.2f times the steps' time when alone (%lld steps)\n",
+                  full ? "small" : "large", worst, (long long)alone.steps);
+    assert_true(worst <= 2);
+  }
   myna_model_close(m);
 }
 
@@ -321,7 +426,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_turns),         cmocka_unit_test(test_idle_clients), cmocka_unit_test(test_shares),
       cmocka_unit_test(test_greedy_client), cmocka_unit_test(test_overtakes),    cmocka_unit_test(test_shared_work),
-      cmocka_unit_test(test_leader_leaves), cmocka_unit_test(test_fields),
+      cmocka_unit_test(test_leader_leaves), cmocka_unit_test(test_fields),       cmocka_unit_test(test_loser),
+      cmocka_unit_test(test_first_token),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,6 +91,43 @@ def events(body):
     return [line[6:] for line in body.decode().split("\n\n") if line.startswith("data: ")]
 
 
+class Slots(unittest.TestCase):
+    def test_save_and_restore(self):
+        with tempfile.TemporaryDirectory() as d:
+            ask = {"prompt": "Once upon a time there was a little dog", "n_predict": 12, "temperature": 0, "id_slot": 1, "ignore_eos": True}
+            s = Server("-np", "3", "--slot-save-path", d)
+            try:
+                first = json.loads(s.call("POST", "/completion", ask)[2])
+                n = first["timings"]["prompt_n"] + 12 - 1
+                status, _, body = s.call("POST", "/slots/1?action=save", {"filename": "one.bin"})
+                saved = json.loads(body)
+                self.assertEqual((status, saved["id_slot"], saved["filename"], saved["n_saved"]), (200, 1, "one.bin", n))
+                self.assertEqual(saved["n_written"], os.path.getsize(os.path.join(d, "one.bin")))
+                self.assertGreater(saved["timings"]["save_ms"], 0)
+                status, _, body = s.call("POST", "/slots/1?action=erase")
+                self.assertEqual((status, json.loads(body)["n_erased"]), (200, n + 1))
+                self.assertEqual(json.loads(s.call("POST", "/completion", ask)[2])["timings"]["prompt_n"], first["timings"]["prompt_n"])
+                for path, ask_for, want in (("/slots/9?action=save", {"filename": "x"}, 400), ("/slots/1?action=save", {"filename": "../x"}, 400),
+                                            ("/slots/1?action=save", {}, 400), ("/slots/1?action=fly", {"filename": "x"}, 400), ("/slots/2?action=save", {"filename": "x"}, 400),
+                                            ("/slots/1?action=restore", {"filename": "none.bin"}, 400), ("/slots/x?action=erase", {}, 400)):
+                    self.assertEqual(s.call("POST", path, ask_for)[0], want, path)
+            finally:
+                s.stop()
+            s = Server("-np", "3", "--slot-save-path", d)
+            try:
+                back = json.loads(s.call("POST", "/slots/0?action=restore", {"filename": "one.bin"})[2])
+                self.assertEqual((back["n_restored"], back["n_read"], back["id_slot"]), (n, saved["n_written"], 0))
+                again = json.loads(s.call("POST", "/completion", dict(ask, id_slot=0))[2])
+                self.assertEqual((again["timings"]["prompt_n"], again["content"], again["id_slot"]), (1, first["content"], 0))
+            finally:
+                s.stop()
+            s = Server()
+            try:
+                self.assertEqual(s.call("POST", "/slots/0?action=save", {"filename": "x"})[0], 501)
+            finally:
+                s.stop()
+
+
 class Plain(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
