@@ -169,6 +169,8 @@ typedef struct myna_engine_options {
   /* NULL, or a smaller model with the same vocabulary that guesses for requests which ask for MYNA_SPECULATION_DRAFT. Borrowed: it must stay open as
    * long as the engine. It has a page pool of its own, counted in the plan. Different vocabularies: MYNA_E_ARG naming the first difference. */
   myna_model *draft_model;
+  /* Attention of sequences that share a prefix reads its pages once for all of them where that is faster; this reads them for each, to the same bits (measurements, tests). */
+  bool no_cascade;
   int speculation; /* kinds (MYNA_SPECULATION_) that requests will ask for. The indexes of lookup are planned only when it is among them;
                     * under a mem_limit a request gets none otherwise, and is computed without */
 } myna_engine_options;
@@ -250,6 +252,8 @@ typedef struct myna_request {
   myna_grammar *grammar;
   const char *const *triggers; /* [n_triggers], copied */
   int n_triggers;
+  const char *
+      shown; /* NULL, or a text: control tokens that occur in it are told as they are written, others show none; copied */
   bool leave_open; /* do not close a constrained answer that ends early (length, context) by the shortest legal text */
   bool branches;   /* events tell the probabilities of the legal alternatives wherever the grammar left a choice */
   bool no_prefix;  /* compute the whole prompt, find nothing computed (cache_prompt false) */
@@ -291,6 +295,7 @@ typedef struct myna_event {
   const int32_t *branch_ids; /* [n_branch] */
   const float *branch_logprobs;
   int64_t n_done, n_total; /* PROGRESS: prompt tokens */
+  int64_t n_cached;        /* PROGRESS, TOKEN: prompt tokens that were found computed */
   myna_finish finish;      /* DONE */
   myna_err err;            /* DONE with FINISH_ERROR */
   myna_timings timings;    /* DONE */

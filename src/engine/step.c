@@ -318,7 +318,8 @@ static int post_token(myna_engine *e, myna__job *j, int32_t id, const float *log
                    .user = j->req.user,
                    .token = id,
                    .text = e->text.data,
-                   .text_len = (int64_t)e->text.len};
+                   .text_len = (int64_t)e->text.len,
+                   .n_cached = j->n_cached};
   if (j->req.n_probs > 0) {
     ev.n_top = MYNA__MIN(j->req.n_probs, (int)MYNA__MIN(e->model->cfg.n_vocab, 20));
     if (j->req.post_probs)
@@ -346,6 +347,14 @@ static void shift_context(myna_engine *e, myna__job *j) {
   myna__job_reuse(e, j);
 }
 
+/* Whether the token is a control token that the request wants to see. */
+static bool is_shown(const myna_engine *e, const myna__job *j, int32_t id) {
+  char piece[128];
+  if (!j->shown || myna__token_bytes(e->tok, id, false, piece, sizeof piece) > 0) return false;
+  int64_t n = myna__token_bytes(e->tok, id, true, piece, sizeof piece);
+  return n > 0 && n < (int64_t)sizeof piece && memmem(j->shown, strlen(j->shown), piece, (size_t)n);
+}
+
 /* Takes one sampled token into the job. Returns why it ends, or MYNA_FINISH_NONE; err only with MYNA_FINISH_ERROR. */
 static myna_finish accept(myna_engine *e, myna__job *j, int32_t id, const float *logits, myna_err *err) {
   bool forced = j->n_gen < j->req.n_forced;
@@ -359,7 +368,7 @@ static myna_finish accept(myna_engine *e, myna__job *j, int32_t id, const float 
   bool stopped = false;
   if (!j->req.no_text && e->tok) {
     myna__buf piece = {0};
-    myna__detok_push(e->tok, &j->detok, id, false, &piece);
+    myna__detok_push(e->tok, &j->detok, id, is_shown(e, j, id), &piece);
     stopped = myna__stops_push(&j->stops, piece.data ? piece.data : "", piece.len, &e->text);
     e->text.failed |= piece.failed || j->stops.held.failed;
     myna__buf_free(&piece);
@@ -412,6 +421,7 @@ static void keep(myna_engine *e, myna__job *j) {
 static void progress(myna_engine *e, const myna__job *j) {
   myna_event ev = {
       .id = j->id, .kind = MYNA_EVENT_PROGRESS, .user = j->req.user, .token = -1, .n_done = j->n_done, .n_total = j->n};
+  ev.n_cached = j->n_cached;
   myna__engine_post(e, &ev); /* nobody waits for this one */
 }
 
