@@ -276,6 +276,7 @@ static int converse(chat *c) {
   bool screen = isatty(STDOUT_FILENO);
   c->colours = screen && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
   c->shows_reasoning = screen && !o->show_reasoning;
+  if (interrupted) return 0; /* while the model was opened */
   greet(c);
   if (!myna_chat_has_template(c->talk.chat))
     note(o, "the model has no chat template: the messages are joined (--chat-template names one)");
@@ -283,6 +284,7 @@ static int converse(chat *c) {
     char *first = input_text(o, &n);
     if (!first) return EXIT_FAIL;
     if (o->file && n > 0 && first[n - 1] == '\n') n--;
+    if (editor_is_terminal(c->ed) && !o->quiet) fprintf(stderr, "> %.*s\n", (int)n, first);
     say(c, first, n);
     free(first);
     if (o->single_turn) return c->status;

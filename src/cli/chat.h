@@ -99,6 +99,8 @@ void cut_messages(chat *c, size_t first);
 void print_usage(const chat *c);
 
 typedef enum command_result { COMMAND_DONE, COMMAND_ANSWER, COMMAND_LEAVE } command_result;
+/* Name of /command i, NULL behind the last one. */
+const char *chat_command_name(int i);
 /* line begins with a slash. */
 command_result chat_command(chat *c, char *line);
 

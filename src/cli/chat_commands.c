@@ -170,6 +170,8 @@ static const row rows[] = {
 };
 enum { N_ROWS = sizeof rows / sizeof *rows };
 
+const char *chat_command_name(int i) { return i < N_ROWS ? rows[i].name : NULL; }
+
 static command_result help(chat *c, char *args) {
   for (int i = 0; i < N_ROWS; i++) {
     char left[40];

@@ -132,6 +132,23 @@ static char *prompt_of(EditLine *el) {
   return shown;
 }
 
+/* The tabulator completes names of commands and of their files; elsewhere it is a character. */
+static unsigned char complete(EditLine *el, int ch) {
+  const LineInfo *li = el_line(el);
+  size_t n = (size_t)(li->cursor - li->buffer);
+  const char *found = NULL;
+  if (n == 0 || li->buffer[0] != '/') return el_insertstr(el, "\t") == 0 ? CC_REFRESH : CC_ERROR;
+  if (memchr(li->buffer, ' ', n)) return _el_fn_complete(el, ch);
+  for (int i = 0; chat_command_name(i); i++) {
+    const char *name = chat_command_name(i);
+    if (strncmp(name, li->buffer + 1, n - 1) != 0) continue;
+    if (found) return CC_REFRESH_BEEP; /* several */
+    found = name;
+  }
+  if (!found) return CC_ERROR;
+  return el_insertstr(el, found + n - 1) == 0 && el_insertstr(el, " ") == 0 ? CC_REFRESH : CC_ERROR;
+}
+
 /* ---- making one ---- */
 
 static void open_history(editor *ed, const options *o) {
@@ -160,6 +177,8 @@ static bool open_terminal(editor *ed, const options *o) {
   el_set(ed->el, EL_EDITOR, "emacs");
   el_set(ed->el, EL_SIGNAL, 0);
   el_set(ed->el, EL_GETCFN, next_character);
+  el_set(ed->el, EL_ADDFN, "myna-complete", "completes commands and files", complete);
+  el_set(ed->el, EL_BIND, "^I", "myna-complete", NULL);
   el_set(ed->el, EL_BIND, "^R", "em-inc-search-prev", NULL);
   open_history(ed, o);
   el_source(ed->el, NULL); /* ~/.editrc goes before what is set here */

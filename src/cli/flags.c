@@ -405,7 +405,7 @@ void print_help(FILE *f, const char *cmd) {
     fprintf(f, "myna %s: one engine for local language models\n\nusage: myna COMMAND [MODEL] [flags]\n\n",
             MYNA_VERSION);
     for (const command *c = commands; c->name; c++) fprintf(f, "  %-11s %s\n", c->name, c->help);
-    fprintf(f, "\n  myna run -p \"Once upon a time\"\n  myna inspect model.gguf\n\n"
+    fprintf(f, "\n  myna run -p \"Once upon a time\"\n  myna chat model.gguf\n  myna inspect model.gguf\n\n"
                "myna COMMAND --help lists the flags of a command. Each has an environment variable: --ctx-size is "
                "MYNA_CTX_SIZE.\n"
                "Results go to standard output, all else to standard error. Status: 0 success, 1 failure, 2 wrong "

@@ -490,6 +490,28 @@ class Terminal(Base):
         s.type("\x04")
         self.assertEqual(s.end(), 0)
 
+    def test_completion(self):
+        with open(self.path("some-long-name.json"), "w") as f:
+            json.dump([{"role": "user", "content": "a"}], f)
+        s = self.session(*OK)
+        s.until(PROMPT)
+        s.type("/lo\t%s\t" % self.path("some-lo"))
+        s.until("ng-name.json")
+        s.type("\r")
+        self.assertIn("(1 messages from ", s.until(PROMPT))
+        s.type("/s\t\x15a\tb\r")  # several begin with s; elsewhere it is a character
+        s.until("ok\r\n")
+        s.until(PROMPT)
+        s.type("/undo\r")
+        self.assertIn("with its answer: a b", s.until(PROMPT))
+        s.type("\x04")
+        self.assertEqual(s.end(), 0)
+
+    def test_first_message_is_shown(self):
+        s = self.session(*OK, "-p", "the first", "-st")
+        self.assertIn("> the first\r\nok\r\n", s.until("\r\n\r\n") + "\r\n")
+        self.assertEqual(s.end(), 0)
+
     def test_window(self):
         s = self.session(*OK)
         s.until(PROMPT)
