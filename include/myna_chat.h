@@ -83,6 +83,8 @@ typedef struct myna_chat_prompt {
   /* Reasoning: "" where the format has none. thinking_open: the prompt already ends inside of it. */
   const char *think_start, *think_end; /* borrowed from the chat */
   bool thinking_open;
+  char *
+      markers; /* all signs of the format's calls and reasoning: for the request's field `shown`, so that the parser sees them */
   char *tools; /* NULL, or the tools as given, JSON: parsers read values by their schemas */
   char *
       answer_prefix; /* what of the assistant's turn the prompt already holds (prefill), "" if nothing: the parser is told */

@@ -266,6 +266,7 @@ int ask_new(ask *a, const talk *t, const json_t *messages, bool prefill) {
     return fail(&err);
   }
   set_stops(a, o);
+  a->r.shown = a->prompt.markers;
   a->r.thinking = (myna_thinking){.start = tag(a->prompt.think_start),
                                   .end = tag(a->prompt.think_end),
                                   .open = a->prompt.thinking_open,

@@ -142,8 +142,19 @@ static int text_value(scope *c, const json_t *s, const char *before, const char 
   for (size_t i = 0; i < json_array_size(list); i++) closed &= json_is_string(json_array_get(list, i));
   new_name(c, text);
   if (!closed) TRY(until(m, text, delim));
+  bool cdata = !closed && m->f->param && strcmp(m->f->param, "<param name=\"") == 0;
+  char inner[NAME];
+  if (cdata) {
+    new_name(c, inner);
+    TRY(until(m, inner, "]]>"));
+  }
   new_name(c, name);
   PUT(m, "%s ::= ", name);
+  if (cdata) {
+    PUT(m, "\"<![CDATA[\" %s ", inner);
+    myna__args_lit(&m->b, delim);
+    PUT(m, "| ");
+  }
   if (*before) myna__args_lit(&m->b, before);
   if (!closed) {
     PUT(m, "%s\n", text);
@@ -186,20 +197,35 @@ static void any_order(maker *m, const char *base, const member *p, int n, const 
     }
 }
 
-/* The same for many members, in their order. */
-static void in_order(maker *m, const char *base, const member *p, int n, const char *sep) {
-  for (int more = 0; more < 2; more++)
-    for (int i = 0; i <= n; i++) {
-      char s = more ? 'm' : 'f';
-      PUT(m, "%s-%d%c ::= ", base, n - i, s);
-      if (i == n) {
-        PUT(m, "\"\"\n");
-        continue;
-      }
-      PUT(m, "%s %s %s-%dm", more ? sep : "", p[i].rule, base, n - i - 1);
-      if (!p[i].required) PUT(m, " | %s-%d%c", base, n - i - 1, s);
-      PUT(m, "\n");
+/* Many members: those that are required, in any order if they are few, then any of the others. */
+static int in_order(maker *m, const char *base, const member *p, int n, const char *sep) {
+  member *needed = myna__alloc((size_t)n * sizeof *needed);
+  if (!needed) return nomem(m);
+  char part[NAME];
+  int k = 0, others = 0;
+  for (int i = 0; i < n; i++) {
+    if (p[i].required) {
+      needed[k++] = p[i];
+      continue;
     }
+    if (!others) PUT(m, "%s-o ::= ", base);
+    PUT(m, "%s%s", others++ ? " | " : "", p[i].rule);
+  }
+  snprintf(part, NAME, "%.30s-n", base);
+  PUT(m, "\n");
+  if (k && k <= ANY_ORDER) any_order(m, part, needed, k, sep);
+  PUT(m, "%s-%df ::= ", base, n);
+  if (k && k <= ANY_ORDER)
+    PUT(m, "%s-%df ", part, (1 << k) - 1);
+  else
+    for (int i = 0; i < k; i++) PUT(m, "%s %s ", i ? sep : "", needed[i].rule);
+  if (others && k)
+    PUT(m, "(%s %s-o)*", sep, base);
+  else if (others)
+    PUT(m, "(%s-o (%s %s-o)*)?", base, sep, base);
+  PUT(m, "\n");
+  myna__free(needed, (size_t)n * sizeof *needed);
+  return 0;
 }
 
 static bool is_required(const json_t *schema, const char *key) {
@@ -265,7 +291,10 @@ static int members(scope *c, const json_t *schema, const char *sep, int depth, c
   char base[NAME];
   new_name(c, base);
   snprintf(name, NAME, "%.30s-%df", base, n <= ANY_ORDER ? (1 << n) - 1 : (int)n);
-  if (rc == 0) (n <= ANY_ORDER ? any_order : in_order)(c->m, base, list, (int)n, sep);
+  if (rc == 0 && n <= ANY_ORDER)
+    any_order(c->m, base, list, (int)n, sep);
+  else if (rc == 0)
+    rc = in_order(c->m, base, list, (int)n, sep);
   myna__free(list, (n + 1) * sizeof *list);
   return rc;
 }
@@ -320,7 +349,8 @@ static void any_gemma(scope *c, char name[NAME]) {
 static int check_tree(scope *c, const json_t *s) {
   static const char *const known[] = {"type",    "properties", "required", "items",       "description",
                                       "title",   "default",    "examples", "$defs",       "enum",
-                                      "minimum", "maximum",    "const",    "definitions", "additionalProperties"};
+                                      "minimum", "maximum",    "const",    "definitions", "additionalProperties",
+                                      "anyOf",   "oneOf"};
   const char *key;
   json_t *v;
   if (!c->strict || !json_is_object(s)) return 0;
@@ -335,6 +365,33 @@ static int check_tree(scope *c, const json_t *s) {
   return 0;
 }
 
+/* One of the alternatives of a schema; MYNA_E_NOTFOUND where it has none. */
+static int union_value(scope *c, const json_t *s, const char *end, int depth, char name[NAME]) {
+  const json_t *any = json_object_get(s, "anyOf");
+  if (!any) any = json_object_get(s, "oneOf");
+  size_t n = json_array_size(any);
+  if (n == 0 || n > 16) return MYNA_E_NOTFOUND;
+  char one[16][NAME];
+  for (size_t i = 0; i < n; i++) TRY(value(c, json_array_get(any, i), end, depth + 1, one[i]));
+  new_name(c, name);
+  PUT(c->m, "%s ::= %s", name, one[0]);
+  for (size_t i = 1; i < n; i++) PUT(c->m, " | %s", one[i]);
+  PUT(c->m, "\n");
+  return 0;
+}
+
+/* Python: any literal. */
+static void any_python(scope *c, char name[NAME]) {
+  snprintf(name, NAME, "t%d-any%d", c->i, c->m->n_values++);
+  maker *m = c->m;
+  PUT(m,
+      "%s ::= %s-s | \"-\"? [0-9]+ (\".\" [0-9]+)? | \"True\" | \"False\" | \"None\" | \"true\" | \"false\" | \"null\"",
+      name, name);
+  PUT(m, " | \"[\" (%s (\",\" sp %s)*)? \"]\"", name, name);
+  PUT(m, " | \"{\" (%s-s \":\" sp %s (\",\" sp %s-s \":\" sp %s)*)? \"}\"\n", name, name, name, name);
+  PUT(m, "%s-s ::= [\"] ([^\"\\\\\\n] | [\\\\] [^\\n])* [\"] | ['] ([^'\\\\\\n] | [\\\\] [^\\n])* [']\n", name);
+}
+
 /* Rule `name`: a value of this schema and the end behind it. */
 static int value(scope *c, const json_t *s, const char *end, int depth, char name[NAME]) {
   const struct myna__chat_format *f = c->m->f;
@@ -346,6 +403,17 @@ static int value(scope *c, const json_t *s, const char *end, int depth, char nam
     return object_value(c, s, end, depth, name);
   if (tree && types == MYNA__TYPE_ARRAY) return array_value(c, s, end, depth, name);
   bool text = types & MYNA__TYPE_STRING || types == 0;
+  if (tree && !(text && f->scheme == MYNA__CALLS_NESTED)) {
+    int rc = union_value(c, s, end, depth, name);
+    if (rc != MYNA_E_NOTFOUND) return rc;
+  }
+  /* Of objects and lists whose members are not known Python's literals are legal too. */
+  bool vague = types == MYNA__TYPE_OBJECT ? !json_object_get(s, "properties")
+                                          : types == MYNA__TYPE_ARRAY && !json_object_get(s, "items");
+  if (f->scheme == MYNA__CALLS_PYTHON && !c->strict && (vague || types == 0)) {
+    any_python(c, name);
+    return 0;
+  }
   if (f->scheme == MYNA__CALLS_GEMMA && types == MYNA__TYPE_STRING) return text_value(c, s, QUOTE, QUOTE, name);
   if (f->scheme == MYNA__CALLS_GEMMA && types != MYNA__TYPE_PLAIN && types != MYNA__TYPE_NULL) {
     any_gemma(c, name);
@@ -356,8 +424,11 @@ static int value(scope *c, const json_t *s, const char *end, int depth, char nam
   TRY(json_value(c, s, v));
   new_name(c, name);
   const char *type = json_string_value(json_object_get(s, "type"));
-  bool words = f->scheme == MYNA__CALLS_PYTHON && type && strcmp(type, "boolean") == 0;
-  PUT(c->m, "%s ::= %s%s ", name, words ? "\"True\" | \"False\" | " : "", v);
+  const char *words = f->scheme != MYNA__CALLS_PYTHON || !type ? ""
+                      : strcmp(type, "boolean") == 0           ? "\"True\" | \"False\" | "
+                      : strcmp(type, "null") == 0              ? "\"None\" | "
+                                                               : "";
+  PUT(c->m, "%s ::= %s%s ", name, words, v);
   if (*end) myna__args_lit(&c->m->b, end);
   PUT(c->m, "\n");
   return 0;

@@ -88,7 +88,9 @@ static int named_call(maker *m, int i, const char *name) {
 
 static int harmony_call(maker *m, int i, const char *name) {
   lit(m, name);
-  PUT(m, "(\" \"? \"<|constrain|>json\")? \"<|message|>\" t%d-args\n", i);
+  PUT(m,
+      "(\"<|channel|>\" (\"analysis\" | \"commentary\"))? (\" \"? \"<|constrain|>json\")? \"<|message|>\" t%d-args\n",
+      i);
   return 0;
 }
 
@@ -133,15 +135,16 @@ static void calls(maker *m, bool one) {
   const struct myna__chat_format *f = m->f;
   bool strip = f->close && f->close[0] == '\n';
   if (f->scheme == MYNA__CALLS_HARMONY) {
-    PUT(m, "calls ::= (\"<|start|>assistant\")? \"<|channel|>commentary to=functions.\" any\n");
+    /* The recipient may stand before the channel or behind it. */
+    PUT(m, "calls ::= \"to=functions.\" any\n");
     return;
   }
   if (f->scheme == MYNA__CALLS_PYTHON || (f->scheme == MYNA__CALLS_JSON && f->array)) {
     PUT(m, "calls ::= ");
     if (f->open) lit(m, f->open);
-    PUT(m, "nl \"[\" nl ");
-    list(m, "any", "\",\" sp nl", one);
-    PUT(m, " nl \"]\" nl ");
+    PUT(m, "nl \"[\" ws ");
+    list(m, "any", "\",\" ws", one);
+    PUT(m, " ws \"]\" nl ");
     if (f->close && *f->close) lit(m, f->close);
     PUT(m, "\n");
     return;
@@ -170,9 +173,15 @@ static void calls(maker *m, bool one) {
     list(m, "call", "nl", one);
     PUT(m, " nl ");
     if (f->section_close) lit(m, f->section_close);
-    PUT(m, "\ncalls ::= ");
-    list(m, "section", "nl", one);
-    PUT(m, "\n");
+    /* Models leave the section's sign out at the start. */
+    PUT(m, "\nfree ::= ");
+    list(m, "call", "nl", one);
+    if (f->section_close) {
+      PUT(m, " (nl ");
+      lit(m, f->section_close);
+      PUT(m, ")?");
+    }
+    PUT(m, one ? "\ncalls ::= section | free\n" : "\ncalls ::= (section | free) (nl section)*\n");
   } else {
     PUT(m, "calls ::= ");
     list(m, "call", "nl", one);
@@ -212,10 +221,9 @@ static int bare_trigger(maker *m, myna_chat_prompt *out, const char *name) {
 
 static int set_triggers(maker *m, const json_t *tools, myna_chat_prompt *out) {
   const struct myna__chat_format *f = m->f;
-  const char *open = f->scheme == MYNA__CALLS_HARMONY ? "<|channel|>commentary to=functions."
-                     : f->section_open                ? f->section_open
-                                                      : f->open;
+  const char *open = f->scheme == MYNA__CALLS_HARMONY ? "to=functions." : f->open;
   out->grammar_lazy = true;
+  if (!f->bare && f->section_open) TRY(add_trigger(m, out, f->section_open, strlen(f->section_open)));
   if (!f->bare) return add_trigger(m, out, open, strlen(open));
   for (size_t i = 0; i < json_array_size(tools); i++) {
     const json_t *fn = myna__chat_tool_function(json_array_get(tools, i));
@@ -253,10 +261,13 @@ static int build(maker *m, const json_t *tools, const char *only, bool one, bool
   if (n == 0) return myna__err(m->err, MYNA_E_ARG, "tool_choice: no tool has the name %.60s", only ? only : "");
   PUT(m, "any ::= t0");
   for (int i = 1; i < n; i++) PUT(m, " | t%d", i);
-  PUT(m, "\nsp ::= \" \"?\nnl ::= \"\\n\"?\n");
+  PUT(m, "\nsp ::= \" \"?\nws ::= [ \\n]{0,16}\nnl ::= \"\\n\"?\n");
   calls(m, one);
   /* Reasoning is followed by blank lines. */
-  PUT(m, lazy || !m->f->think_end[0] ? "root ::= calls\n" : "root ::= \"\\n\"{0,2} calls\n");
+  if (!lazy && m->f->scheme == MYNA__CALLS_HARMONY)
+    PUT(m, "root ::= \"<|start|>assistant\"? (\" \" | \"<|channel|>commentary \")? calls\n");
+  else
+    PUT(m, lazy || !m->f->think_end[0] ? "root ::= calls\n" : "root ::= \"\\n\"{0,2} calls\n");
   return m->b.failed ? myna__err(m->err, MYNA_E_NOMEM, "no memory for a grammar") : 0;
 }
 

@@ -100,6 +100,7 @@ void myna__job_free(myna__job *j) {
   myna__spec_free(j->spec);
   myna__stops_free(&j->stops);
   myna__constraint_free(j->constraint);
+  myna__strfree(j->shown);
   myna__free(j->reserved, sizeof *j->reserved);
   myna__free(j->tokens, (size_t)j->cap * sizeof *j->tokens);
   myna__free(j->forced, (size_t)j->req.n_forced * sizeof *j->forced);
@@ -163,12 +164,14 @@ static int job_new(myna_engine *e, const myna_request *r, myna__job **out, myna_
   j->req.triggers = NULL;
   j->req.thinking = (myna_thinking){0};
   j->req.client = NULL; /* j->client */
+  j->req.shown = NULL;  /* j->shown */
   j->seq = -1;
   j->cap = e->opt.n_ctx + 1;
   j->tokens = myna__alloc((size_t)j->cap * sizeof *j->tokens);
   j->reserved = myna__calloc(sizeof *j->reserved);
   if (r->n_forced > 0) j->forced = myna__alloc((size_t)r->n_forced * sizeof *j->forced);
-  if (!j->tokens || !j->reserved || (r->n_forced > 0 && !j->forced))
+  if (r->shown) j->shown = myna__strndup(r->shown, strlen(r->shown));
+  if (!j->tokens || !j->reserved || (r->n_forced > 0 && !j->forced) || (r->shown && !j->shown))
     return myna__err(err, MYNA_E_NOMEM, "no memory for a request of %lld tokens", (long long)j->cap);
   j->reserved->bytes = sizeof *j->reserved;
   memcpy(j->tokens, r->tokens, (size_t)r->n_tokens * sizeof *j->tokens);

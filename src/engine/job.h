@@ -45,6 +45,7 @@ typedef struct myna__job {
   struct myna__job *next;
   int64_t id;
   myna__client *client;
+  char *shown;      /* of the request: control tokens that are told */
   myna_request req; /* pointers in it are replaced by copies or cleared */
   int32_t *tokens;  /* prompt, then answer; [cap] */
   int64_t n, cap;

@@ -345,6 +345,14 @@ static void shift_context(myna_engine *e, myna__job *j) {
   myna__job_reuse(e, j);
 }
 
+/* Whether the token is a control token that the request wants to see. */
+static bool is_shown(const myna_engine *e, const myna__job *j, int32_t id) {
+  char piece[128];
+  if (!j->shown || myna__token_bytes(e->tok, id, false, piece, sizeof piece) > 0) return false;
+  int64_t n = myna__token_bytes(e->tok, id, true, piece, sizeof piece);
+  return n > 0 && n < (int64_t)sizeof piece && memmem(j->shown, strlen(j->shown), piece, (size_t)n);
+}
+
 /* Takes one sampled token into the job. Returns why it ends, or MYNA_FINISH_NONE; err only with MYNA_FINISH_ERROR. */
 static myna_finish accept(myna_engine *e, myna__job *j, int32_t id, const float *logits, myna_err *err) {
   bool forced = j->n_gen < j->req.n_forced;
@@ -358,7 +366,7 @@ static myna_finish accept(myna_engine *e, myna__job *j, int32_t id, const float 
   bool stopped = false;
   if (!j->req.no_text && e->tok) {
     myna__buf piece = {0};
-    myna__detok_push(e->tok, &j->detok, id, false, &piece);
+    myna__detok_push(e->tok, &j->detok, id, is_shown(e, j, id), &piece);
     stopped = myna__stops_push(&j->stops, piece.data ? piece.data : "", piece.len, &e->text);
     e->text.failed |= piece.failed || j->stops.held.failed;
     myna__buf_free(&piece);

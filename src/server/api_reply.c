@@ -142,6 +142,7 @@ void api_reply_request(const api_reply *p, int i, myna_request *out) {
     out->triggers = (const char *const *)r->chat_prompt.triggers;
     out->n_triggers = r->chat_prompt.n_triggers;
   }
+  if (r->has_chat_prompt) out->shown = r->chat_prompt.markers;
   out->no_prefix = !r->cache_prompt;
   out->max_ms = r->max_ms;
   set_thinking(r, &out->thinking);

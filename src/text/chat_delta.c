@@ -3,7 +3,10 @@
 #include <stdio.h>
 
 void myna__parse_clear(myna_chat_parser *p) {
-  for (int i = 0; i < 2 * p->n; i++) myna__strfree(p->texts[i]);
+  for (int i = 0; i < p->n; i++) {
+    myna__free(p->texts[2 * i], p->deltas[i].len + 1);
+    myna__strfree(p->texts[2 * i + 1]);
+  }
   p->n = 0;
 }
 
@@ -33,13 +36,15 @@ static void add(myna_chat_parser *p, myna_delta_kind kind, const char *s, size_t
     p->failed = true;
     return;
   }
-  char *text = myna__strndup(s, n), *own = id ? myna__strndup(id, strlen(id)) : NULL;
+  char *text = myna__alloc(n + 1), *own = id ? myna__strndup(id, strlen(id)) : NULL; /* text may hold NULs */
   if (!text || (id && !own)) {
     p->failed = true;
-    myna__strfree(text);
+    myna__free(text, n + 1);
     myna__strfree(own);
     return;
   }
+  memcpy(text, s, n);
+  text[n] = 0;
   p->texts[2 * p->n] = text;
   p->texts[2 * p->n + 1] = own;
   bool call = kind == MYNA_DELTA_TOOL_CALL || kind == MYNA_DELTA_ARGUMENTS;

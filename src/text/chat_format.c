@@ -113,7 +113,8 @@ static const struct myna__chat_format rows[] = {
      .open = M3 "<invoke name=\"",
      .sep = "\">",
      .param = M3,
-     .close = M3 "</invoke>"},
+     .close = M3 "</invoke>",
+     .reopens = true},
     {.name = "minimax-m2",
      .marks = {"<minimax:tool_call>"},
      THINK,
@@ -314,11 +315,42 @@ static bool ends_open(const myna_chat_prompt *p, const char *tag) {
   return end >= n && memcmp(p->text + end - n, tag, n) == 0;
 }
 
+/* All strings of the row that answers may hold, in one text. */
+static char *markers(const struct myna__chat_format *f) {
+  static const char harmony[] = "<|start|><|end|><|message|><|channel|><|constrain|>";
+  const char *const all[] = {f->think_start,
+                             f->think_end,
+                             f->section_open,
+                             f->section_close,
+                             f->open,
+                             f->close,
+                             f->sep,
+                             f->id_before,
+                             f->id_sep,
+                             f->param,
+                             f->param_sep,
+                             f->value_open,
+                             f->param_end,
+                             f->drop[0],
+                             f->drop[1],
+                             f->drop[2],
+                             f->drop[3],
+                             f->scheme == MYNA__CALLS_HARMONY ? harmony : NULL,
+                             f->scheme == MYNA__CALLS_GEMMA ? "<|\"|>" : NULL};
+  myna__buf b = {0};
+  for (size_t i = 0; i < MYNA__COUNT(all); i++) myna__buf_printf(&b, "%s\n", all[i] ? all[i] : "");
+  char *text = b.failed ? NULL : myna__strndup(b.data, b.len);
+  myna__buf_free(&b);
+  return text;
+}
+
 int myna__chat_format_prompt(const struct myna__chat_format *f, const myna_chat_input *in, myna_chat_prompt *out,
                              myna_err *err) {
   bool tools = in && in->tools && in->tool_choice != MYNA_TOOLS_NONE;
   out->tools = tools ? myna__strndup(in->tools, strlen(in->tools)) : NULL;
   if (tools && !out->tools) return myna__err(err, MYNA_E_NOMEM, "no memory for a prompt");
+  out->markers = markers(f);
+  if (!out->markers) return myna__err(err, MYNA_E_NOMEM, "no memory for a prompt");
   out->grammar = NULL;
   out->grammar_lazy = false;
   out->triggers = out->stop = NULL;
@@ -337,9 +369,10 @@ static void free_list(char **list, int n) {
 void myna__chat_prompt_lists_free(myna_chat_prompt *p) {
   myna__strfree(p->grammar);
   myna__strfree(p->tools);
+  myna__strfree(p->markers);
   free_list(p->triggers, p->n_triggers);
   free_list(p->stop, p->n_stop);
-  p->grammar = p->tools = NULL;
+  p->grammar = p->tools = p->markers = NULL;
   p->triggers = p->stop = NULL;
   p->n_triggers = p->n_stop = 0;
 }

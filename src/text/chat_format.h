@@ -38,6 +38,7 @@ typedef struct myna__chat_format {
   bool lines;           /* XML: values stand on lines of their own */
   bool attr;            /* XML: string="true" or "false" behind the name of a parameter tells its type */
   bool call_ends_think; /* a call within the reasoning ends it */
+  bool reopens;         /* the model writes the tag of its reasoning even where the prompt ends with it */
   bool rethink;         /* reasoning may begin anywhere */
 } myna__chat_format;
 
@@ -70,11 +71,11 @@ const json_t *myna__chat_sub(const json_t *schema, const json_t *root, const cha
 
 /* ---- prompts ---- */
 
-/* Fills what of out follows from the format: grammar, grammar_lazy, triggers, stop (none), think_start, think_end, thinking_open (from out->text), tools
+/* Fills what of out follows from the format: grammar, grammar_lazy, triggers, stop (none), think_start, think_end, thinking_open (from out->text), markers, tools
  * (a copy of in->tools unless the choice is NONE). myna__chat_prompt_lists_free frees them. */
 int myna__chat_format_prompt(const struct myna__chat_format *f, const myna_chat_input *in, myna_chat_prompt *out,
                              myna_err *err);
-/* Frees and clears grammar, triggers, stop and tools of p; not its text or answer_prefix. */
+/* Frees and clears grammar, triggers, stop, markers and tools of p; not its text or answer_prefix. */
 void myna__chat_prompt_lists_free(myna_chat_prompt *p);
 
 /* ---- answers (chat_parse.c) ---- */

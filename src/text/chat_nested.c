@@ -78,7 +78,9 @@ static bool elements(reader *r, const char *s, const char *end, const json_t *sc
       myna__buf_str(r->out, "\":");
     }
     value(r, behind, to, list ? item_schema(schema) : myna__chat_sub(schema, r->root, name, n));
-    s = tag(r, to, &closes, &name, &n);
+    const char *next = tag(r, to, &closes, &name, &n);
+    if (!next) break;
+    s = next;
     s += myna__blanks(s, (size_t)(end - s));
     behind = s < end ? tag(r, s, &closes, &name, &n) : NULL;
   }

@@ -50,11 +50,13 @@ static bool step_start(parser *p, const char *s, size_t n) {
       return true;
     }
     if (closes == GOOD) {
+      p->reopen = false;
       p->pos += skip + strlen(end);
       p->trim_left = true;
     }
   }
-  p->state = IN_CONTENT;
+  p->state = p->reopen ? IN_REASONING : IN_CONTENT;
+  p->reopen = false;
   return true;
 }
 
@@ -138,7 +140,7 @@ static int content_marks(const parser *p, const char *marks[N_MARKS], int kinds[
 
 /* A call without marker at the start of the content: whether s[0..n) may be one. */
 static int bare_at(parser *p, const char *s, size_t n) {
-  if (!p->f->bare || p->told || !has_tools(p)) return BAD;
+  if (!p->f->bare || p->told) return BAD;
   size_t skip = myna__blanks(s, n);
   if (skip == n) return p->last ? BAD : MORE;
   const char *frame = p->f->drop[0]; /* functionary: ">>>all\n", of which the prompt holds the first part */
@@ -151,6 +153,7 @@ static int bare_at(parser *p, const char *s, size_t n) {
     }
     if (rc == MORE) return p->last ? BAD : MORE;
   }
+  if (!has_tools(p)) return BAD;
   char c = s[skip];
   bool may = p->f->scheme == MYNA__CALLS_JSON     ? c == '{'
              : p->f->scheme == MYNA__CALLS_PYTHON ? c == '['
@@ -343,11 +346,12 @@ int myna_chat_parser_push(myna_chat_parser *p, const char *text, size_t n, bool 
 
 /* The tag that the prompt ends with, as it stands there, belongs to a content that keeps its reasoning. */
 static void tell_open_tag(parser *p, const myna_chat_prompt *prompt) {
-  size_t n = prompt->text ? prompt->text_len : 0, tag = strlen(p->f->think_start);
-  size_t end = n ? myna__unblanked(prompt->text, n) : 0;
+  if (!prompt->text || !prompt->text_len) return;
+  size_t n = prompt->text_len, tag = strlen(p->f->think_start), end = myna__unblanked(prompt->text, n);
   tag = myna__unblanked(p->f->think_start, tag);
   if (end < tag || memcmp(prompt->text + end - tag, p->f->think_start, tag) != 0) return;
-  myna__parse_tell(p, MYNA_DELTA_CONTENT, prompt->text + end - tag, n - (end - tag));
+  myna_delta_kind kind = p->o.keep_reasoning ? MYNA_DELTA_CONTENT : MYNA_DELTA_REASONING;
+  myna__parse_tell(p, kind, prompt->text + end - tag, n - (end - tag));
   p->fresh = true;
 }
 
@@ -362,9 +366,12 @@ int myna__chat_parser_new(myna_chat_parser **out, const struct myna__chat_format
   if (f->scheme == MYNA__CALLS_HARMONY) {
     p->state = IN_HEADER;
   } else if (prompt && prompt->thinking_open) {
-    p->state = IN_REASONING;
+    p->state = f->reopens && !p->o.keep_reasoning ? AT_START : IN_REASONING;
+    p->reopen = p->state == AT_START;
     p->trim_left = !p->o.keep_reasoning;
-    if (p->o.keep_reasoning) tell_open_tag(p, prompt);
+    /* A phrase that leads the reasoning in is part of it, unlike a tag. */
+    bool phrase = f->think_start[0] != '<' && f->think_start[0] != '[';
+    if (p->o.keep_reasoning || phrase) tell_open_tag(p, prompt);
   }
   return 0;
 }

@@ -44,6 +44,7 @@ struct myna_chat_parser {
   bool told;           /* content went out: no call without marker can follow */
   bool in_array;       /* calls follow each other with commas */
   bool from_reasoning; /* the call that is being read began within the reasoning */
+  bool reopen;         /* reasoning is open, and its tag may come again */
   bool fresh;          /* deltas are from before the first push */
   bool last, failed;
   bool body_reasoning, body_dropped; /* harmony: what the message is */

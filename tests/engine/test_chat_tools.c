@@ -1,8 +1,8 @@
 /* test_chat_tools.c: grammars of tool calls: what each family writes is legal and what is no call of a tool is not, triggers begin it, strict tools refuse
  * what cannot be kept. */
 #include "engine/chat_tools.h"
+#include "fixture.h"
 #include "myna_grammar.h"
-#include "test.h"
 
 #define BAR "\xEF\xBD\x9C"
 #define GAP "\xE2\x96\x81"
@@ -43,6 +43,7 @@ static const struct {
      "<tool_call>\n<function=get>\n<parameter=n>\n5\n</parameter>\n<parameter=s>\n</parameter\n</parameter>\n", 1},
     {"qwen3-coder", "<tool_call>\n<function=get>\n<parameter=n>\nfive", 0},
     {"qwen3-coder", "<tool_call>\n<function=get>\n<parameter=n>\n5\n</parameter>\n</function>", 0},
+    {"qwen3-coder", "<function=none>\n</function>\n</tool_call>\n<tool_call>\n<function=none>", 1},
     {"qwen3-coder", "<tool_call>\n<function=none>\n</function>\n</tool_call>", 2},
     {"glm-4", "<tool_call>get\n<arg_key>s</arg_key>\n<arg_value>a<b</arg_value>\n</tool_call>", 2},
     {"glm-4", "<tool_call>get<arg_key>s</arg_key><arg_value>a</arg_value><arg_key>l</arg_key><arg_value>[\"x\"]", 1},
@@ -60,7 +61,7 @@ static const struct {
      "]<]minimax[>[<tool_call>\n]<]minimax[>[<invoke name=\"get\">]<]minimax[>[<s>a]<]minimax[>[</s>]<]minimax[>[<l>]"
      "<]minimax[>[<item>x]<]minimax[>[</item>]<]minimax[>[</l>]<]minimax[>[</invoke>\n]<]minimax[>[</tool_call>",
      2},
-    {"gpt-oss", "<|channel|>commentary to=functions.get <|constrain|>json<|message|>{\"s\": \"a\"}", 2},
+    {"gpt-oss", "to=functions.get<|channel|>commentary <|constrain|>json<|message|>{\"s\": \"a\"}", 2},
     {"llama-3", "{\"name\": \"get\", \"parameters\": {\"s\": \"a\"}}", 2},
     {"functionary-v3.2", "get\n{\"s\": \"a\"}>>>none\n{}", 2},
     {"functionary-v3.1", "<function=get>{\"s\": \"a\"}</function>", 2},
@@ -195,9 +196,38 @@ static void test_malformed(void **state) {
   }
 }
 
+/* Control tokens that a request wants to see are in its text, others are not. */
+static void test_shown(void **state) {
+  char path[512];
+  static fx_result result;
+  myna_model *m = NULL;
+  ASSERT_OK(myna_model_open(&m, test_path(path, "models/myna-stories.gguf"), NULL, NULL));
+  int32_t bos = myna_token_bos(m), forced[3] = {0, bos, 0};
+  char piece[64];
+  int64_t n = myna_detokenize(m, &bos, 1, true, piece, sizeof piece - 1, NULL);
+  assert_true(n > 0);
+  piece[n] = 0;
+  assert_int_equal(myna_tokenize(m, "a", 1, &(myna_tokenize_options){.no_special = true}, forced, 1, NULL), 1);
+  forced[2] = forced[0];
+  myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 64, .n_seq = 1});
+  for (int show = 0; show < 2; show++) {
+    char shown[128];
+    snprintf(shown, sizeof shown, "[x]\n%s\n", piece);
+    myna_request r = fx_greedy(&bos, 1, 3);
+    r.no_text = false;
+    r.forced = forced;
+    r.n_forced = 3;
+    r.shown = show ? shown : "[x]";
+    fx_run(e, &r, &result);
+    assert_int_equal(strstr(result.text, piece) != NULL, show);
+  }
+  myna_engine_free(e);
+  myna_model_close(m);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_spellings), cmocka_unit_test(test_rows),
-                                     cmocka_unit_test(test_choices), cmocka_unit_test(test_strict),
-                                     cmocka_unit_test(test_malformed)};
+                                     cmocka_unit_test(test_choices),   cmocka_unit_test(test_strict),
+                                     cmocka_unit_test(test_malformed), cmocka_unit_test(test_shown)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
