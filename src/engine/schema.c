@@ -47,6 +47,15 @@ static int rule_of(compiler *k, const myna__jset *set) {
   return (int)rule;
 }
 
+/* Failures are told at the keyword that asks for what cannot be, where the conjunction has it. */
+static void point_at(compiler *k, const myna__jset *s, const char *keyword) {
+  k->c.at = s->n ? s->p[0] : NULL;
+  for (int i = 0; i < s->n; i++) {
+    const myna__jnode *v = myna__sj_get(s->p[i], keyword);
+    if (v) k->c.at = v;
+  }
+}
+
 /* ---- rules that all share ---- */
 
 static int add_lit(myna__rules *g, int rule, const char *text) {
@@ -113,7 +122,7 @@ static int emit_numbers(compiler *k, int rule, const myna__jset *s, bool integer
   if (n.has_min || n.has_max || n.multiple) {
     myna__dfa d;
     if (myna__num_empty(&n)) return 0;
-    k->c.at = s->p[0];
+    point_at(k, s, n.multiple ? "multipleOf" : n.has_min ? "minimum" : "maximum");
     TRY(myna__num_dfa(&k->c, &n, &d));
     int first = myna__rules_dfa(&k->g, &d, false);
     TRY_N(first);
@@ -157,7 +166,7 @@ static int emit_strings(compiler *k, int rule, const myna__jset *s) {
     return myna__rule_add(&k->g, rule, &a);
   }
   if (n.max >= 0 && n.max < n.min) return 0;
-  k->c.at = s->n ? s->p[0] : NULL;
+  point_at(k, s, "minLength");
   if (n.min > MYNA__SC_REPEAT) return myna__sc_fail(&k->c, MYNA_E_LIMIT, "minLength is too large");
   myna__alt_lit(&a, "\"");
   if (n.max) myna__alt_rule(&a, k->chr, (int)n.min, n.max < 0 ? -1 : (int)MYNA__MIN(n.max, MYNA__SC_REPEAT));
@@ -193,8 +202,10 @@ static int emit_arrays(compiler *k, int rule, const myna__jset *s) {
     if (p && p->kind == MYNA__J_ARRAY) prefix = MYNA__MAX(prefix, p->n);
     if (q && q->kind == MYNA__J_ARRAY) prefix = MYNA__MAX(prefix, q->n);
   }
-  k->c.at = s->n ? s->p[0] : NULL;
-  if (prefix > MAX_PREFIX || n.min > MYNA__SC_REPEAT) return myna__sc_fail(&k->c, MYNA_E_LIMIT, "too many items");
+  point_at(k, s, "prefixItems");
+  if (prefix > MAX_PREFIX) return myna__sc_fail(&k->c, MYNA_E_LIMIT, "too many items");
+  point_at(k, s, "minItems");
+  if (n.min > MYNA__SC_REPEAT) return myna__sc_fail(&k->c, MYNA_E_LIMIT, "minItems is too large");
   if (n.max > MYNA__SC_REPEAT) n.max = MYNA__SC_REPEAT;
   if (n.max >= 0 && n.max < n.min) return 0;
   if (n.min == 0) TRY(add_lit(&k->g, rule, "[]"));
@@ -451,7 +462,7 @@ static int emit_objects(compiler *k, int rule, const myna__jset *s) {
   TRY(other_pairs(k, &o));
   int more = o.other < 0 ? -1 : more_rule(k, o.other);
   if (o.other >= 0) TRY_N(more);
-  k->c.at = s->n ? s->p[0] : NULL;
+  point_at(k, s, "minProperties");
   if (o.other >= 0 && o.count.min > o.n + 1) /* others would have to differ from one another */
     return myna__sc_fail(&k->c, MYNA_E_UNSUPPORTED, "minProperties beyond the declared properties is not supported");
   /* Counts matter up to the larger bound only, and never beyond the declared ones. */

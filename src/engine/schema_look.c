@@ -168,15 +168,19 @@ static const myna__jnode *after(const myna__jnode *root, const myna__jnode *v) {
   return v == root ? NULL : v->next;
 }
 
-static const myna__jnode *find_named(const myna__jnode *root, const char *keyword, myna__str name) {
-  for (const myna__jnode *v = root; v; v = after(root, v)) {
+/* *out NULL where there is none. */
+static int find_named(myna__sc *c, const myna__jnode *root, const char *keyword, myna__str name,
+                      const myna__jnode **out) {
+  int64_t work = 100;
+  *out = NULL;
+  for (const myna__jnode *v = root; v && !*out; v = after(root, v), work += 4) {
     const myna__jnode *id = myna__sj_get(v, keyword);
     if (!id || id->kind != MYNA__J_STRING) continue;
     myna__str s = id->text;
     if (s.n == name.n + 1 && s.p[s.n - 1] == '#') s.n--;
-    if (s.n == name.n && memcmp(s.p, name.p, s.n) == 0) return v;
+    if (s.n == name.n && memcmp(s.p, name.p, s.n) == 0) *out = v;
   }
-  return NULL;
+  return myna__sc_burn(c, work);
 }
 
 static int hex(char ch) {
@@ -227,7 +231,7 @@ int myna__schema_resolve(myna__sc *c, const myna__jnode *ref, myna__jnode **out)
     from = v;
     if (id && id->kind == MYNA__J_STRING && id->text.n && id->text.p[0] != '#') break;
   }
-  if (base.n) from = find_named(root, "$id", base);
+  if (base.n) TRY(find_named(c, root, "$id", base, &from));
   TRY(myna__sc_burn(c, 1000));
   if (!from) return fail_at(c, ref, MYNA_E_UNSUPPORTED, "references to other documents are not supported");
   char *buf = myna__sc_alloc(c, ref->text.n + 1);
@@ -236,8 +240,8 @@ int myna__schema_resolve(myna__sc *c, const myna__jnode *ref, myna__jnode **out)
   if (fragment.n && fragment.p[0] == '/')
     v = follow(from, fragment, buf);
   else if (fragment.n) {
-    v = find_named(from, "$anchor", fragment);
-    if (!v) v = find_named(from, "$id", (myna__str){fragment.p - 1, fragment.n + 1}); /* draft 7 */
+    TRY(find_named(c, from, "$anchor", fragment, &v));
+    if (!v) TRY(find_named(c, from, "$id", (myna__str){fragment.p - 1, fragment.n + 1}, &v)); /* draft 7 */
   }
   if (!v) return fail_at(c, ref, MYNA_E_FORMAT, "the reference leads nowhere");
   *out = (myna__jnode *)v;

@@ -211,35 +211,169 @@ static void spaces(void **state) {
   myna__strfree(g);
 }
 
-/* Deep, wide and repetitive schemas end in an answer. */
-static void hostile(void **state) {
-  char *text;
+/* Deep, wide and repetitive schemas end in an answer: a grammar, or what is too much and where. */
+static void repeat(myna__buf *b, const char *text, int n) {
+  for (int i = 0; i < n; i++) myna__buf_str(b, text);
+}
+
+static void ends(myna__buf *b, int code, const char *part) {
+  myna_grammar *g = NULL;
   myna_err err = {0};
+  if (code)
+    ASSERT_FAILS(myna_grammar_from_schema(&g, b->data, b->len, NULL, &err), code, &err, part);
+  else
+    ASSERT_OK_ERR(myna_grammar_from_schema(&g, b->data, b->len, NULL, &err), &err);
+  myna_grammar_free(g);
+  b->len = 0;
+}
+
+static void large(void **state) {
   myna__buf b = {0};
-  for (int i = 0; i < 300; i++) myna__buf_str(&b, "{\"items\":");
-  assert_true(myna_schema_to_gbnf(b.data, b.len, NULL, NULL, &text, &err) < 0);
-  b.len = 0;
-  myna__buf_str(&b, "{\"$ref\":\"#/$defs/0\",\"$defs\":{");
+  repeat(&b, "{\"items\":", 10000);
+  ends(&b, MYNA_E_FORMAT, "nested too deeply");
+  repeat(&b, "[", 100000);
+  ends(&b, MYNA_E_FORMAT, "nested too deeply");
+  repeat(&b, "{\"items\":", 250);
+  repeat(&b, "true", 1);
+  repeat(&b, "}", 250);
+  ends(&b, 0, NULL);
+  repeat(&b, "{\"enum\":[0", 1);
+  for (int i = 1; i < 100000; i++) myna__buf_printf(&b, ",%d", i);
+  repeat(&b, "]}", 1);
+  ends(&b, MYNA_E_LIMIT, "#: the schema needs too large a grammar");
+  repeat(&b, "{\"$ref\":\"#/$defs/0\",\"$defs\":{", 1);
   for (int i = 0; i < 2000; i++) myna__buf_printf(&b, "\"%d\":{\"$ref\":\"#/$defs/%d\"},", i, i + 1);
-  myna__buf_str(&b, "\"2000\":{}}}");
-  err = (myna_err){0};
-  ASSERT_FAILS(myna_schema_to_gbnf(b.data, b.len, NULL, NULL, &text, &err), MYNA_E_LIMIT, &err, "too deep");
-  b.len = 0;
-  myna__buf_str(&b, "{\"allOf\":[");
+  repeat(&b, "\"2000\":{}}}", 1);
+  ends(&b, MYNA_E_LIMIT, "too deep");
+  repeat(&b, "{\"allOf\":[", 1);
   for (int i = 0; i < 20; i++)
     myna__buf_printf(&b, "%s{\"anyOf\":[{\"minLength\":%d},{\"maxLength\":%d}]}", i ? "," : "", i, i);
-  myna__buf_str(&b, "]}");
-  err = (myna_err){0};
-  ASSERT_FAILS(myna_schema_to_gbnf(b.data, b.len, NULL, NULL, &text, &err), MYNA_E_LIMIT, &err, "combinations");
+  repeat(&b, "]}", 1);
+  ends(&b, MYNA_E_LIMIT, "combinations");
+  repeat(&b, "{\"oneOf\":[", 1);
+  for (int i = 0; i < 2000; i++) myna__buf_printf(&b, "%s{\"const\":%d}", i ? "," : "", i);
+  repeat(&b, "]}", 1);
+  ends(&b, MYNA_E_LIMIT, "too complex");
+  repeat(&b, "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\"p\":{}", 1);
+  for (int i = 0; i < 1500; i++) myna__buf_printf(&b, ",\"p%d\":{\"type\":\"string\"}", i);
+  repeat(&b, "}}", 1);
+  ends(&b, 0, NULL);
   myna__buf_free(&b);
+}
+
+static void hostile(void **state) {
+  static const struct {
+    const char *schema;
+    int code;
+    const char *part;
+  } rows[] = {
+      {"{\"type\":\"array\",\"minItems\":1000000000}", MYNA_E_LIMIT, "#/minItems: minItems is too large"},
+      {"{\"type\":\"array\",\"maxItems\":1000000000}", 0, NULL},
+      {"{\"type\":\"string\",\"minLength\":1000000}", MYNA_E_LIMIT, "#/minLength: minLength is too large"},
+      {"{\"type\":\"string\",\"maxLength\":1000000}", 0, NULL},
+      {"{\"type\":\"string\",\"minLength\":1e300}", MYNA_E_LIMIT, "#/minLength"},
+      {"{\"type\":\"string\",\"minLength\":1000000,\"pattern\":\"a\"}", MYNA_E_LIMIT, "minLength is too large"},
+      {"{\"type\":\"object\",\"minProperties\":1000000000}", MYNA_E_UNSUPPORTED, "#/minProperties"},
+      {"{\"type\":\"object\",\"maxProperties\":1000000000}", 0, NULL},
+      {"{\"pattern\":\"(a|a)*(a|b)*a.{20}$\"}", MYNA_E_LIMIT, "#/pattern"},
+      {"{\"pattern\":\"(x+x+)+y\"}", 0, NULL},
+      {"{\"pattern\":\"(a*)*(b*)*c{1000}d\"}", 0, NULL},
+      {"{\"pattern\":\"^(.*a){30}$\"}", 0, NULL},
+      {"{\"pattern\":\"a{1000000000}\"}", MYNA_E_LIMIT, "#/pattern"},
+      {"{\"pattern\":\"(\\\\p{L}|\\\\W){400}\"}", MYNA_E_LIMIT, "#/pattern"},
+      {"{\"$ref\":\"#/$defs/a\",\"$defs\":{\"a\":{\"$ref\":\"#/$defs/b\"},\"b\":{\"allOf\":[{\"$ref\":\"#/$defs/"
+       "a\"}]}}}",
+       MYNA_E_UNSUPPORTED, "leads back"},
+      {"{\"type\":\"number\",\"minimum\":1e-300}", MYNA_E_LIMIT, "#/minimum"},
+      {"{\"type\":\"number\",\"maximum\":1e300}", 0, NULL},
+      {"{\"type\":\"number\",\"minimum\":1e999999999}", MYNA_E_LIMIT, "#/minimum"},
+      {"{\"type\":\"integer\",\"multipleOf\":1000003}", MYNA_E_LIMIT, "#/multipleOf"},
+  };
+  for (size_t i = 0; i < MYNA__COUNT(rows); i++) {
+    myna__buf b = {0};
+    myna__buf_str(&b, rows[i].schema);
+    ends(&b, rows[i].code, rows[i].part);
+    myna__buf_free(&b);
+  }
+}
+
+/* Every keyword that constrains and is not supported is refused by its name, wherever it stands. */
+static void keywords(void **state) {
+  static const char *const bad[] = {
+      "\"not\":{}",
+      "\"if\":true",
+      "\"then\":true",
+      "\"else\":true",
+      "\"dependentRequired\":{\"a\":[\"b\"]}",
+      "\"dependentSchemas\":{}",
+      "\"dependencies\":{}",
+      "\"contains\":{}",
+      "\"minContains\":1",
+      "\"maxContains\":1",
+      "\"uniqueItems\":true",
+      "\"unevaluatedProperties\":false",
+      "\"unevaluatedItems\":{\"type\":\"null\"}",
+      "\"propertyNames\":{\"maxLength\":2}",
+      "\"$dynamicRef\":\"#x\"",
+      "\"$recursiveRef\":\"#\"",
+      "\"disallow\":\"any\"",
+      "\"extends\":{}",
+      "\"divisibleBy\":2",
+      "\"format\":\"json-pointer\"",
+      "\"pattern\":\"(?=a)\"",
+      "\"multipleOf\":0.1",
+  };
+  static const char *const places[] = {"{%s}", "{\"type\":\"array\",\"items\":{%s}}",
+                                       "{\"anyOf\":[{\"type\":\"null\"},{%s}]}",
+                                       "{\"$ref\":\"#/$defs/x\",\"$defs\":{\"x\":{%s}}}"};
+  static const char *const prefixes[] = {"#/%.*s: ", "#/items/%.*s: ", "#/anyOf/1/%.*s: ", "#/$defs/x/%.*s: "};
+  for (size_t i = 0; i < MYNA__COUNT(bad); i++)
+    for (size_t k = 0; k < MYNA__COUNT(places); k++) {
+      char schema[256], place[64];
+      myna_grammar *g = NULL;
+      myna_err err = {0};
+      const char *name = bad[i] + 1;
+      snprintf(schema, sizeof schema, places[k], bad[i]);
+      snprintf(place, sizeof place, prefixes[k], (int)(strchr(name, '"') - name), name);
+      ASSERT_FAILS(myna_grammar_from_schema(&g, schema, strlen(schema), NULL, &err), MYNA_E_UNSUPPORTED, &err, place);
+      assert_null(g);
+    }
+  static const char *const fine[] = {
+      "{\"unevaluatedProperties\":true,\"uniqueItems\":false,\"propertyNames\":true,\"unevaluatedItems\":true}",
+      "{\"title\":\"x\",\"description\":1,\"default\":{\"not\":1},\"examples\":[],\"$comment\":\"\",\"readOnly\":true,"
+      "\"deprecated\":true,\"strict\":true,\"x-y\":{\"not\":1},\"$schema\":\"x\",\"$id\":\"y\",\"contentEncoding\":"
+      "\"base64\"}",
+      "{\"$defs\":{\"unused\":{\"not\":{}}}}"};
+  for (size_t i = 0; i < MYNA__COUNT(fine); i++) {
+    myna_grammar *g = NULL;
+    myna_err err = {0};
+    ASSERT_OK_ERR(myna_grammar_from_schema(&g, fine[i], strlen(fine[i]), NULL, &err), &err);
+    assert_int_equal(myna_grammar_match(g, "{}", 2), MYNA_MATCH_WHOLE);
+    myna_grammar_free(g);
+  }
+}
+
+/* The grammars that the engine runs have the same texts as the naive matcher says. */
+static void grammars(void **state) {
+  for (size_t i = 0; i < MYNA__COUNT(cases); i++) {
+    const texts_case *c = &cases[i];
+    myna_grammar *g = NULL;
+    myna_err err = {0};
+    ASSERT_OK_ERR(myna_grammar_from_schema(&g, c->schema, strlen(c->schema), NULL, &err), &err);
+    for (int k = 0; k < 8 && c->in[k]; k++)
+      if (myna_grammar_match(g, c->in[k], strlen(c->in[k])) != MYNA_MATCH_WHOLE)
+        fail_msg("%s lacks %s", c->schema, c->in[k]);
+    for (int k = 0; k < 8 && c->out[k]; k++)
+      if (myna_grammar_match(g, c->out[k], strlen(c->out[k])) == MYNA_MATCH_WHOLE)
+        fail_msg("%s has %s", c->schema, c->out[k]);
+    myna_grammar_free(g);
+  }
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(texts),
-      cmocka_unit_test(refused),
-      cmocka_unit_test(spaces),
-      cmocka_unit_test(hostile),
+      cmocka_unit_test(texts),    cmocka_unit_test(refused), cmocka_unit_test(spaces),  cmocka_unit_test(grammars),
+      cmocka_unit_test(keywords), cmocka_unit_test(large),   cmocka_unit_test(hostile),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
