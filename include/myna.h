@@ -165,6 +165,8 @@ typedef struct myna_engine_options {
   /* NULL, or a smaller model with the same vocabulary that guesses for requests which ask for MYNA_SPECULATION_DRAFT. Borrowed: it must stay open as
    * long as the engine. It has a page pool of its own, counted in the plan. Different vocabularies: MYNA_E_ARG naming the first difference. */
   myna_model *draft_model;
+  /* Attention of sequences that share a prefix reads its pages once for all of them where that is faster; this reads them for each, to the same bits (measurements, tests). */
+  bool no_cascade;
   int speculation; /* kinds (MYNA_SPECULATION_) that requests will ask for. The indexes of lookup are planned only when it is among them;
                     * under a mem_limit a request gets none otherwise, and is computed without */
 } myna_engine_options;

@@ -49,6 +49,8 @@ typedef struct options {
   list bench_prompt, bench_gen, bench_depth, bench_batch, bench_both;
   int64_t repeats;
   const char *output, *replay;
+  int64_t shared_prefix;
+  bool no_cascade;
   bool no_warmup;
   /* perplexity, logits, inspect */
   int64_t chunks;

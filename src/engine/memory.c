@@ -59,6 +59,7 @@ int myna__engine_plan(myna_model *m, myna_engine_options *o, myna__lm_options *l
   *lo = (myna__lm_options){.kv_type = o->kv_type,
                            .kv_type_v = o->kv_type_v,
                            .exact = o->exact,
+                           .no_cascade = o->no_cascade,
                            .n_ctx = o->n_ctx,
                            .n_tok = o->n_batch,
                            .n_seq = o->n_seq};
