@@ -291,6 +291,7 @@ typedef struct myna_event {
   const int32_t *branch_ids; /* [n_branch] */
   const float *branch_logprobs;
   int64_t n_done, n_total; /* PROGRESS: prompt tokens */
+  int64_t n_cached;        /* PROGRESS, TOKEN: prompt tokens that were found computed */
   myna_finish finish;      /* DONE */
   myna_err err;            /* DONE with FINISH_ERROR */
   myna_timings timings;    /* DONE */

@@ -105,6 +105,10 @@ int cmd_serve(options *o) {
   if (rc == 0) rc = open_draft(o, &so.speculation, &eo);
   if (rc == 0) rc = open_chat(o, m, &chat);
   if (rc == 0) rc = share_context(o, &eo);
+  if (rc == 0 && eo.mem_limit > 0) { /* the engine plans what runs; what waits gets a small part */
+    so.waiting_bytes = eo.mem_limit / 32;
+    eo.mem_limit -= so.waiting_bytes;
+  }
   if (rc == 0) {
     so.chat = chat;
     rc = serve(o, m, &eo, &so);

@@ -31,7 +31,7 @@ static int find_source(const myna_model *m, const myna_chat_options *o, const ch
   const char *known = myna__chat_builtin_source(*source);
   if (known)
     *source = known;
-  else if (**source && !strstr(*source, "{{") && !strstr(*source, "{%"))
+  else if (**source && !strpbrk(*source, " \n") && !strstr(*source, "{{") && !strstr(*source, "{%"))
     return myna__err(err, MYNA_E_ARG, "%.60s is neither the name of a built-in chat template nor Jinja", *source);
   return 0;
 }

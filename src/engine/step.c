@@ -317,7 +317,8 @@ static int post_token(myna_engine *e, myna__job *j, int32_t id, const float *log
                    .user = j->req.user,
                    .token = id,
                    .text = e->text.data,
-                   .text_len = (int64_t)e->text.len};
+                   .text_len = (int64_t)e->text.len,
+                   .n_cached = j->n_cached};
   if (j->req.n_probs > 0) {
     ev.n_top = MYNA__MIN(j->req.n_probs, (int)MYNA__MIN(e->model->cfg.n_vocab, 20));
     if (j->req.post_probs)
@@ -419,6 +420,7 @@ static void keep(myna_engine *e, myna__job *j) {
 static void progress(myna_engine *e, const myna__job *j) {
   myna_event ev = {
       .id = j->id, .kind = MYNA_EVENT_PROGRESS, .user = j->req.user, .token = -1, .n_done = j->n_done, .n_total = j->n};
+  ev.n_cached = j->n_cached;
   myna__engine_post(e, &ev); /* nobody waits for this one */
 }
 

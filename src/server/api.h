@@ -104,7 +104,7 @@ typedef struct api_request {
   myna_grammar *grammar; /* owned: compiled */
   bool grammar_lazy;
 
-  const json_t *messages, *tools, *kwargs;
+  const json_t *prompt, *messages, *tools, *kwargs;
   myna_tool_choice tool_choice;
   const char *tool_name;
   bool parallel_tools, add_generation_prompt, add_generation_prompt_set, continue_final;

@@ -216,8 +216,7 @@ static json_t *chat_choice(const api_reply *p, const api_seq *s) {
 /* The prompt as the client gave it, or the text of its tokens. */
 static void add_prompt(const api_reply *p, const api_seq *s, api_buf *b) {
   const api_prompt *q = &p->r->prompts[s->prompt];
-  const json_t *given = json_object_get(p->r->body, "prompt");
-  const json_t *item = json_is_array(given) && p->r->prompt_list ? json_array_get(given, (size_t)s->prompt) : given;
+  const json_t *item = p->r->prompt_list ? json_array_get(p->r->prompt, (size_t)s->prompt) : p->r->prompt;
   myna_err err = {0};
   if (json_is_string(item)) {
     api_buf_add(b, json_string_value(item), json_string_length(item));
@@ -389,10 +388,14 @@ int api_chunk_end(api_reply *p, api_seq *s, const api_sink *sink) {
   bool last = api_reply_done(p) && !(p->r->include_usage && p->r->dialect != API_NATIVE);
   json_t *o;
   if (p->r->dialect == API_NATIVE) return send(sink, native(p, s));
-  if (p->r->dialect == API_CHAT)
+  /* Tokens of which no text was told: marks around calls, a stop string's beginning. */
+  json_t *probs = s->probs && s->n_probs_told < json_array_size(s->probs) ? new_probs(s) : NULL;
+  if (p->r->dialect == API_CHAT) {
     o = chat_chunk(p, s, json_object(), finish_reason(s));
-  else
-    o = text_chunk(p, s, "", 0, json_null(), finish_reason(s));
+    if (probs) json_object_set_new(json_array_get(json_object_get(o, "choices"), 0), "logprobs", chat_logprobs(probs));
+  } else {
+    o = text_chunk(p, s, "", 0, legacy_logprobs(probs, (int64_t)s->text.n), finish_reason(s));
+  }
   if (o && last) json_object_set_new(o, "timings", timings(p));
   if (o && last && p->r->dialect == API_TEXT) json_object_set_new(o, "usage", total_usage(p));
   if (o && p->r->verbose) json_object_set_new(o, "__verbose", native(p, s));

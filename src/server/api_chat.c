@@ -127,7 +127,9 @@ static myna_reasoning reasoning_of(const api_request *r) {
   if (r->reasoning_effort && strcmp(r->reasoning_effort, "none") == 0) return MYNA_REASONING_OFF;
   const json_t *v = r->kwargs ? json_object_get(r->kwargs, "enable_thinking") : NULL;
   if (json_is_boolean(v)) return json_is_true(v) ? MYNA_REASONING_ON : MYNA_REASONING_OFF;
-  return r->reasoning_budget == 0 ? MYNA_REASONING_OFF : r->env->reasoning;
+  if (r->reasoning_budget == 0) return MYNA_REASONING_OFF;
+  /* As llama-server has it, who does not say otherwise gets a model that thinks, where its template lets one choose. */
+  return r->env->reasoning == MYNA_REASONING_AUTO ? MYNA_REASONING_ON : r->env->reasoning;
 }
 
 static bool is_text(const json_t *v) { return json_is_string(v) || json_is_array(v); }

@@ -141,8 +141,8 @@ static int one_prompt(api_request *r, const json_t *v, api_error *e) {
 
 /* A list with a number in it is one prompt of tokens and texts; else each entry is a prompt. */
 int api_make_prompts(api_request *r, api_error *e) {
-  const json_t *v = json_object_get(r->body, "prompt");
-  if (!v || json_is_null(v)) return api_refuse(e, "prompt", "prompt is missing");
+  const json_t *v = r->prompt;
+  if (!v) return api_refuse(e, "prompt", "prompt is missing");
   if (!json_is_array(v)) return one_prompt(r, v, e);
   size_t n = json_array_size(v);
   if (n == 0) return api_refuse(e, "prompt", "prompt is empty");

@@ -281,6 +281,17 @@ static int finish(api_reply *p, api_seq *s, const myna_event *ev, const api_sink
   return rc == 0 && api_reply_done(p) ? api_chunk_last(p, sink) : rc;
 }
 
+/* How much of the prompt is computed: first what was found, at last, with the first token, all. */
+static int tell_progress(api_reply *p, api_seq *s, const myna_event *ev, const api_sink *sink) {
+  int64_t n = p->r->prompts[s->prompt].n_tokens;
+  bool all = ev->kind == MYNA_EVENT_TOKEN, first = s->n_cached < 0;
+  if (s->prompt_told) return 0;
+  s->prompt_told = all;
+  if (first) s->n_cached = ev->n_cached;
+  int rc = first && sink ? api_chunk_progress(p, s, s->n_cached, n, sink) : 0;
+  return rc == 0 && sink ? api_chunk_progress(p, s, all ? n : ev->n_done, n, sink) : rc;
+}
+
 int api_reply_event(api_reply *p, int i, const myna_event *ev, const api_sink *sink) {
   if (i < 0 || i >= p->n_seqs || p->seqs[i].done) return 0;
   api_seq *s = &p->seqs[i];
@@ -288,14 +299,12 @@ int api_reply_event(api_reply *p, int i, const myna_event *ev, const api_sink *s
   int rc = 0;
   if (s->scores && ev->kind == MYNA_EVENT_LOGITS) return api_score_event(p, s, ev);
   if (s->scores && ev->kind != MYNA_EVENT_DONE) return 0;
-  if (ev->kind == MYNA_EVENT_PROGRESS) {
-    if (s->n_cached < 0) s->n_cached = ev->n_done < ev->n_total ? ev->n_done : 0;
-    return stream && p->r->return_progress ? api_chunk_progress(p, s, ev->n_done, ev->n_total, sink) : 0;
-  }
   if (!s->began && ev->kind != MYNA_EVENT_LOGITS && !(ev->kind == MYNA_EVENT_DONE && ev->finish == MYNA_FINISH_ERROR)) {
     s->began = true;
     if (stream) rc = api_chunk_begin(p, s, sink);
   }
+  if (rc == 0 && (ev->kind == MYNA_EVENT_PROGRESS || ev->kind == MYNA_EVENT_TOKEN))
+    rc = tell_progress(p, s, ev, stream && p->r->return_progress ? sink : NULL);
   if (rc == 0 && ev->kind == MYNA_EVENT_TOKEN && p->r->max_tokens != 0) {
     rc = add_token(p, s, ev);
     if (rc == 0 && ev->text_len > 0) rc = add_text(p, s, ev->text, (size_t)ev->text_len, false, sink);

@@ -19,8 +19,8 @@ typedef struct api_seq {
   size_t n_probs_told;
   double sum_logprob;
   myna_chat_parser *parser;
-  bool began, done, scores;
-  int64_t n_cached; /* by the first progress event; -1 before */
+  bool began, done, scores, prompt_told;
+  int64_t n_cached; /* by the first event; -1 before */
   double t_begin, t_first;
   myna_finish finish;
   myna_timings timings;

@@ -14,7 +14,8 @@ typedef struct best {
 
 /* The n most likely, best first; of equals the lower id. They hold logits so far. */
 static void find_best(const float *logits, int64_t n_vocab, int n, best *b) {
-  b->n = 0;
+  *b = (best){.n = 0};
+  if (n < 1 || n > MAX_TOP) n = MAX_TOP;
   for (int64_t i = 0; i < n_vocab; i++) {
     if (b->n == n && !(logits[i] > b->logprobs[n - 1])) continue;
     int at = b->n < n ? b->n++ : n - 1;
@@ -30,7 +31,7 @@ static void find_best(const float *logits, int64_t n_vocab, int n, best *b) {
 /* The row before a token tells how likely it was. */
 static int add_row(api_reply *p, api_seq *s, const float *logits, int64_t n_vocab, int32_t id) {
   best b;
-  find_best(logits, n_vocab, p->r->n_probs < MAX_TOP ? p->r->n_probs : MAX_TOP, &b);
+  find_best(logits, n_vocab, p->r->n_probs, &b);
   double max = b.n ? (double)b.logprobs[0] : 0, sum = 0;
   for (int64_t i = 0; i < n_vocab; i++) sum += exp((double)logits[i] - max);
   float log_sum = (float)(max + log(sum));

@@ -3,13 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_UNREAD = 16 << 20, MAX_SEQUENCES = 256, EVENTS_PER_WAKE = 256 };
+enum { MAX_UNREAD = 16 << 20, MAX_SEQUENCES = 256, EVENTS_PER_WAKE = 256, PER_SEQUENCE = 64 << 10, PER_BODY_BYTE = 8 };
 
 /* ---- on a thread of http_work.c ---- */
 
 static api_request *read_request(call *c, api_error *e) {
   api_request *r = NULL;
   json_t *body = call_body(c, e);
+  c->held = (int64_t)c->body.n * PER_BODY_BYTE; /* parsed and as tokens */
+  atomic_fetch_add(&c->s->held, c->held);
   if (!c->s->o->log_prompts) { /* it may be large, and the answer may take long */
     free(c->body.p);
     c->body = (api_buf){0};
@@ -41,6 +43,22 @@ static int submit(call *c, api_error *e) {
     c->n_live++;
   }
   return 0;
+}
+
+/* Under a limit of memory what runs was planned for; what waits must fit into what was left for it. */
+static bool has_memory(call *c, int n) {
+  const server *s = c->s;
+  int64_t each = s->env.n_ctx * (int64_t)sizeof(int32_t) + PER_SEQUENCE, more = n * each;
+  int64_t all = atomic_fetch_add(&c->s->held, more) + more, most = s->o->waiting_bytes + s->n_seq * each;
+  c->held += more;
+  if (s->o->waiting_bytes <= 0 || all <= most) return true;
+  api_error e = {0};
+  api_fail(&e, 503, "unavailable_error", NULL,
+           "--mem-limit leaves %.1f MB for requests that wait; they take %.1f MB, this one %.1f MB of it",
+           (double)most / 1e6, (double)all / 1e6, (double)c->held / 1e6);
+  metrics_refused(&c->s->metrics);
+  call_error_api(c, &e);
+  return false;
 }
 
 /* Places in the queue for n sequences, counted in n_active, within the key's limits; else the answer is given. */
@@ -95,7 +113,7 @@ void gen_start(call *c) {
     return;
   }
   int n = api_reply_count(c->reply);
-  if (!admit(c, n)) return;
+  if (!has_memory(c, n) || !admit(c, n)) return;
   myna_err err = {0}; /* what goes wrong here goes wrong in submit again */
   if (r->grammar) (void)myna_grammar_prepare(r->grammar, c->s->o->model, &err);
   pthread_mutex_lock(&c->lock);

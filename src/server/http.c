@@ -161,7 +161,7 @@ static void on_completed(void *arg, struct MHD_Connection *conn, void **state, e
   pthread_mutex_unlock(&s->lock);
   pthread_mutex_lock(&c->lock);
   watch_remove(c);
-  if (c->n_live) call_drop(c);
+  if (!c->ended || c->n_live) call_drop(c);
   c->conn = NULL;
   c->suspended = false;
   call_log(c);

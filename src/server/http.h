@@ -93,6 +93,7 @@ struct call {
   int key;      /* index; -1 without keys */
   api_buf body;
   int64_t skipped; /* bytes of a body that is too large */
+  int64_t held;    /* of server.held */
   bool started;
   double t0;
 
@@ -172,6 +173,7 @@ struct server {
   call *calls;
   uint64_t serial;
   atomic_int n_active; /* sequences in the engine */
+  atomic_llong held;   /* bytes that calls with sequences take, roughly */
   atomic_bool closing, stopping;
   int64_t n_seq, created;
   char *model_name; /* the first alias, or the file's name */

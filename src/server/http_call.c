@@ -51,6 +51,7 @@ call *call_new(server *s, struct MHD_Connection *conn, const char *method, const
 void call_unref(call *c) {
   if (atomic_fetch_sub(&c->refs, 1) != 1) return;
   if (c->counted) keys_end(&c->s->keys, c->key, 0);
+  atomic_fetch_sub(&c->s->held, c->held);
   api_reply_free(c->reply);
   free(c->sequences);
   free(c->method);

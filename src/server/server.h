@@ -24,6 +24,7 @@ typedef struct server_options {
   const char *prefix;             /* before every path: "", "/x" or "/x/" */
   int64_t max_body;               /* bytes [16 MB] */
   int64_t queue;                  /* requests that wait beyond those which run [256]; < 0: none */
+  int64_t waiting_bytes;          /* what requests beyond those which run may take in memory; 0: no limit */
   int64_t timeout_s;              /* of a silent connection [600] */
   int64_t shutdown_s;             /* what runs may finish for so long; < 0: ends at once [10] */
   int64_t max_connections;        /* [1024] */

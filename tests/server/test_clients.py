@@ -38,7 +38,7 @@ class Animal(pydantic.BaseModel):
 
 def setUpModule():
     global server, client
-    server = Server("-np", "8", "-c", "8192", "--chat-template-file", TEMPLATE, "--queue", "200")
+    server = Server("-np", "8", "-c", "8192", "--reasoning", "off", "--chat-template-file", TEMPLATE, "--queue", "200")
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none", max_retries=0)
 
 

@@ -412,6 +412,19 @@ class Queue(unittest.TestCase):
             self.assertEqual(s.stop(), 0)
 
 
+    def test_memory(self):
+        # Under --mem-limit what waits has a part of it; beyond that there are numbers.
+        s = Server("-np", "1", "--mem-limit", "200M")
+        try:
+            status, headers, body = s.call("POST", "/v1/completions", {"prompt": "Hi", "max_tokens": 1, "n": 120})
+            e = json.loads(body)["error"]
+            self.assertEqual((status, e["type"], "Retry-After" in headers), (503, "unavailable_error", True))
+            self.assertRegex(e["message"], r"leaves 6\.\d MB .* take [89]\.\d MB, this one [89]\.\d MB")
+            self.assertEqual(s.call("POST", "/v1/completions", {"prompt": "Hi", "max_tokens": 1, "n": 20})[0], 200)
+        finally:
+            self.assertEqual(s.stop(), 0)
+
+
 class Shutdown(unittest.TestCase):
     def stream_at_the_end(self, *flags):
         s = Server("-np", "2", *flags)
