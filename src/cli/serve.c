@@ -87,6 +87,7 @@ static int share_context(const options *o, myna_engine_options *eo) {
 static int serve(const options *o, myna_model *m, const myna_engine_options *eo, server_options *so) {
   char why[512] = "";
   myna_err err = {0};
+  myna_grammar_cache((int64_t)64 << 20); /* the same schemas come with every request */
   if (myna_engine_new(&so->engine, m, eo, &err) < 0) return engine_failed(m, eo, &err);
   signal(SIGPIPE, SIG_IGN); /* clients go when they like */
   int rc = server_run(so, &interrupted, why, sizeof why) < 0 ? failed("%s", why) : 0;
