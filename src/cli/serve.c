@@ -72,6 +72,8 @@ static int open_chat(const options *o, const myna_model *m, myna_chat **out) {
  * is as large as that may take. */
 static int share_context(const options *o, myna_engine_options *eo) {
   eo->n_seq = o->n_seq;
+  eo->disk_dir = o->cache_disk;
+  eo->disk_max = o->cache_disk_max;
   if (o->kv_unified) {
     eo->kv_tokens = o->ctx;
   } else if (o->ctx > 0 && o->n_seq > 1) {
