@@ -162,9 +162,15 @@ typedef struct myna_engine_options {
   bool exact;              /* float activations and F32 KV for any file */
   int64_t mem_limit;       /* bytes of private memory + mapped file; 0: none */
   bool mem_weights_cached; /* leave the mapped file out of the limit */
+  /* NULL, or a directory: pages that leave the pool go to a file there, of at most disk_max bytes (0: 1 GB), and come back when a prompt wants them. The
+   * file has no name and goes with the engine. */
+  const char *disk_dir;
+  int64_t disk_max;
   /* NULL, or a smaller model with the same vocabulary that guesses for requests which ask for MYNA_SPECULATION_DRAFT. Borrowed: it must stay open as
    * long as the engine. It has a page pool of its own, counted in the plan. Different vocabularies: MYNA_E_ARG naming the first difference. */
   myna_model *draft_model;
+  /* Attention of sequences that share a prefix reads its pages once for all of them where that is faster; this reads them for each, to the same bits (measurements, tests). */
+  bool no_cascade;
   int speculation; /* kinds (MYNA_SPECULATION_) that requests will ask for. The indexes of lookup are planned only when it is among them;
                     * under a mem_limit a request gets none otherwise, and is computed without */
 } myna_engine_options;

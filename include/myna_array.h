@@ -221,6 +221,8 @@ typedef struct myna_attention_options {
   bool causal;    /* query i of n_q sees keys j <= i + n_k - n_q */
   int64_t window; /* 0: none; else also j > i + n_k - n_q - window */
   double softcap; /* 0: none */
+  bool
+      apart; /* paged: every sequence reads its pages by itself, also those that it shares with others; the same bits */
 } myna_attention_options;
 /* q [n_batch, n_q, n_head, dim_k], k [n_batch, n_k, n_kv_head, dim_k], v [n_batch, n_k, n_kv_head, dim_v]; n_head a
  * multiple of n_kv_head (GQA); mask [n_batch or 1, n_q, n_k] BOOL (true: seen) or NULL; sinks [n_head] or NULL.

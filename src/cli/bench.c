@@ -1,7 +1,7 @@
 /* bench.c: speed of prompts and generation through the engine, as users meet it: random tokens or a given text, forced answers, means and samples.
  *
  * Rows: pp512 (prompt of 512), tg128 (128 single-token steps), pp512@d4096 and tg128@d4096 (the same behind 4096 positions already
- * computed), tg128x8 (8 sequences together, total rate), tg128@replay (the tokens of a text, so that speculation has something to guess), pp512+tg128 (one after the other, all tokens over the whole time). gbps: weights that a step reads, times steps per second; gops: two operations
+ * computed), tg128x8 (8 sequences together, total rate), tg128x8+shared4096 (the same behind one prefix of 4096), tg128@replay (the tokens of a text, so that speculation has something to guess), pp512+tg128 (one after the other, all tokens over the whole time). gbps: weights that a step reads, times steps per second; gops: two operations
  * per weight that a token is multiplied with. Attention and cache are in neither. */
 #include "cli.h"
 #include <math.h>
@@ -185,15 +185,18 @@ static double rate_together(const window *w, int n) {
   return rate;
 }
 
-/* Total rate of `together` sequences, each with a prompt and an answer of its own. What lies before is computed first, so that all start within
+/* Total rate of `together` sequences, each with a prompt and an answer of its own behind what --shared-prefix says. What lies before is computed first, so that all start within
  * a few steps; the answers are a few tokens longer than asked, for the steps in which not all have started. */
 static double time_together(bench *b, int64_t n, int64_t depth, int together) {
   window w = {.steps_max = n};
   myna_timings t;
-  int64_t len = depth + 1, n_forced = n + together;
+  int64_t shared = b->o->shared_prefix, len = shared + depth + 1, n_forced = n + together;
   int32_t *ids = random_tokens(b, len * together), *forced = random_tokens(b, n_forced * together);
-  bool ok = ids && forced;
-  for (int i = 0; i < together && depth > 0 && ok; i++) ok = one(b, ids + i * len, len, 1, &t);
+  int32_t *prefix = tokens_behind(b, shared, 0);
+  bool ok = ids && forced && prefix;
+  for (int i = 0; i < together && shared > 0 && ok; i++) memcpy(ids + i * len, prefix, (size_t)shared * sizeof *ids);
+  free(prefix);
+  for (int i = 0; i < together && len > 1 && ok; i++) ok = one(b, ids + i * len, len, 1, &t);
   for (int i = 0; i < together && ok; i++)
     ok = submit(b, ids + i * len, len, forced + i * n_forced, n_forced, &w.seen[i]);
   ok = ok && wait_all(b, together, &w, NULL);
@@ -217,13 +220,15 @@ static void summarise(const bench *b, row *r, double steps_per_token) {
   r->gops = 2e-9 * b->token_weights * r->avg;
 }
 
-static void name_row(row *r, int64_t n_prompt, int64_t n_gen, int64_t depth, int together, bool replay) {
-  char pp[24] = "", tg[24] = "", times[16] = "", at[24] = "";
+static void name_row(row *r, int64_t n_prompt, int64_t n_gen, int64_t depth, int together, int64_t shared,
+                     bool replay) {
+  char pp[24] = "", tg[24] = "", times[16] = "", at[24] = "", behind[32] = "";
   if (n_prompt) snprintf(pp, sizeof pp, "pp%lld", (long long)n_prompt);
   if (n_gen) snprintf(tg, sizeof tg, "tg%lld", (long long)n_gen);
   if (together > 1) snprintf(times, sizeof times, "x%d", together);
   if (depth) snprintf(at, sizeof at, "@d%lld", (long long)depth);
-  snprintf(r->name, sizeof r->name, "%s%s%s%s%s%s", pp, n_prompt && n_gen ? "+" : "", tg, times, at,
+  if (together > 1 && shared) snprintf(behind, sizeof behind, "+shared%lld", (long long)shared);
+  snprintf(r->name, sizeof r->name, "%s%s%s%s%s%s%s", pp, n_prompt && n_gen ? "+" : "", tg, times, behind, at,
            replay ? "@replay" : "");
 }
 
@@ -237,7 +242,7 @@ static bool measure(bench *b, int64_t n_prompt, int64_t n_gen, int64_t depth, in
   r += b->n_rows;
   *r = (row){0};
   bool replay = b->text && n_prompt == 0;
-  name_row(r, n_prompt, n_gen, depth, together, replay);
+  name_row(r, n_prompt, n_gen, depth, together, b->o->shared_prefix, replay);
   progress p = progress_start(b->o, r->name);
   int warm = b->o->no_warmup ? 0 : 1;
   for (int i = -warm; i < b->o->repeats; i++) {
@@ -397,6 +402,8 @@ static int read_sizes(const options *o, sizes *s) {
     return usage("--n-prompt-gen: pairs of a prompt and a length of generation, not %d numbers", s->n_both);
   if (largest(s->pp, s->n_pp) + largest(s->tg, s->n_tg) + s->n_both == 0)
     return usage("nothing to measure: --n-prompt and --n-gen are 0");
+  if (o->shared_prefix < 0 || o->shared_prefix > MAX_LENGTH)
+    return usage("--shared-prefix %lld: 0 to %d", (long long)o->shared_prefix, MAX_LENGTH);
   if (o->replay && largest(s->together, s->n_together) > 1) return usage("--replay: one sequence, no -B");
   return 0;
 }
@@ -457,7 +464,7 @@ int cmd_bench(options *o) {
     myna_model_close(m);
     return rc;
   }
-  eo.n_ctx = positions_of(&s) + (b.text ? replay_prompt(&b, 0) : 0);
+  eo.n_ctx = o->shared_prefix + positions_of(&s) + (b.text ? replay_prompt(&b, 0) : 0);
   eo.n_seq = largest(s.together, s.n_together) + 1;
   myna_model_get_info(m, &b.info);
   count_weights(&b, m);

@@ -18,7 +18,7 @@ typedef struct list {
 typedef struct options {
   /* model and engine */
   const char *model, *cache_k, *cache_v, *mem_weights, *cpu, *cpu_mask, *cpu_range, *numa;
-  int64_t ctx, threads, batch, ubatch, mem_limit, prio, poll;
+  int64_t ctx, threads, batch, ubatch, mem_limit, cache_disk_max, prio, poll;
   bool no_mmap, huge_pages, mlock, pin, exact;
   bool bare_model; /* the model stood without --model */
   /* text in and out */
@@ -49,6 +49,8 @@ typedef struct options {
   list bench_prompt, bench_gen, bench_depth, bench_batch, bench_both;
   int64_t repeats;
   const char *output, *replay;
+  int64_t shared_prefix;
+  bool no_cascade;
   bool no_warmup;
   /* perplexity, logits, inspect */
   int64_t chunks;
@@ -56,7 +58,7 @@ typedef struct options {
   bool plan, tensors, meta, memory;
   /* serve */
   const char *host, *api_key_file, *tls_key, *tls_cert, *api_prefix, *alias, *chat_template, *chat_template_file;
-  const char *chat_kwargs, *reasoning_format, *reasoning, *budget_message, *tags, *slot_save_path;
+  const char *chat_kwargs, *reasoning_format, *reasoning, *budget_message, *tags, *slot_save_path, *cache_disk;
   list api_keys, origins;
   int64_t port, n_seq, queue, max_body, http_timeout, shutdown_timeout, max_connections, sse_ping, reasoning_budget;
   bool no_slots, no_metrics, no_prefill, kv_unified, log_prompts, strict;

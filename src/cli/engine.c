@@ -111,6 +111,7 @@ int engine_options(const options *o, myna_engine_options *e) {
                              .n_ctx = o->ctx,
                              .n_batch = batch,
                              .exact = o->exact,
+                             .no_cascade = o->no_cascade,
                              .mem_limit = o->mem_limit};
   if (o->threads < 0 || o->threads > 1024) return usage("--threads %lld: 1 to 1024", (long long)o->threads);
   if (o->ctx < 0 || o->ctx > INT32_MAX) return usage("--ctx-size %lld: 1 to %d, or 0", (long long)o->ctx, INT32_MAX);

@@ -72,6 +72,8 @@ static int open_chat(const options *o, const myna_model *m, myna_chat **out) {
  * is as large as that may take. */
 static int share_context(const options *o, myna_engine_options *eo) {
   eo->n_seq = o->n_seq;
+  eo->disk_dir = o->cache_disk;
+  eo->disk_max = o->cache_disk_max;
   if (o->kv_unified) {
     eo->kv_tokens = o->ctx;
   } else if (o->ctx > 0 && o->n_seq > 1) {
@@ -85,6 +87,7 @@ static int share_context(const options *o, myna_engine_options *eo) {
 static int serve(const options *o, myna_model *m, const myna_engine_options *eo, server_options *so) {
   char why[512] = "";
   myna_err err = {0};
+  myna_grammar_cache((int64_t)64 << 20); /* the same schemas come with every request */
   if (myna_engine_new(&so->engine, m, eo, &err) < 0) return engine_failed(m, eo, &err);
   signal(SIGPIPE, SIG_IGN); /* clients go when they like */
   int rc = server_run(so, &interrupted, why, sizeof why) < 0 ? failed("%s", why) : 0;

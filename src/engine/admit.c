@@ -114,14 +114,24 @@ static void unqueue_locked(myna_engine *e, myna__job *j) {
 enum { OLDEST_EVERY = 8 };
 
 myna__job *myna__engine_admit(myna_engine *e) {
+  pthread_mutex_lock(&e->lock);
+  for (myna__job *j = e->queue; j && e->n_fetching > 0; j = j->next) myna__fetch_end(e, j);
+  pthread_mutex_unlock(&e->lock);
   for (;;) {
     int seq = free_seq(e);
     pthread_mutex_lock(&e->lock);
     myna__job *j = myna__fair_next(e, seq >= 0 && e->n_admitted % OLDEST_EVERY == OLDEST_EVERY - 1);
     myna__job *victim = j && seq < 0 && j->client->n_running == 0 ? myna__fair_victim(e) : NULL;
-    if (j && seq >= 0) unqueue_locked(e, j);
+    bool look = j && seq >= 0 && e->disk && !j->was_fetched;
+    if (j && seq >= 0 && !look) unqueue_locked(e, j);
     pthread_mutex_unlock(&e->lock);
     if (!j || seq < 0) return victim;
+    if (look) { /* on disk; then it is its turn again, or another's as long as it waits */
+      myna__fetch_begin(e, j, probe(e, j));
+      continue;
+    }
+    myna__fetch_end(e, j); /* it may have ended since */
+    j->was_fetched = false;
     e->n_admitted++;
     j->state = MYNA__JOB_RUNNING;
     j->seq = seq;

@@ -259,6 +259,13 @@ static void run_tasks(myna_engine *e) {
   }
 }
 
+/* Requests that could go on; those that wait for the disk wake us. */
+static bool any_queued(const myna_engine *e) {
+  for (const myna__job *j = e->queue; j; j = j->next)
+    if (!myna__fetch_busy(j)) return true;
+  return false;
+}
+
 static void *engine_main(void *arg) {
   myna_engine *e = arg;
   myna__pool_bind_caller(e->pool);
@@ -266,7 +273,7 @@ static void *engine_main(void *arg) {
     run_tasks(e);
     bool did = myna__engine_step(e);
     pthread_mutex_lock(&e->lock);
-    while (!did && !e->stop && !e->tasks && !e->queue && !e->running) pthread_cond_wait(&e->work, &e->lock);
+    while (!did && !e->stop && !e->tasks && !any_queued(e) && !e->running) pthread_cond_wait(&e->work, &e->lock);
     bool stop = e->stop;
     pthread_mutex_unlock(&e->lock);
     if (stop) return NULL;
@@ -320,6 +327,7 @@ static int start(myna_engine *e, const myna_engine_options *o, myna_err *err) {
   TRY(myna__engine_caches(e->kv, e->lm, err, &e->stats.pages_total));
   if (e->model->cfg.n_expert > 0)
     e->costs.fresh = 1 - (double)e->model->cfg.n_expert_used / (double)e->model->cfg.n_expert;
+  if (e->opt.disk_dir) TRY(myna__engine_disk(e, err));
   draft.pool = e->pool;
   if (e->opt.draft_model) TRY(myna__draft_new(&e->draft, e->opt.draft_model, e->model, &draft, err));
   myna_err none = {0};
@@ -371,6 +379,8 @@ void myna_engine_free(myna_engine *e) {
     pthread_mutex_unlock(&e->lock);
     pthread_join(e->thread, NULL);
   }
+  myna__disk_close(e->disk);
+  for (myna__job *j = e->queue; j; j = j->next) myna__fetch_drop(e, j);
   free_jobs(e->queue);
   free_jobs(e->running);
   while (e->first) {

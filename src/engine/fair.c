@@ -81,7 +81,10 @@ myna__job *myna__fair_next(myna_engine *e, bool oldest) {
   for (myna__client *c = e->clients; c; c = c->next) c->pending = 0;
   for (const myna__job *j = e->running; j; j = j->next) j->client->pending += j->n - j->n_done;
   for (myna__job *j = e->queue; j; j = j->next)
-    if (!best || (oldest ? j->id < best->id : sooner(j, best))) best = j;
+    if (myna__fetch_busy(j))
+      continue;
+    else if (!best || (oldest ? j->id < best->id : sooner(j, best)))
+      best = j;
   return best;
 }
 

@@ -217,9 +217,9 @@ static int depends(const myna_grammar *g, const myna__gnode *n, int32_t on[2]) {
 static int find_distances(compiler *c) {
   myna_grammar *g = c->g;
   size_t n = (size_t)g->n_nodes, total = (n + 1) + 2 * n + n + n;
-  int32_t *first = myna__calloc(total * sizeof *first), *users = first + n + 1, *queue = users + 2 * n,
-          *queued = queue + n;
+  int32_t *first = myna__calloc(total * sizeof *first);
   if (!first) return myna__err(c->err, MYNA_E_NOMEM, "no memory for a grammar");
+  int32_t *users = first + n + 1, *queue = users + 2 * n, *queued = queue + n;
   for (int pass = 0; pass < 2; pass++) {
     for (size_t i = 0; i < n; i++) {
       int32_t on[2];

@@ -5,6 +5,7 @@
 #include "engine/budget.h"
 #include "engine/draft.h"
 #include "engine/kv.h"
+#include "engine/kv_disk.h"
 #include "engine/lm.h"
 #include "engine/sampler.h"
 #include "engine/spec.h"
@@ -41,6 +42,8 @@ typedef struct myna__client {
   int n_jobs, n_running;
 } myna__client;
 
+typedef struct myna__fetch myna__fetch;
+
 typedef struct myna__job {
   struct myna__job *next;
   int64_t id;
@@ -55,6 +58,8 @@ typedef struct myna__job {
   int64_t n_done;   /* positions computed */
   int64_t n_commit; /* pages indexed up to here */
   myna__job_state state;
+  myna__fetch *fetch; /* NULL, or pages of it that come from the disk: queued */
+  bool was_fetched;
   int seq;                         /* slot, -1 while queued */
   int64_t chunk, first_out, n_out; /* this step: tokens, first logits row, rows */
   int32_t draft[MYNA__SPEC_MAX];   /* [n_draft] this step: computed behind the chunk, each with a row */
@@ -83,12 +88,20 @@ typedef struct myna__task {
   bool done;
 } myna__task;
 
+typedef struct myna__tier {
+  myna_engine *e;
+  int group;
+} myna__tier;
+
 struct myna_engine {
   myna_model *model;
   myna_engine_options opt;
   myna__pool *pool;
   myna__lm *lm;
   myna__kv *kv[MYNA__MAX_GROUPS];
+  myna__disk *disk; /* NULL: no pages on disk */
+  myna__tier tier[MYNA__MAX_GROUPS];
+  int n_fetching;        /* requests that hold pages for what comes from the disk */
   myna__draft *draft;    /* NULL: no draft model */
   myna__costs costs;     /* of steps */
   myna__budget budget;   /* of steps with prompts */
@@ -130,6 +143,13 @@ void myna__job_catch_up(myna_engine *e, myna__job *j);
 bool myna__job_waits(const myna_engine *e, const myna__job *j, bool sure);
 /* Moves queued jobs to running while sequences are free. Returns a running job that is to make room for a client that has none, or NULL. */
 myna__job *myna__engine_admit(myna_engine *e);
+/* fetch.c: pages on disk. */
+int myna__engine_disk(myna_engine *e, myna_err *err);
+/* Begins to bring what j, queued, finds on disk beyond the `have` positions that it finds in memory. Ended by fetch_end, which does nothing while it is busy. */
+void myna__fetch_begin(myna_engine *e, myna__job *j, int64_t have);
+bool myna__fetch_busy(const myna__job *j);
+void myna__fetch_end(myna_engine *e, myna__job *j);
+void myna__fetch_drop(myna_engine *e, myna__job *j); /* without giving pages back: the disk is closed */
 /* fair.c: all but quotas under the lock. The client of that name, with one job more; NULL without memory. */
 myna__client *myna__client_enter(myna_engine *e, const char *name);
 void myna__client_leave(myna_engine *e, myna__client *c); /* its job is gone */

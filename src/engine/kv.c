@@ -39,6 +39,9 @@ struct myna__kv {
   int64_t n_bucket;
   int32_t free; /* first free page */
   int64_t n_free, clock, marks, n_taken;
+  void (*evicted)(void *user, int32_t id, const myna__kv_key *key);
+  bool (*elsewhere)(void *user, const myna__kv_key *key);
+  void *tier;
   uint8_t *kind;      /* [n_seq] of the text of a sequence */
   double first, more; /* cost of a page by its depth */
   double used[N_KINDS], lost[N_KINDS], chance[N_KINDS];
@@ -181,6 +184,13 @@ static int32_t index_page(myna__kv *kv, int32_t id, int32_t parent, int kind, co
   return id;
 }
 
+void myna__kv_set_tier(myna__kv *kv, void (*evicted)(void *user, int32_t id, const myna__kv_key *key),
+                       bool (*elsewhere)(void *user, const myna__kv_key *key), void *user) {
+  kv->evicted = evicted;
+  kv->elsewhere = elsewhere;
+  kv->tier = user;
+}
+
 /* ---- matching ---- */
 
 /* First page that must be there so that position n can be computed. */
@@ -191,7 +201,7 @@ static int64_t first_needed(const myna__kv *kv, int64_t n) {
 
 static bool is_elsewhere(const myna__kv *kv, uint64_t before, int64_t depth, const int32_t *tokens) {
   const myna__kv_key key = {before, depth, tokens};
-  return kv->opt.elsewhere && kv->opt.elsewhere(kv->opt.user, &key);
+  return kv->elsewhere && kv->elsewhere(kv->tier, &key);
 }
 
 static int64_t probe(const myna__kv *kv, const int32_t *tokens, int64_t n, int64_t at_most, bool all) {
@@ -300,7 +310,7 @@ static int32_t evict(myna__kv *kv) {
   const page *p = &kv->pages[victim];
   if (!p->used) learn(kv, p->kind, false);
   const myna__kv_key key = {p->before, p->depth, p->tokens};
-  if (p->n == PAGE && kv->opt.evicted) kv->opt.evicted(kv->opt.user, victim, &key);
+  if (p->n == PAGE && kv->evicted) kv->evicted(kv->tier, victim, &key);
   unindex(kv, victim);
   return victim;
 }

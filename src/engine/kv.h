@@ -19,9 +19,6 @@ typedef struct myna__kv_options {
   int64_t window; /* 0: full; else pages wholly behind the window are given back as positions advance */
   int32_t *table; /* [n_seq, table_len]: kept up to date here, -1 where no page */
   void (*copy)(void *user, int32_t dst, int32_t src); /* page bytes of all layers */
-  /* NULL, or a full page that is in the index leaves memory: its bytes are still there. With myna__kv_find a page may be looked for elsewhere. */
-  void (*evicted)(void *user, int32_t id, const myna__kv_key *key);
-  bool (*elsewhere)(void *user, const myna__kv_key *key);
   void *user;
   uint64_t key; /* of everything else that shapes pages (model, types): mixed into prefix hashes */
   bool lru;     /* evict what was used least recently, whatever it is worth (tests compare) */
@@ -38,6 +35,9 @@ int64_t myna__kv_match(myna__kv *kv, int seq, const int32_t *tokens, int64_t n);
 int64_t myna__kv_probe(const myna__kv *kv, const int32_t *tokens, int64_t n, int64_t at_most);
 /* n: what probe returned for these tokens (in every group), nothing changed since. */
 int64_t myna__kv_adopt(myna__kv *kv, int seq, const int32_t *tokens, int64_t n);
+/* A full page that was in the index leaves memory: its bytes are still there. And whether a page is to be had elsewhere (probe_all). */
+void myna__kv_set_tier(myna__kv *kv, void (*evicted)(void *user, int32_t id, const myna__kv_key *key),
+                       bool (*elsewhere)(void *user, const myna__kv_key *key), void *user);
 /* Computing page number d of a text takes first + more * d, in any unit. Until told: the same for all. */
 void myna__kv_set_cost(myna__kv *kv, double first, double more);
 /* Makes positions [from, to) of seq writable: allocates pages (evicting unreferenced indexed pages, those worth least first), copies a page that

@@ -414,11 +414,22 @@ int64_t myna_engine_prefix_load(myna_engine *e, const char *path, int32_t *token
 
 /* ---- erase ---- */
 
+static void forget_on_disk(myna_engine *e, const int32_t *tokens, int64_t n) {
+  int64_t cap = e->disk ? n / PAGE : 0;
+  myna__kv_key *keys = myna__alloc((size_t)cap * sizeof *keys);
+  for (int g = 0; keys && g < e->lm->n_groups; g++) {
+    int64_t count = myna__kv_missing(e->kv[g], tokens, cap * PAGE, keys, cap);
+    for (int64_t i = 0; i < count; i++) myna__disk_drop(e->disk, g, &keys[i]);
+  }
+  myna__free(keys, (size_t)cap * sizeof *keys);
+}
+
 static void forget(myna_engine *e, void *arg) {
   prefix *p = arg;
   int64_t had = found(e, p->tokens, p->n);
   for (int g = 0; g < e->lm->n_groups && had > 0; g++) myna__kv_forget(e->kv[g], p->tokens, had);
   p->n = had - found(e, p->tokens, had);
+  forget_on_disk(e, p->tokens, had);
 }
 
 int64_t myna_engine_prefix_erase(myna_engine *e, const int32_t *tokens, int64_t n_tokens) {

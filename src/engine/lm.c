@@ -56,7 +56,8 @@ static myna_array *attend(myna__build *b, int layer, myna_array *q, myna_array *
                       .page_stride = g->page_stride};
   l.layer_offset = lm->layer_slot[layer] * myna_kv_page_bytes(&l);
   g->state = myna_kv_write(b->c, g->state, k, v, g->table_in, lm->seq_in, b->pos, &l);
-  myna_attention_options a = {.scale = o->scale, .causal = true, .window = o->window, .softcap = o->softcap};
+  myna_attention_options a = {
+      .scale = o->scale, .causal = true, .window = o->window, .softcap = o->softcap, .apart = lm->opt.no_cascade};
   return myna_attention_paged(b->c, q, g->state, g->table_in, lm->seq_in, b->pos, nn_w(b, layer, MYNA__W_ATTN_SINKS),
                               &l, &a);
 }

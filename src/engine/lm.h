@@ -14,6 +14,7 @@ typedef struct myna__lm_options {
   myna__pool *pool;
   myna_dtype kv_type, kv_type_v; /* of keys, of values */
   bool exact;
+  bool no_cascade;                   /* sequences do not read the pages that they share together */
   int64_t n_ctx, n_tok, n_seq;       /* maxima: positions per sequence, tokens per step, sequences */
   int64_t n_out;                     /* most rows with logits per step; 0: n_tok */
   int64_t n_pages[MYNA__MAX_GROUPS]; /* per group; 0: enough for n_seq sequences of n_ctx */

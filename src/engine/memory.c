@@ -12,6 +12,8 @@ static int defaults(const myna_model *m, myna_engine_options *o, myna_err *err) 
   if (o->n_batch < 0 || o->n_batch > 1 << 20)
     return myna__err(err, MYNA_E_ARG, "n_batch is %lld", (long long)o->n_batch);
   if (o->n_seq < 0 || o->n_seq > 1 << 16) return myna__err(err, MYNA_E_ARG, "n_seq is %lld", (long long)o->n_seq);
+  if (o->disk_max < 0) return myna__err(err, MYNA_E_ARG, "disk_max is %lld", (long long)o->disk_max);
+  if (o->disk_max == 0) o->disk_max = (int64_t)1 << 30;
   if (o->n_ctx == 0) o->n_ctx = MYNA__MIN(m->cfg.n_ctx_train, 4096);
   if (o->n_seq == 0) o->n_seq = 8;
   if (o->n_batch == 0) o->n_batch = 512;
@@ -59,6 +61,7 @@ int myna__engine_plan(myna_model *m, myna_engine_options *o, myna__lm_options *l
   *lo = (myna__lm_options){.kv_type = o->kv_type,
                            .kv_type_v = o->kv_type_v,
                            .exact = o->exact,
+                           .no_cascade = o->no_cascade,
                            .n_ctx = o->n_ctx,
                            .n_tok = o->n_batch,
                            .n_seq = o->n_seq};
@@ -74,6 +77,7 @@ int myna__engine_plan(myna_model *m, myna_engine_options *o, myna__lm_options *l
   *out = (myna_memory){.weights = m->file_bytes, .compute = s.compute, .limit = o->mem_limit};
   out->tokenizer = m->cfg.n_vocab * 96;
   out->other = of_requests(m, o);
+  if (o->disk_dir) out->other += myna__disk_memory(o->disk_max, s.stride);
   int64_t draft_file = dm ? dm->file_bytes : 0, mapped = o->mem_weights_cached ? 0 : out->weights + draft_file;
   int64_t pages = (o->kv_tokens > 0 ? pages_of(o->kv_tokens) : per_seq * o->n_seq) + SPARE;
   int64_t fixed = mapped + out->compute + d.compute + out->tokenizer + out->other;

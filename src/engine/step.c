@@ -123,7 +123,7 @@ static void drop_cancelled(myna_engine *e) {
   for (;;) {
     pthread_mutex_lock(&e->lock);
     myna__job **at = &e->queue;
-    while (*at && !atomic_load(&(*at)->cancelled)) at = &(*at)->next;
+    while (*at && (!atomic_load(&(*at)->cancelled) || myna__fetch_busy(*at))) at = &(*at)->next;
     myna__job *j = *at;
     if (j) {
       *at = j->next;
@@ -132,6 +132,7 @@ static void drop_cancelled(myna_engine *e) {
     }
     pthread_mutex_unlock(&e->lock);
     if (!j) return;
+    myna__fetch_end(e, j);
     post_done(e, j, MYNA_FINISH_CANCELLED, NULL);
     myna__job_free(j);
   }
@@ -199,7 +200,7 @@ static bool take(myna_engine *e, batch *b, myna__job *j, int64_t n) {
   myna_err err = {0};
   int rc = make_room(e, j, n, &err);
   if (rc == 0) choose(b, j, n);
-  if (rc == 0 || e->running != j || j->next) return true;
+  if (rc == 0 || e->running != j || j->next || e->n_fetching > 0) return true;
   finish(e, j, MYNA_FINISH_ERROR, &err);
   return false;
 }

@@ -1,10 +1,10 @@
 /* attn.c: attention over cache pages: how rows and segments are spread over the pool, and the walk over pages and tiles.
  *
- * A block is some consecutive tokens of one sequence; with one KV head and its group of query heads it makes up to 48 rows that
- * share every page. Few tokens: a unit is (block, head, segment), the last unit of a block and head merges the segments. Many
+ * A block (attn_blocks.c) is some tokens of one sequence, or of several that share pages; with one KV head and its group of query heads it makes up to 48 rows. Rows
+ * that share a page walk it together. Few tokens: a unit is (block, head, segment), the last unit of a block and head merges the segments. Many
  * tokens: a unit is (block, head) and walks its segments. Either way a row's segments are merged in ascending order by the same
  * function, so the bits are the same (docs/NUMERICS.md). */
-#include "kernels/attn.h"
+#include "kernels/attn_blocks.h"
 #include "kernels/table.h"
 #include <math.h>
 #include <stdatomic.h>
@@ -16,13 +16,11 @@ enum {
   TURN = 256 /* floats of a query that are rotated at once: a multiple of every rotation */
 };
 
-typedef struct block { /* consecutive tokens of one sequence */
-  int32_t first, n;
-} block;
+typedef myna__attn_block block;
 
 typedef struct layout { /* of scratch */
   int64_t group, max_rows, n_seg;
-  size_t blocks, counters, workers, worker_bytes, partials, row_bytes, total;
+  size_t blocks, order, counters, workers, worker_bytes, partials, row_bytes, total;
 } layout;
 
 typedef struct attn_job {
@@ -30,6 +28,8 @@ typedef struct attn_job {
   const myna__ktable *t;
   layout l;
   uint8_t *scratch;
+  const block *blocks;  /* [n_block] */
+  const int32_t *order; /* [n_tok] */
   int64_t n_block;
   int kind_k, kind_v;
   int64_t bytes_k, bytes_v; /* of one head in a page */
@@ -45,6 +45,8 @@ static layout plan(const myna__attn_args *a, int64_t max_tok, int n_threads) {
   size_t at = 0;
   l.blocks = at;
   at += up64((size_t)max_tok * sizeof(block));
+  l.order = at;
+  at += up64((size_t)max_tok * sizeof(int32_t));
   l.counters = at;
   at += up64((size_t)(FEW * a->kv.n_kv_head) * sizeof(atomic_int));
   /* per worker: an opened page, prepared queries, o of a segment, rows, M and L of the rows */
@@ -62,21 +64,6 @@ static layout plan(const myna__attn_args *a, int64_t max_tok, int n_threads) {
 
 size_t myna__attn_scratch(const myna__attn_args *a, int64_t max_tok, int n_threads) {
   return plan(a, max_tok, n_threads).total;
-}
-
-static int64_t make_blocks(const myna__attn_args *a, block *b, int64_t per_block) {
-  int64_t n = 0;
-  for (int64_t t = 0; t < a->n_tok; n++) {
-    int64_t e = t + 1;
-    while (e < a->n_tok && e - t < per_block && a->seq[e] == a->seq[t] && a->pos[e] == (int64_t)a->pos[e - 1] + 1) e++;
-    b[n] = (block){(int32_t)t, (int32_t)(e - t)};
-    t = e;
-  }
-  return n;
-}
-
-static int64_t first_visible(const myna__attn_args *a, int64_t pos) {
-  return a->window > 0 ? MYNA__MAX(pos - a->window + 1, 0) : 0;
 }
 
 /* (M, L, O) with (m, l, o) of a later segment. */
@@ -106,9 +93,9 @@ static void finish_row(const attn_job *j, int64_t head, float M, float L, float 
   if (myna__kv_facts[j->kind_v].groups) j->t->hadamard(o, a->kv.dim_v, myna__rotation(a->kv.dim_v));
 }
 
-/* Rows of a block and KV head: row i is token i / group, head i % group of the group. */
+/* Rows of a block and KV head: row i is its token i / group, head i % group of the group. */
 static int rows_of(const attn_job *j, const block *b) { return (int)(b->n * j->l.group); }
-static int64_t row_token(const attn_job *j, const block *b, int i) { return b->first + i / j->l.group; }
+static int64_t row_token(const attn_job *j, const block *b, int i) { return j->order[b->first + i / j->l.group]; }
 static int64_t row_head(const attn_job *j, int64_t kv_head, int i) { return kv_head * j->l.group + i % j->l.group; }
 static float *row_out(const attn_job *j, const block *b, int64_t kv_head, int i) {
   return j->a->out + row_token(j, b, i) * j->a->ldo + row_head(j, kv_head, i) * j->a->kv.dim_v;
@@ -170,10 +157,10 @@ static void walk_tiles(const myna__ktable *t, const myna__attn_page *p, myna__at
 }
 
 /* Opens what is not read as it lies, then walks. What is opened depends on the page alone, not on the rows. */
-static void walk_page(const attn_job *j, myna__attn_page *p, const work *w, int n) {
+static void walk_page(const attn_job *j, myna__attn_page *p, myna__attn_row *row, int n, const work *w) {
   int lo = MYNA__PAGE, hi = 0, kind_k = j->kind_k, kind_v = j->kind_v;
   for (int i = 0; i < n; i++)
-    if (w->row[i].lo < w->row[i].hi) lo = MYNA__MIN(lo, w->row[i].lo), hi = MYNA__MAX(hi, w->row[i].hi);
+    if (row[i].lo < row[i].hi) lo = MYNA__MIN(lo, row[i].lo), hi = MYNA__MAX(hi, row[i].hi);
   if (lo >= hi) return;
   if (j->t->attn_open_v[kind_v] && (n >= MANY || !j->t->attn_values[kind_v])) {
     j->t->attn_open_v[kind_v](w->open_v, p, lo, hi);
@@ -185,41 +172,62 @@ static void walk_page(const attn_job *j, myna__attn_page *p, const work *w, int 
     p->k = p->next_k = (const uint8_t *)w->open_k;
     kind_k = MYNA__KV_F32;
   }
-  walk_tiles(j->t, p, w->row, n, kind_k, kind_v);
+  walk_tiles(j->t, p, row, n, kind_k, kind_v);
+}
+
+/* Where the block's token t keeps position p: a page of the pool or -1. */
+static int64_t page_of(const attn_job *j, const block *b, int t, int64_t p) {
+  return myna__kv_page_at(&j->a->kv, j->a->seq[j->order[b->first + t]], p);
+}
+
+/* Tokens from t on that have position p in one page with it. */
+static int together(const attn_job *j, const block *b, int t, int64_t p, int64_t page) {
+  int e = t + 1;
+  if (!b->mixed) return b->n;
+  while (e < b->n && page_of(j, b, e, p) == page) e++;
+  return e;
+}
+
+static myna__attn_page view_page(const attn_job *j, int64_t kv_head, int64_t page, int64_t next) {
+  const myna__kv_view *kv = &j->a->kv;
+  int64_t head = kv_head * (j->bytes_k + j->bytes_v);
+  const uint8_t *k = kv->pool + page * kv->page_stride + head,
+                *k2 = next < 0 ? k : kv->pool + next * kv->page_stride + head;
+  return (myna__attn_page){.k = k,
+                           .v = k + j->bytes_k,
+                           .next_k = k2,
+                           .next_v = k2 + j->bytes_k,
+                           .dim_k = kv->dim_k,
+                           .dim_v = kv->dim_v,
+                           .scale = j->t->attn_query[j->kind_k] ? 1.0f : j->a->scale,
+                           .softcap = j->a->softcap};
 }
 
 /* One segment of all rows of (block, head): fills w->row[].m, .l (lanes) and o. */
 static void segment(const attn_job *j, const block *b, int64_t kv_head, int64_t seg, work *w) {
   const myna__attn_args *a = j->a;
-  const myna__kv_view *kv = &a->kv;
-  int n = rows_of(j, b);
+  int n = rows_of(j, b), group = (int)j->l.group;
   for (int i = 0; i < n; i++) {
     w->row[i].m = -INFINITY;
     memset(w->row[i].l, 0, sizeof w->row[i].l);
-    memset(w->row[i].o, 0, (size_t)kv->dim_v * sizeof(float));
+    memset(w->row[i].o, 0, (size_t)a->kv.dim_v * sizeof(float));
   }
-  int64_t last = a->pos[b->first + b->n - 1], from = MYNA__MAX(first_visible(a, a->pos[b->first]), seg * MYNA__SEGMENT);
-  int64_t to = MYNA__MIN(last + 1, (seg + 1) * MYNA__SEGMENT), head = kv_head * (j->bytes_k + j->bytes_v);
+  int64_t from = MYNA__MAX(myna__attn_first_visible(a, b->lo_pos), seg * MYNA__SEGMENT),
+          to = MYNA__MIN((int64_t)b->hi_pos + 1, (seg + 1) * MYNA__SEGMENT);
   for (int64_t p = from / MYNA__PAGE * MYNA__PAGE; p < to; p += MYNA__PAGE) {
-    int64_t page = myna__kv_page_at(kv, a->seq[b->first], p),
-            next = p + MYNA__PAGE < to ? myna__kv_page_at(kv, a->seq[b->first], p + MYNA__PAGE) : -1;
-    if (page < 0) continue;
-    const uint8_t *k = kv->pool + page * kv->page_stride + head,
-                  *k2 = next < 0 ? k : kv->pool + next * kv->page_stride + head;
-    myna__attn_page x = {.k = k,
-                         .v = k + j->bytes_k,
-                         .next_k = k2,
-                         .next_v = k2 + j->bytes_k,
-                         .dim_k = kv->dim_k,
-                         .dim_v = kv->dim_v,
-                         .scale = j->t->attn_query[j->kind_k] ? 1.0f : a->scale,
-                         .softcap = a->softcap};
     for (int i = 0; i < n; i++) {
       int64_t pos = a->pos[row_token(j, b, i)];
-      w->row[i].lo = (int)MYNA__MAX(first_visible(a, pos) - p, 0);
-      w->row[i].hi = (int)MYNA__MIN(pos + 1 - p, MYNA__PAGE);
+      w->row[i].lo = (int)MYNA__MIN(MYNA__MAX(myna__attn_first_visible(a, pos) - p, 0), MYNA__PAGE);
+      w->row[i].hi = (int)MYNA__MAX(MYNA__MIN(pos + 1 - p, MYNA__PAGE), 0);
     }
-    walk_page(j, &x, w, n);
+    for (int t = 0, e; t < b->n; t = e) {
+      int64_t page = page_of(j, b, t, p);
+      e = together(j, b, t, p, page);
+      if (page < 0) continue;
+      int64_t next = e < b->n ? page_of(j, b, e, p) : p + MYNA__PAGE < to ? page_of(j, b, 0, p + MYNA__PAGE) : -1;
+      myna__attn_page x = view_page(j, kv_head, page, next);
+      walk_page(j, &x, w->row + t * group, (e - t) * group, w);
+    }
   }
 }
 
@@ -237,15 +245,14 @@ static void zero_rows(const attn_job *j, const block *b, int64_t kv_head) {
 
 /* Segments [s0, s1) that the block sees; none for no sequence or positions outside the table. */
 static void segments_of(const attn_job *j, const block *b, int64_t *s0, int64_t *s1) {
-  int64_t last = (int64_t)j->a->pos[b->first] + b->n - 1;
-  *s0 = first_visible(j->a, j->a->pos[b->first]) / MYNA__SEGMENT;
-  *s1 = j->a->seq[b->first] < 0 || last < 0 ? 0 : MYNA__MIN(last / MYNA__SEGMENT + 1, j->l.n_seg);
+  *s0 = myna__attn_first_visible(j->a, b->lo_pos) / MYNA__SEGMENT;
+  *s1 = j->a->seq[j->order[b->first]] < 0 || b->hi_pos < 0 ? 0 : MYNA__MIN(b->hi_pos / MYNA__SEGMENT + 1, j->l.n_seg);
 }
 
 /* Many tokens: all segments of one (block, head). */
 static void unit_whole(void *arg, int64_t unit, int worker) {
   const attn_job *j = arg;
-  const block *b = (const block *)(void *)(j->scratch + j->l.blocks) + unit / j->a->kv.n_kv_head;
+  const block *b = j->blocks + unit / j->a->kv.n_kv_head;
   int64_t kv_head = unit % j->a->kv.n_kv_head, s0, s1, dim = j->a->kv.dim_v;
   int n = rows_of(j, b);
   work w = work_of(j, worker);
@@ -272,7 +279,7 @@ static void unit_segment(void *arg, int64_t unit, int worker) {
   const attn_job *j = arg;
   int64_t heads = j->a->kv.n_kv_head, seg = unit / (j->n_block * heads), bh = unit % (j->n_block * heads),
           kv_head = bh % heads, s0, s1, dim = j->a->kv.dim_v;
-  const block *b = (const block *)(void *)(j->scratch + j->l.blocks) + bh / heads;
+  const block *b = j->blocks + bh / heads;
   int n = rows_of(j, b);
   segments_of(j, b, &s0, &s1);
   if (s0 >= s1 && seg == 0) zero_rows(j, b, kv_head);
@@ -299,7 +306,7 @@ static void unit_segment(void *arg, int64_t unit, int worker) {
   }
 }
 
-void myna__attn(const myna__attn_args *a, void *scratch, myna__pool *pool) {
+static void run(const myna__attn_args *a, void *scratch, myna__pool *pool, bool apart) {
   attn_job j = {.a = a,
                 .t = myna__kernels(),
                 .l = plan(a, a->n_tok, myna__pool_size(pool)),
@@ -310,7 +317,11 @@ void myna__attn(const myna__attn_args *a, void *scratch, myna__pool *pool) {
   if (j.kind_k < 0 || j.kind_v < 0 || a->n_tok < 1) return;
   j.bytes_k = myna__page_k(a->kv.dim_k, j.kind_k);
   j.bytes_v = myna__page_v(a->kv.dim_v, j.kind_v);
-  j.n_block = make_blocks(a, (block *)(void *)(j.scratch + j.l.blocks), MYNA__MAX(1, ROWS / j.l.group));
+  block *blocks = (block *)(void *)(j.scratch + j.l.blocks);
+  int32_t *order = (int32_t *)(void *)(j.scratch + j.l.order);
+  j.n_block = myna__attn_blocks(a, blocks, order, MYNA__MAX(1, ROWS / j.l.group), myna__pool_size(pool), apart);
+  j.blocks = blocks;
+  j.order = order;
   int64_t n = j.n_block * a->kv.n_kv_head, most = 0;
   if (!j.split) {
     myna__pool_run(pool, n, unit_whole, &j);
@@ -319,8 +330,11 @@ void myna__attn(const myna__attn_args *a, void *scratch, myna__pool *pool) {
   memset(j.scratch + j.l.counters, 0, (size_t)n * sizeof(atomic_int));
   for (int64_t i = 0; i < j.n_block; i++) {
     int64_t s0, s1;
-    segments_of(&j, (const block *)(void *)(j.scratch + j.l.blocks) + i, &s0, &s1);
+    segments_of(&j, j.blocks + i, &s0, &s1);
     most = MYNA__MAX(most, s1 - s0);
   }
   myna__pool_run(pool, n * MYNA__MAX(most, 1), unit_segment, &j);
 }
+
+void myna__attn(const myna__attn_args *a, void *scratch, myna__pool *pool) { run(a, scratch, pool, false); }
+void myna__attn_apart(const myna__attn_args *a, void *scratch, myna__pool *pool) { run(a, scratch, pool, true); }

@@ -202,13 +202,20 @@ static jv repeat(jx *x, jv a, int64_t n) {
   return l;
 }
 
-static jv concat(jx *x, jv a, jv b) {
+/* A text that templates build up piece by piece grows in place: what lies behind a's end is nobody's yet. */
+static jv concat_text(jx *x, jv a, jv b) {
+  enum { LONG = 4096 };
   jbuf s = {0};
-  if (a.t == J_STR) {
-    myna__jbuf_add(x, &s, a.u.s, a.n);
-    myna__jbuf_add(x, &s, b.u.s, b.n);
-    return myna__jbuf_take(x, &s);
-  }
+  bool grows = a.n && a.u.s == x->tail.p && a.n == x->tail.n;
+  if (!grows) myna__jbuf_add(x, &s, a.u.s, a.n);
+  jbuf *to = grows ? &x->tail : &s;
+  myna__jbuf_add(x, to, b.u.s, b.n);
+  if (!grows && s.n >= LONG) x->tail = s;
+  return myna__jbuf_take(x, to);
+}
+
+static jv concat(jx *x, jv a, jv b) {
+  if (a.t == J_STR) return concat_text(x, a, b);
   jv l = myna__jv_new(x, a.t);
   for (int64_t i = 0; i < a.u.l->n && !x->rc; i++) myna__jlist_add(x, l.u.l, a.u.l->v[i]);
   for (int64_t i = 0; i < b.u.l->n && !x->rc; i++) myna__jlist_add(x, l.u.l, b.u.l->v[i]);
@@ -785,7 +792,7 @@ int myna_template_render(const char *source, size_t n, const char *context, size
   if (!j) return myna__err(err, MYNA_E_ARG, "the context is no JSON: %s", context_len ? e.text : "no memory");
   int rc = json_is_object(j) ? 0 : myna__err(err, MYNA_E_ARG, "the context is no JSON object");
   if (!rc) rc = myna__jinja_compile(&t, source, n, limits, err);
-  if (!rc) rc = myna__jinja_render(t, j, 0, limits, text, text_len, err);
+  if (!rc && t) rc = myna__jinja_render(t, j, 0, limits, text, text_len, err);
   myna__jinja_free(t);
   json_decref(j);
   return rc;

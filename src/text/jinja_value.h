@@ -87,7 +87,7 @@ typedef struct jx {
   int rc, line;
   uint64_t steps;
   double deadline, now;
-  jbuf *out;
+  jbuf *out, tail; /* tail: the long text that was put together last */
   jscope *scope, *globals;
   uint64_t seed;
   json_t *docs; /* array: what from_json read */

@@ -133,6 +133,77 @@ static void test_published(void **state) {
   json_decref(all);
 }
 
+/* A file of the data, NUL-terminated and without the newline at its end, or NULL. */
+static char *load_text(const char *rel) {
+  char path[1024];
+  const char *data = getenv("MYNA_DATA");
+  snprintf(path, sizeof path, "%s/%s", data ? data : MYNA_ROOT "/../shared/data", rel);
+  FILE *f = fopen(path, "rb");
+  if (!f) return NULL;
+  char *p = calloc(1, 1u << 17);
+  size_t n = fread(p, 1, (1u << 17) - 1, f);
+  fclose(f);
+  while (n && p[n - 1] == '\n') p[--n] = 0;
+  return p;
+}
+
+#define QUESTION(role_text) \
+  "[" role_text "{\"role\": \"user\", \"content\": \"What is the capital of the largest country in the world?\"}]"
+#define ROBOT "{\"role\": \"developer\", \"content\": \"Answer the user's questions like a robot.\"}, "
+#define SUM                                                                                                        \
+  "[{\"role\": \"user\", \"content\": \"What is 2 + 2?\"}, {\"role\": \"assistant\", \"content\": \"2 + 2 equals " \
+  "4.\", "                                                                                                         \
+  "\"reasoning_content\": \"User asks a simple question.\"}, {\"role\": \"user\", \"content\": \"What about 9 / "  \
+  "2?\"}]"
+
+/* Takes out `what` where it stands, or only its first n bytes. */
+static void drop(char *text, const char *what, size_t n) {
+  char *at = strstr(text, what);
+  if (!n) n = strlen(what);
+  if (at) memmove(at, at + n, strlen(at + n) + 1);
+}
+
+/* What gpt-oss's template makes of harmony's own cases; it tells the date and ends instructions by an empty line, which they leave out. */
+static void test_harmony(void **state) {
+  (void)state;
+  static const struct {
+    const char *file, *messages, *effort;
+  } rows[] = {{"simple_convo", "[{\"role\": \"user\", \"content\": \"What is 2 + 2?\"}]", NULL},
+              {"simple_convo_low_effort", QUESTION(ROBOT), "low"},
+              {"simple_convo_medium_effort", QUESTION(ROBOT), "medium"},
+              {"simple_convo_high_effort", QUESTION(ROBOT), "high"},
+              {"simple_convo_low_effort_no_instruction", QUESTION(""), "low"},
+              {"simple_convo_medium_effort_no_instruction", QUESTION(""), "medium"},
+              {"simple_convo_high_effort_no_instruction", QUESTION(""), "high"},
+              {"dropping_cot_by_default", SUM, NULL}};
+  char *source = load_text("templates/jinja/openai-gpt-oss-120b.jinja");
+  if (!source) {
+    print_message("../shared/data is absent: cases skipped\n");
+    skip();
+  }
+  myna_chat *c = chat_of(source, "", "");
+  free(source);
+  assert_string_equal(myna_chat_format(c), "gpt-oss");
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    char name[200];
+    snprintf(name, sizeof name, "templates/harmony/test_%s.txt", rows[i].file);
+    char *want = load_text(name);
+    assert_non_null(want);
+    myna_chat_prompt p = apply(
+        c, &(myna_chat_input){.messages = rows[i].messages, .reasoning_effort = rows[i].effort, .now = 1721995200});
+    char *got = strdup(p.text);
+    drop(got, "Current date: 2024-07-26\n", 0);
+    drop(got, "\n\n<|end|>", 2);
+    /* Some cases have no system message. */
+    assert_true(strlen(got) >= strlen(want));
+    assert_string_equal(got + (strncmp(want, "<|start|>system", 15) == 0 ? 0 : strlen(got) - strlen(want)), want);
+    free(got);
+    free(want);
+    myna_chat_prompt_free(&p);
+  }
+  myna_chat_free(c);
+}
+
 /* ---- by hand ---- */
 
 #define HI "[{\"role\": \"user\", \"content\": \"Hi\"}]"
@@ -351,6 +422,76 @@ static void test_reasoning(void **state) {
         "[{\"role\": \"assistant\", \"content\": \"A\", \"reasoning_content\": \"R\"}]", "RA");
 }
 
+/* ---- templates of files ---- */
+
+static void put(FILE *f, const void *p, size_t n) { assert_int_equal(fwrite(p, 1, n, f), n); }
+static void put_text(FILE *f, const char *text, size_t n) {
+  uint64_t len = n;
+  put(f, &len, sizeof len);
+  put(f, text, n);
+}
+
+/* The shipped model with two more keys before its own. They are filled up to a multiple of the data's alignment. */
+static void write_model(char path[64], const char *const keys[2], const char *const texts[2]) {
+  char source[1024];
+  FILE *in = fopen(test_path(source, "models/myna-stories.gguf"), "rb");
+  assert_non_null(in);
+  char *all = malloc(16u << 20);
+  size_t n = fread(all, 1, 16u << 20, in);
+  fclose(in);
+  assert_true(n > 24 && n < 16u << 20);
+  test_tmpfile(path, "", 0);
+  FILE *f = fopen(path, "wb");
+  uint64_t n_kv;
+  memcpy(&n_kv, all + 16, 8);
+  n_kv += 2;
+  put(f, all, 16);
+  put(f, &n_kv, 8);
+  for (int i = 0; i < 2; i++) {
+    const uint32_t type = 8;
+    char text[4096];
+    size_t len = strlen(texts[i]), head = 8 + strlen(keys[i]) + 4 + 8;
+    memset(text, ' ', sizeof text);
+    memcpy(text, texts[i], len);
+    len += 31 - (head + len + 31) % 32;
+    memcpy(text + len - 5, "{##}\n", 5);
+    put_text(f, keys[i], strlen(keys[i]));
+    put(f, &type, 4);
+    put_text(f, text, len);
+  }
+  put(f, all + 24, n - 24);
+  assert_int_equal(fclose(f), 0);
+  free(all);
+}
+
+static void test_file(void **state) {
+  (void)state;
+  char path[64];
+  const char *const keys[2] = {"tokenizer.chat_template", "tokenizer.chat_template.tool_use"};
+  const char *const texts[2] = {"{{ bos_token }}{{ messages[0].content }}{{ eos_token }}      ",
+                                "{{ bos_token }}{{ tools[0].function.name }}:{{ messages[0].content }}      "};
+  write_model(path, keys, texts);
+  myna_model *m;
+  myna_chat *c;
+  myna_err err = {0};
+  ASSERT_OK_ERR(myna_model_open(&m, path, NULL, &err), &err);
+  ASSERT_OK_ERR(myna_chat_new(&c, m, NULL, &err), &err);
+  assert_int_equal(strncmp(myna_chat_source(c), texts[0], strlen(texts[0])), 0);
+  myna_chat_prompt p = apply(c, &(myna_chat_input){.messages = HI});
+  assert_int_equal(strncmp(p.text, "<s>Hi</s>", 9), 0);
+  assert_true(p.starts_with_bos);
+  myna_chat_prompt_free(&p);
+  p = apply(c, &(myna_chat_input){.messages = HI, .tools = TOOL});
+  assert_int_equal(strncmp(p.text, "<s>f:Hi", 7), 0);
+  myna_chat_prompt_free(&p);
+  myna_chat_free(c);
+  ASSERT_OK_ERR(myna_chat_new(&c, m, &(myna_chat_options){.template_source = "chatml"}, &err), &err);
+  assert_non_null(strstr(myna_chat_source(c), "<|im_start|>"));
+  myna_chat_free(c);
+  myna_model_close(m);
+  unlink(path);
+}
+
 static void test_refused(void **state) {
   (void)state;
   static const char *const rows[][2] = {
@@ -400,9 +541,10 @@ static void test_no_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_published), cmocka_unit_test(test_builtins), cmocka_unit_test(test_content),
-      cmocka_unit_test(test_calls),     cmocka_unit_test(test_tools),    cmocka_unit_test(test_plain_tools),
-      cmocka_unit_test(test_variables), cmocka_unit_test(test_begun),    cmocka_unit_test(test_reasoning),
-      cmocka_unit_test(test_refused),   cmocka_unit_test(test_no_memory)};
+      cmocka_unit_test(test_published),   cmocka_unit_test(test_harmony),   cmocka_unit_test(test_builtins),
+      cmocka_unit_test(test_content),     cmocka_unit_test(test_calls),     cmocka_unit_test(test_tools),
+      cmocka_unit_test(test_plain_tools), cmocka_unit_test(test_variables), cmocka_unit_test(test_begun),
+      cmocka_unit_test(test_reasoning),   cmocka_unit_test(test_file),      cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_no_memory)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

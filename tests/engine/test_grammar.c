@@ -1,7 +1,9 @@
 /* test_grammar.c: grammars as texts see them: what is accepted, refused, and how it ends; against a naive matcher on random grammars. */
 #include "base/base.h"
 #include "engine/grammar.h"
+#include "engine/grammar_run.h"
 #include "test.h"
+#include "tiny_vocab.h"
 #include <jansson.h>
 
 static myna_grammar *gbnf(const char *text) {
@@ -421,7 +423,201 @@ static void compare(const myna_grammar *g, const char *text) {
   }
 }
 
+/* ---- masks against every token tried byte by byte ---- */
+
+/* All texts of a and b up to four letters, and some long ones: tokens reach over the ends of rules, and beyond what classes of nodes look at. */
+static myna__tokenizer *letters(tiny_vocab *v) {
+  static char texts[64][64];
+  myna__tokenizer *tk;
+  tiny_begin(v);
+  for (int code = 2; code < 32; code++) {
+    int len = 31 - __builtin_clz((unsigned)code);
+    for (int i = 0; i < len; i++) texts[code][i] = (char)('a' + (code >> (len - 1 - i) & 1));
+    tiny_add(v, texts[code], (size_t)len);
+  }
+  for (int i = 32; i < 48; i++) {
+    memset(texts[i], 'a' + i % 2, 60);
+    tiny_add(v, texts[i], (size_t)(i - 12 + 2 * (i % 3)));
+  }
+  ASSERT_OK(myna__tokenizer_new(&tk, &v->data, NULL));
+  return tk;
+}
+
+static void try_tokens(myna__grun *r, const myna_grammar *g, const myna__tokenizer *tk, const char *text) {
+  int64_t n_legal, n = myna__tokenizer_data(tk)->n_tokens, seen = 0;
+  const uint64_t *bits = myna__grun_mask(r, &n_legal, NULL);
+  for (int32_t id = 0; id < n; id++) {
+    char all[512];
+    size_t len = strlen(text);
+    memcpy(all, text, len);
+    int64_t k = myna__token_bytes(tk, id, false, all + len, 64);
+    bool want = id == 0 ? myna_grammar_match(g, text, len) == MYNA_MATCH_WHOLE
+                        : k > 0 && myna_grammar_match(g, all, len + (size_t)k) != MYNA_MATCH_DEAD;
+    bool got = bits && (bits[id >> 6] >> (id & 63) & 1);
+    if (got != want) fail_msg("token %d behind \"%s\" should be %d", id, text, want);
+    if (myna__grun_legal(r, id) != want) fail_msg("token %d behind \"%s\" alone should be %d", id, text, want);
+    seen += got;
+  }
+  assert_int_equal(seen, bits ? n_legal : 0);
+}
+
+/* Along a walk of legal tokens, twice: masks that others left behind are the same. */
+static void walk_masks(myna_grammar *g, const myna__tokenizer *tk, test_rng *rng) {
+  for (int round = 0; round < 2; round++) {
+    myna__grun *r;
+    char text[512] = "";
+    test_rng again = *rng;
+    ASSERT_OK(myna__grun_new(&r, g, tk, myna__tokenizer_data(tk)->n_tokens, NULL));
+    for (int step = 0; step < 5; step++) {
+      try_tokens(r, g, tk, text);
+      int32_t id = 2 + (int32_t)test_int(&again, myna__tokenizer_data(tk)->n_tokens - 2);
+      for (int k = 0; k < 60 && !myna__grun_legal(r, id); k++) id = id % (myna__tokenizer_data(tk)->n_tokens - 2) + 2;
+      if (!myna__grun_legal(r, id)) break;
+      size_t len = strlen(text);
+      len += (size_t)myna__token_bytes(tk, id, false, text + len, 64);
+      text[len] = 0;
+      ASSERT_OK(myna__grun_accept(r, id));
+    }
+    myna__grun_free(r);
+  }
+}
+
+/* Every allocation of a request may fail. */
+static void test_run_no_memory(void **state) {
+  static tiny_vocab v;
+  static const char text[] = "root ::= x x\nx ::= [ab]{0,40} y | \"a\"\ny ::= \"b\" y \"a\" | \"b\"";
+  for (int64_t at = 1;; at++) {
+    test_failing f;
+    test_fail_at(&f, at);
+    tiny_begin(&v);
+    tiny_add(&v, "a", 1);
+    tiny_add(&v, "ab", 2);
+    tiny_add(&v, "bab", 3);
+    myna__tokenizer *tk = NULL;
+    myna_grammar *g = NULL;
+    myna__grun *r = NULL;
+    int rc = myna__tokenizer_new(&tk, &v.data, NULL);
+    if (rc == 0) rc = myna_grammar_from_gbnf(&g, text, strlen(text), NULL, NULL);
+    if (rc == 0) rc = myna__grun_new(&r, g, tk, v.data.n_tokens, NULL);
+    for (int32_t id = 2; id < 5 && rc == 0; id++) {
+      int64_t n;
+      myna_err err = {0};
+      rc = myna__grun_mask(r, &n, &err) ? myna__grun_accept(r, id) : err.code;
+    }
+    assert_true(rc == 0 || rc == MYNA_E_NOMEM);
+    myna__grun_free(r);
+    myna_grammar_free(g);
+    myna__tokenizer_free(tk);
+    test_fail_off();
+    assert_int_equal(f.live, 0);
+    if (!f.failed) break;
+  }
+}
+
+static void test_counted_masks(void **state) {
+  static const char *const texts[] = {
+      "root ::= [ab]{0,70}", "root ::= a{3,90} \"b\"\na ::= \"a\" | \"ab\" a2\na2 ::= \"a\"* \"b\"",
+      "root ::= (\"a\"? \"b\"?){40} \"a\"{100}",
+      "root ::= x x x\nx ::= \"(\" | \"a\"{0,33} y\ny ::= \"b\"{2,50} | x2\nx2 ::= \"a\" x2 \"b\" | \"ab\"",
+      "root ::= (a | b)* \"ba\"\na ::= \"a\" | \"aa\" | a2\na2 ::= \"a\" b?\nb ::= \"b\" a?"};
+  static tiny_vocab v;
+  myna__tokenizer *tk = letters(&v);
+  test_rng rng = test_rng_new(7);
+  for (size_t i = 0; i < MYNA__COUNT(texts); i++)
+    for (int k = 0; k < 6; k++) {
+      myna_grammar *g = gbnf(texts[i]);
+      walk_masks(g, tk, &rng);
+      test_u64(&rng);
+      myna_grammar_free(g);
+    }
+  myna__tokenizer_free(tk);
+}
+
+static bool may(myna__grun *r, int32_t id) {
+  int64_t n;
+  const uint64_t *bits = myna__grun_mask(r, &n, NULL);
+  bool got = bits && (bits[id >> 6] >> (id & 63) & 1);
+  assert_int_equal(myna__grun_legal(r, id), got);
+  return got;
+}
+
+/* Tokens by text, by number, and any other than one. 2 and 3 are "a" and "b", 4 is "aa". */
+static void test_tokens(void **state) {
+  static tiny_vocab v;
+  myna__tokenizer *tk = letters(&v);
+  myna_err err = {0};
+  myna__grun *r;
+  int64_t n, n_vocab = v.data.n_tokens;
+  myna_grammar *g = gbnf("root ::= <mark> \"a\" !<mark>{2} ( <[3]> | \"aab\" )");
+  ASSERT_OK_ERR(myna__grun_new(&r, g, tk, n_vocab, &err), &err);
+  assert_true(may(r, 1));
+  assert_non_null(myna__grun_mask(r, &n, NULL));
+  assert_int_equal(n, 1);
+  ASSERT_OK(myna__grun_accept(r, 1));
+  assert_true(may(r, 2) && !may(r, 1) && !may(r, 3));
+  ASSERT_OK(myna__grun_accept(r, 2));
+  assert_true(may(r, 2) && may(r, 3) && may(r, 40) && !may(r, 1) && !may(r, 0));
+  ASSERT_OK(myna__grun_accept(r, 40));
+  ASSERT_OK(myna__grun_accept(r, 3));
+  assert_true(may(r, 2) && may(r, 3) && may(r, 4) && !may(r, 1) && !may(r, 5));
+  myna__buf tail = {0};
+  ASSERT_OK(myna__grun_close(r, &tail));
+  assert_string_equal(tail.data, "aab");
+  myna__buf_free(&tail);
+  ASSERT_OK(myna__grun_accept(r, 3));
+  assert_true(myna__grun_whole(r) && may(r, 0) && !may(r, 2));
+  ASSERT_OK(myna__grun_accept(r, 2));
+  assert_false(myna__grun_alive(r));
+  myna__grun_free(r);
+  is(g, "<mark>a", MYNA_MATCH_DEAD);
+  myna_grammar_free(g);
+  static const char *const bad[] = {"root ::= <[1000]>", "root ::= <nothing>"};
+  for (size_t i = 0; i < MYNA__COUNT(bad); i++) {
+    g = gbnf(bad[i]);
+    err = (myna_err){0};
+    ASSERT_FAILS(myna__grun_new(&r, g, tk, n_vocab, &err), MYNA_E_FORMAT, &err, "token");
+    assert_null(r);
+    myna_grammar_free(g);
+  }
+  myna__tokenizer_free(tk);
+}
+
+/* The same text gives the same grammar while there is room; another root, kind or text does not. */
+static void test_cache(void **state) {
+  static const char text[] = "root ::= \"a\"\nother ::= \"b\"";
+  myna_grammar *a = gbnf(text), *b, *c;
+  assert_int_equal(myna_grammar_cache(1 << 20), 0);
+  b = gbnf(text);
+  c = gbnf(text);
+  assert_true(a != b && b == c);
+  myna_grammar_free(c);
+  ASSERT_OK(myna_grammar_from_gbnf(&c, text, strlen(text), "other", NULL));
+  assert_true(b != c);
+  is(c, "b", MYNA_MATCH_WHOLE);
+  myna_grammar_free(c);
+  myna_grammar_free(a);
+  a = regex("a+");
+  c = regex("a+");
+  assert_true(a == c);
+  myna_grammar_free(a);
+  myna_grammar_free(c);
+  for (int i = 0; i < 300; i++) { /* the oldest make room */
+    char many[64];
+    snprintf(many, sizeof many, "root ::= \"%d\"", i);
+    myna_grammar_free(gbnf(many));
+  }
+  assert_int_equal(myna_grammar_cache(-1), 1 << 20);
+  assert_int_equal(myna_grammar_cache(0), 1 << 20);
+  is(b, "a", MYNA_MATCH_WHOLE); /* what is held lives on */
+  c = gbnf(text);
+  assert_true(b != c);
+  myna_grammar_free(b);
+  myna_grammar_free(c);
+}
+
 static void test_random(void **state) {
+  static tiny_vocab v;
+  myna__tokenizer *tk = letters(&v);
   test_rng r = test_rng_new(41);
   int compared = 0, refused = 0;
   for (int round = 0; round < 400; round++) {
@@ -441,12 +637,14 @@ static void test_random(void **state) {
       refused++;
     } else {
       compare(g, text.data);
+      if (round % 10 == 0) walk_masks(g, tk, &r);
       myna_grammar_free(g);
       compared++;
     }
     myna__buf_free(&text);
   }
   print_message("%d compared, %d refused\n", compared, refused);
+  myna__tokenizer_free(tk);
   assert_true(compared > 60);
 }
 
@@ -474,9 +672,11 @@ static void test_no_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_gbnf),    cmocka_unit_test(test_regex),  cmocka_unit_test(test_choices),
-      cmocka_unit_test(test_refused), cmocka_unit_test(test_close),  cmocka_unit_test(test_ambiguous),
-      cmocka_unit_test(test_samples), cmocka_unit_test(test_random), cmocka_unit_test(test_no_memory),
+      cmocka_unit_test(test_gbnf),          cmocka_unit_test(test_regex),         cmocka_unit_test(test_choices),
+      cmocka_unit_test(test_refused),       cmocka_unit_test(test_close),         cmocka_unit_test(test_ambiguous),
+      cmocka_unit_test(test_samples),       cmocka_unit_test(test_random),        cmocka_unit_test(test_no_memory),
+      cmocka_unit_test(test_run_no_memory), cmocka_unit_test(test_counted_masks), cmocka_unit_test(test_tokens),
+      cmocka_unit_test(test_cache),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -140,6 +140,94 @@ static void test_phases(void **state) {
   myna_model_close(m);
 }
 
+/* Tokens that end the free part and go on with what the grammar does not take are not offered; forced ones end the request with a reason. */
+static void test_no_way(void **state) {
+  myna_model *m = story();
+  int64_t n = prompt_of(m);
+  myna_engine *e = fx_engine(m, &(myna_engine_options){.n_threads = 1, .n_ctx = 256, .n_seq = 1});
+  static const char *const triggers[] = {"a"};
+  myna_grammar *g = gbnf("root ::= \"a\" [q7]+ \"!\""), *digits = gbnf("root ::= [0-9]{3}");
+  for (int i = 0; i < 4; i++) {
+    myna_request r = fx_greedy(prompt, n, 25);
+    r.no_text = false;
+    r.sampling.temperature = i > 0;
+    r.sampling.seed = (uint64_t)i;
+    r.grammar = g;
+    r.triggers = triggers;
+    r.n_triggers = 1;
+    fx_run(e, &r, &results[0]);
+    const char *at = strchr(results[0].text, 'a');
+    if (results[0].finish == MYNA_FINISH_ERROR || (at && myna_grammar_match(g, at, strlen(at)) != MYNA_MATCH_WHOLE))
+      fail_msg("finish %d %s: \"%s\"", results[0].finish, results[0].err.msg, results[0].text);
+    r.grammar = digits;
+    r.triggers = NULL;
+    r.n_triggers = 0;
+    r.thinking = (myna_thinking){.start = "[", .end = "e", .open = true};
+    fx_run(e, &r, &results[0]);
+    at = strchr(results[0].text, 'e');
+    if (!at || myna_grammar_match(digits, at + 1, strlen(at + 1)) != MYNA_MATCH_WHOLE)
+      fail_msg("finish %d %s: \"%s\"", results[0].finish, results[0].err.msg, results[0].text);
+    r.thinking = (myna_thinking){.start = "<t>", .end = "e"}; /* spaces and half a tag are neither */
+    fx_run(e, &r, &results[0]);
+    at = results[0].text;
+    if (strstr(at, "<t>")) at = strchr(at, 'e') ? strchr(at, 'e') + 1 : NULL;
+    if (at && myna_grammar_match(digits, at, strlen(at)) != MYNA_MATCH_WHOLE)
+      fail_msg("finish %d %s: \"%s\"", results[0].finish, results[0].err.msg, results[0].text);
+  }
+  int32_t said[8];
+  myna_request r = fx_greedy(prompt, n, 9);
+  r.no_text = false;
+  r.grammar = digits;
+  r.forced = said;
+  r.n_forced = myna_tokenize(m, "no", 2, &(myna_tokenize_options){.no_special = true}, said, 8, NULL);
+  fx_run(e, &r, &results[0]);
+  assert_int_equal(results[0].finish, MYNA_FINISH_ERROR);
+  assert_int_equal(results[0].err.code, MYNA_E_ARG);
+  assert_non_null(strstr(results[0].err.msg, "forced"));
+  r.n_forced = 0;
+  fx_run(e, &r, &results[0]); /* the next one does not know */
+  assert_int_equal(myna_grammar_match(digits, results[0].text, strlen(results[0].text)), MYNA_MATCH_WHOLE);
+  myna_grammar_free(g);
+  myna_grammar_free(digits);
+  myna_engine_free(e);
+  myna_model_close(m);
+}
+
+/* A draw among allowed tokens is a draw from logits in which the others are impossible, be they few or many. */
+static void test_allowed(void **state) {
+  enum { V = 1000 };
+  static float logits[V], masked[V];
+  static const int one_of[] = {2, 30, 400};
+  static const myna_logit_bias bias[] = {{3, 2}, {500, -1}, {501, 5}, {3, 1}};
+  test_rng rng = test_rng_new(3);
+  for (int round = 0; round < 60; round++) {
+    uint64_t bits[(V + 63) / 64] = {0};
+    int64_t n = 0;
+    myna_sampling o;
+    myna_sampling_default(&o);
+    o.temperature = round % 4 ? 1.5f : 0;
+    o.seed = (uint64_t)round;
+    o.mirostat = round % 5 == 4 ? 2 : 0;
+    o.bias = bias;
+    o.n_bias = round % 2 ? 4 : 0;
+    for (int i = 0; i < V; i++) {
+      bool in = test_int(&rng, one_of[round % 3]) == 0 || i == 3;
+      logits[i] = 3 * test_normal(&rng);
+      masked[i] = in ? logits[i] : -INFINITY;
+      if (in) bits[i >> 6] |= (uint64_t)1 << (i & 63);
+      n += in;
+    }
+    myna__sampler *s;
+    ASSERT_OK(myna__sampler_new(&s, &o, NULL, V, 64, NULL));
+    for (int k = 0; k < 20; k++) {
+      int32_t want = myna__sampler_sample(s, masked, NULL);
+      assert_int_equal(myna__sampler_sample_allowed(s, logits, bits, n, NULL), want);
+      ASSERT_OK(myna__sampler_accept(s, want, true));
+    }
+    myna__sampler_free(s);
+  }
+}
+
 /* Where two words are legal, their probabilities are one together; where one is, there is no branch. */
 static void test_branches(void **state) {
   myna_model *m = story();
@@ -168,7 +256,8 @@ static void test_branches(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_masks), cmocka_unit_test(test_answers),
-                                     cmocka_unit_test(test_phases), cmocka_unit_test(test_branches)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_masks),  cmocka_unit_test(test_answers),
+                                     cmocka_unit_test(test_phases), cmocka_unit_test(test_branches),
+                                     cmocka_unit_test(test_no_way), cmocka_unit_test(test_allowed)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

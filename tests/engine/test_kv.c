@@ -291,15 +291,9 @@ static void test_elsewhere(void **state) {
   fill(u, 256, 9000);
   myna__kv *kv;
   static int32_t table[SEQS * LEN];
-  ASSERT_OK(myna__kv_new(&kv,
-                         &(myna__kv_options){.n_pages = 4,
-                                             .n_seq = SEQS,
-                                             .table_len = LEN,
-                                             .table = table,
-                                             .evicted = evicted,
-                                             .elsewhere = elsewhere,
-                                             .user = p},
-                         NULL));
+  ASSERT_OK(
+      myna__kv_new(&kv, &(myna__kv_options){.n_pages = 4, .n_seq = SEQS, .table_len = LEN, .table = table}, NULL));
+  myna__kv_set_tier(kv, evicted, elsewhere, p);
   myna__kv_key keys[8];
   ASSERT_OK(myna__kv_reserve(kv, 0, 0, 256, NULL));
   myna__kv_release(kv, 0, t, 256, true);

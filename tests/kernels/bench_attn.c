@@ -1,13 +1,13 @@
 /* bench_attn.c: speed of attention over pages and of the row operations.
  *
- *   test_kernels_attn --bench [-j THREADS] [-l LEVEL] [-t KV TYPE] [-v TYPE OF V] [-b 0|1: bf16 dot] [-d HEAD DIM] [-r SECONDS] [-p MEGABYTES]
+ *   test_kernels_attn --bench [-j THREADS] [-l LEVEL] [-t KV TYPE] [-v TYPE OF V] [-b 0|1: bf16 dot] [-d HEAD DIM] [-r SECONDS] [-p MEGABYTES] [-g ROWS PER KV HEAD] [-s 1: shared prefixes]
  *   test_kernels_rows --bench [-j THREADS] [-l LEVEL] [-r SECONDS]
  *
- * Attention with 32 heads over 8 KV heads: prefill of 512 tokens in GMAC/s (of visible positions only), decode of one token in
+ * Attention with 32 heads (-g) over 8 KV heads: prefill of 512 tokens in GMAC/s (of visible positions only), decode of one token in
  * GB/s of K and V read; decode walks copies ("layers") of the cache that fill 384 MB (-p), so that it reads DRAM. Medians. One
  * thread counts its CPU time, which other processes do not disturb much; limits: /work/shared/tools/roofline.c, bench.c. */
 #include "attn_bench.h"
-#include "kernels/kernels.h"
+#include "kernels/attn_blocks.h"
 #include "test.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -16,12 +16,14 @@
 #include <sys/mman.h>
 #include <time.h>
 
-enum { HEADS = 32, KV_HEADS = 8, MAX_SAMPLES = 400 };
+enum { KV_HEADS = 8, MAX_SAMPLES = 400 };
+static int64_t n_head = 32;
 
 typedef struct options {
   int threads;
   myna_dtype type, type_v;
   int64_t dim, megabytes;
+  bool shared;
   double seconds;
 } options;
 
@@ -84,13 +86,14 @@ typedef struct attn_case {
   myna__pool *pool;
   uint8_t *base;
   int64_t copies;
+  bool apart;
   size_t copy_bytes;
 } attn_case;
 
 static void run_attn(void *arg, int64_t i) {
   attn_case *c = arg;
   c->a.kv.pool = c->base + (size_t)(i % c->copies) * c->copy_bytes;
-  myna__attn(&c->a, c->scratch, c->pool);
+  (c->apart ? myna__attn_apart : myna__attn)(&c->a, c->scratch, c->pool);
 }
 
 static void run_write(void *arg, int64_t i) {
@@ -116,7 +119,7 @@ static void attn_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t d
   c.copies = MYNA__MAX(1, (int64_t)(((size_t)o->megabytes << 20) / c.copy_bytes));
   for (int64_t i = 0; i < n_page; i++) ints[i] = (int32_t)i;
   for (int64_t i = 0; i < all; i++) seq[i] = 0, pos[i] = (int32_t)i;
-  float *k = normals(all * width), *q = normals(n_tok * HEADS * o->dim), *out = normals(n_tok * HEADS * o->dim);
+  float *k = normals(all * width), *q = normals(n_tok * n_head * o->dim), *out = normals(n_tok * n_head * o->dim);
   c.k = k + depth * width, c.v = c.k;
   c.a = (myna__attn_args){.kv = {.pool = mem,
                                  .page_stride = (int64_t)page,
@@ -129,13 +132,13 @@ static void attn_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t d
                                  .table = ints,
                                  .table_len = n_page},
                           .q = q,
-                          .ldq = HEADS * o->dim,
+                          .ldq = n_head * o->dim,
                           .out = out,
-                          .ldo = HEADS * o->dim,
+                          .ldo = n_head * o->dim,
                           .seq = seq + depth,
                           .pos = pos + depth,
                           .n_tok = n_tok,
-                          .n_head = HEADS,
+                          .n_head = n_head,
                           .scale = 1.0f / sqrtf((float)o->dim)};
   myna__kv_write(&c.a.kv, k, width, k, width, seq, pos, all, pool);
   for (int64_t i = 1; i < c.copies && !write; i++) memcpy(mem + (size_t)i * c.copy_bytes, mem, c.copy_bytes);
@@ -155,15 +158,79 @@ static void attn_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t d
   else if (n_tok == 1)
     printf(" %8.1f GB/s\n", bytes / median * 1e-9);
   else {
-    double macs = positions * HEADS * 2 * (double)o->dim / median * 1e-9, limit = peak() * o->threads;
+    double macs = positions * n_head * 2 * (double)o->dim / median * 1e-9, limit = peak() * o->threads;
     printf(" %8.1f GMAC/s, %.1f %% of the bf16 peak (%.1f)\n", macs, limit > 0 ? 100 * macs / limit : 0, limit);
   }
   fflush(stdout);
   myna__free(c.scratch, scratch);
   myna__free(k, (size_t)(all * width) * 4);
-  myna__free(q, (size_t)(n_tok * HEADS * o->dim) * 4);
-  myna__free(out, (size_t)(n_tok * HEADS * o->dim) * 4);
+  myna__free(q, (size_t)(n_tok * n_head * o->dim) * 4);
+  myna__free(out, (size_t)(n_tok * n_head * o->dim) * 4);
   myna__free(ints, (size_t)(n_page + 2 * all) * sizeof *ints);
+}
+
+/* One token of each of n sequences behind a prefix of `shared` positions and `own` positions of its own, with the prefix read for each or once. */
+static void shared_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t n, int64_t shared, int64_t own) {
+  int64_t pages = shared / MYNA__PAGE, tail = (own + MYNA__PAGE) / MYNA__PAGE, len = pages + tail,
+          width = KV_HEADS * o->dim;
+  int64_t n_page = pages + n * tail;
+  int32_t *ints = myna__alloc((size_t)(n * len + 2 * n) * sizeof *ints), *seq = ints + n * len, *pos = seq + n;
+  size_t page = myna__kv_page_bytes(o->type, o->type_v, KV_HEADS, o->dim, o->dim);
+  attn_case c = {.pool = pool, .base = mem, .copy_bytes = page * (size_t)n_page};
+  c.copies = MYNA__MAX(1, (int64_t)(((size_t)o->megabytes << 20) / c.copy_bytes));
+  for (int64_t s = 0; s < n; s++)
+    for (int64_t i = 0; i < len; i++) ints[s * len + i] = (int32_t)(i < pages ? i : pages + s * tail + i - pages);
+  float *kv = normals(MYNA__PAGE * width), *q = normals(n * n_head * o->dim), *out = normals(n * n_head * o->dim);
+  c.a = (myna__attn_args){.kv = {.pool = mem,
+                                 .page_stride = (int64_t)page,
+                                 .type_k = o->type,
+                                 .type_v = o->type_v,
+                                 .n_kv_head = KV_HEADS,
+                                 .dim_k = o->dim,
+                                 .dim_v = o->dim,
+                                 .n_page = n_page,
+                                 .table = ints,
+                                 .table_len = len},
+                          .q = q,
+                          .ldq = n_head * o->dim,
+                          .out = out,
+                          .ldo = n_head * o->dim,
+                          .seq = seq,
+                          .pos = pos,
+                          .n_tok = n,
+                          .n_head = n_head,
+                          .scale = 1.0f / sqrtf((float)o->dim)};
+  int32_t at[MYNA__PAGE], zero[MYNA__PAGE] = {0};
+  for (int i = 0; i < MYNA__PAGE; i++) at[i] = i;
+  myna__kv_write(&c.a.kv, kv, width, kv, width, zero, at, MYNA__PAGE, NULL);
+  const uint8_t *first = mem + (size_t)ints[0] * page;
+  for (int64_t i = 0; i < n_page * c.copies; i++)
+    if (mem + (size_t)i * page != first) memcpy(mem + (size_t)i * page, first, page);
+  for (int64_t s = 0; s < n; s++) seq[s] = (int32_t)s, pos[s] = (int32_t)(pages * MYNA__PAGE + own);
+  size_t scratch = myna__attn_scratch(&c.a, n, o->threads);
+  c.scratch = myna__alloc(scratch);
+  double median[2], best[2];
+  for (int i = 0; i < 2; i++) {
+    c.apart = i == 0;
+    measure(o, run_attn, &c, &median[i], &best[i]);
+  }
+  printf("%-12s %-4s/%-4s dim %-3lld j %d  shared  %3lld @ %lld+%lld: apart %9.1f us (best %9.1f), together %9.1f "
+         "(%9.1f), %.2f\n",
+         myna__cpu_name(myna__cpu()), myna_dtype_name(o->type), myna_dtype_name(o->type_v), (long long)o->dim,
+         o->threads, (long long)n, (long long)shared, (long long)own, median[0] * 1e6, best[0] * 1e6, median[1] * 1e6,
+         best[1] * 1e6, median[0] / median[1]);
+  fflush(stdout);
+  myna__free(c.scratch, scratch);
+  myna__free(kv, (size_t)(MYNA__PAGE * width) * 4);
+  myna__free(q, (size_t)(n * n_head * o->dim) * 4);
+  myna__free(out, (size_t)(n * n_head * o->dim) * 4);
+  myna__free(ints, (size_t)(n * len + 2 * n) * sizeof *ints);
+}
+
+static void shared_rows(const options *o, uint8_t *mem, myna__pool *pool) {
+  static const int64_t n[] = {2, 4, 8, 16, 32}, shared[] = {128, 512, 4096};
+  for (int i = 0; i < 5; i++)
+    for (int k = 0; k < 3; k++) shared_row(o, mem, pool, n[i], shared[k], 100);
 }
 
 /* Options come in pairs; 0 on an unknown one. */
@@ -171,6 +238,8 @@ static int parse(options *o, int argc, char **argv) {
   for (int i = 1; i + 1 < argc; i += 2) {
     const char *v = argv[i + 1];
     switch (argv[i][1]) {
+    case 's': o->shared = atoi(v) != 0; break;
+    case 'g': n_head = KV_HEADS * atoll(v); break;
     case 'j': o->threads = atoi(v); break;
     case 'd': o->dim = atoll(v); break;
     case 'r': o->seconds = atof(v); break;
@@ -201,6 +270,11 @@ int bench_attn(int argc, char **argv) {
         if (j > 1 && myna__pool_new(&pool, j, true, NULL) < 0) return 1;
         r.dim = dim;
         r.threads = j;
+        if (o.shared) {
+          shared_rows(&r, mem, pool);
+          myna__pool_free(pool);
+          continue;
+        }
         attn_row(&r, mem, pool, 0, 512, false);
         attn_row(&r, mem, pool, 4096, 512, false);
         attn_row(&r, mem, pool, 2048, 1, false);

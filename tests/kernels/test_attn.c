@@ -5,12 +5,14 @@
  * Pages of codes (Q8_0, Q4_0) have the same bytes at every level; the reference in double takes queries as integers meet them.
  * Within a level a row has the same bits alone, in any batch, with any split and number of threads. --bench: see bench_attn.c. */
 #include "attn_bench.h"
+#include "kernels/attn_blocks.h"
 #include "kernels/table.h"
 #include "test.h"
 #include <math.h>
 
 enum { THREADS = 3, CANARY = 64 };
 static test_rng rng;
+static bool apart;                     /* sequences read by themselves what they share */
 static myna__pool *pools[THREADS + 1]; /* [threads]; pools[1] is NULL */
 
 static uint32_t bits(float f) {
@@ -21,7 +23,7 @@ static uint32_t bits(float f) {
 
 /* ---- a case: sequences in pages, and a batch of queries ---- */
 
-enum { MAX_SEQ = 4 };
+enum { MAX_SEQ = 8 };
 
 typedef struct shape {
   myna_dtype type, type_v;
@@ -184,7 +186,7 @@ static void attend(const world *w, const batch *b, int64_t from, int64_t n, floa
   memset(scratch + bytes, 0xA5, CANARY);
   for (int64_t i = 0; i < n * b->ldo; i++) out[i] = canary;
   int64_t before = myna__pool_regions(pools[threads]);
-  myna__attn(&a, scratch, pools[threads]);
+  (apart ? myna__attn_apart : myna__attn)(&a, scratch, pools[threads]);
   assert_true(myna__pool_regions(pools[threads]) - before <= (n <= 8 ? 1 : 2));
   for (int i = 0; i < CANARY; i++) assert_int_equal(scratch[bytes + (size_t)i], 0xA5);
   myna__free(scratch, bytes + CANARY);
@@ -535,6 +537,119 @@ static void test_later_nan(void **state) {
     }
 }
 
+/* ---- sequences that share pages ---- */
+
+/* Sequence `to` begins with the first n pages of `from`. */
+static void share(world *w, int64_t to, int64_t from, int64_t n) {
+  int64_t a = from * w->max_ctx, b = to * w->max_ctx, rows = n * MYNA__PAGE;
+  for (int64_t i = 0; i < n; i++) w->table[to * w->table_len + i] = w->table[from * w->table_len + i];
+  memcpy(w->k + b * k_row(w), w->k + a * k_row(w), (size_t)(rows * k_row(w)) * sizeof(float));
+  memcpy(w->v + b * v_row(w), w->v + a * v_row(w), (size_t)(rows * v_row(w)) * sizeof(float));
+}
+
+/* A tree: 1, 2 and 3 share 9, 8 and 3 pages with 0, 5 shares 4 with 4; 6 is 0 until its last page, 7 alone. */
+static world tree(shape s) {
+  static const int64_t ctx[MAX_SEQ] = {620, 610, 530, 620, 300, 290, 640, 70};
+  memcpy(s.ctx, ctx, sizeof ctx);
+  world w = world_new(&s);
+  share(&w, 1, 0, 9);
+  share(&w, 2, 0, 8);
+  share(&w, 3, 0, 3);
+  share(&w, 5, 4, 4);
+  share(&w, 6, 0, 9);
+  return w;
+}
+
+/* One token of each sequence (generation), a draft of one, a chunk of another, then some more in any order. */
+static void add_shared(batch *b, const world *w) {
+  for (int32_t q = 0; q < w->n_seq; q++) add_tail(b, w, q, 1 + (q == 2 ? 3 : q == 3 ? 30 : 0));
+  b->seq[b->n] = -1, b->pos[b->n++] = 5;
+  for (int i = 0; i < 12; i++) {
+    int32_t q = (int32_t)test_int(&rng, w->n_seq);
+    b->seq[b->n] = q, b->pos[b->n++] = (int32_t)(w->s.ctx[q] - 1 - test_int(&rng, w->s.window ? 60 : w->s.ctx[q]));
+  }
+}
+
+/* Reading shared pages together gives the bits of reading them apart, and those are right; whole, in few tokens, and with any threads. */
+static void check_shared(const shape *s) {
+  world w = tree(*s);
+  batch b = {0};
+  add_shared(&b, &w);
+  batch_q(&b, &w);
+  if (s->window) /* what lies behind the windows of all tokens has been given back */
+    for (int64_t q = 0; q < w.n_seq; q++)
+      for (int64_t i = 0; i < (w.s.ctx[q] - 60 - s->window) / MYNA__PAGE; i++) w.table[q * w.table_len + i] = -1;
+  float *part = floats(b.n * b.ldo);
+  EACH_LEVEL(l) {
+    apart = true;
+    attend(&w, &b, 0, b.n, b.out, 1);
+    if (!s->window) assert_near_double(&w, &b, b.out);
+    apart = false;
+    for (int threads = 1; threads <= THREADS; threads++) {
+      attend(&w, &b, 0, b.n, part, threads);
+      assert_same(&w, &b, part, b.out, 0, b.n, "together");
+      for (int64_t from = 0, n; threads != 2 && from < b.n; from += n) {
+        n = from ? 2 + test_int(&rng, 9) : w.n_seq;
+        if (n > b.n - from) n = b.n - from;
+        attend(&w, &b, from, n, part, threads);
+        assert_same(&w, &b, part, b.out, from, n, "few together");
+      }
+    }
+  }
+  drop(part, b.n * b.ldo);
+  batch_free(&b);
+  world_free(&w);
+}
+
+static void test_shared(void **state) {
+  (void)state;
+  static const int64_t some_dims[] = {64, 32, 128, 80, 16, 40, 256};
+  static const int64_t windows[] = {0, 130, 0, 600};
+  for (int t = 0; t < SOME; t++)
+    check_shared(&(shape){TYPES(t), .n_kv_head = 1 + t % 2, .group = 1 + t % 7, .dim_k = some_dims[t % 7],
+                          .dim_v = t % 3 ? some_dims[t % 7] : 24, .window = windows[t % 4], .sinks = t % 5 == 1,
+                          .softcap = t % 5 == 2 ? 20.0f : 0});
+}
+
+/* The blocks of one token of each sequence at its end. */
+static int64_t blocks_of(const world *w, myna__attn_block *block, int64_t most, int threads, bool alone) {
+  int32_t seq[MAX_SEQ], pos[MAX_SEQ], order[MAX_SEQ];
+  myna__attn_args a = {.kv = w->kv, .seq = seq, .pos = pos, .n_tok = w->n_seq, .window = w->s.window};
+  unsigned seen = 0;
+  int64_t at = 0;
+  for (int32_t q = 0; q < w->n_seq; q++) seq[q] = q, pos[q] = (int32_t)w->s.ctx[q] - 1;
+  int64_t n = myna__attn_blocks(&a, block, order, most, threads, alone);
+  for (int64_t i = 0; i < n; i++) {
+    assert_int_equal(block[i].first, at);
+    assert_true(block[i].n >= 1 && block[i].n <= most && block[i].mixed == (block[i].n > 1));
+    for (int k = 0; k < block[i].n; k++, at++) {
+      seen |= 1u << order[at];
+      assert_true(pos[order[at]] >= block[i].lo_pos && pos[order[at]] <= block[i].hi_pos);
+    }
+  }
+  assert_int_equal(at, w->n_seq);
+  assert_int_equal(seen, (1u << w->n_seq) - 1); /* each token once */
+  return n;
+}
+
+static void test_blocks(void **state) {
+  (void)state;
+  myna__attn_block block[MAX_SEQ];
+  world w = tree((shape){TYPES(0), .n_kv_head = 4, .group = 1, .dim_k = 16, .dim_v = 16});
+  int64_t n = blocks_of(&w, block, 48, 1, false), sizes[MAX_SEQ + 1] = {0};
+  for (int64_t i = 0; i < n; i++) sizes[block[i].n]++;
+  assert_int_equal(n, 3); /* 0, 1, 2, 3, 6; 4, 5; 7 */
+  assert_int_equal(sizes[5] + sizes[2] + sizes[1], 3);
+  assert_int_equal(blocks_of(&w, block, 48, 1, true), 8);
+  assert_int_equal(blocks_of(&w, block, 4, 1, false), 4);
+  assert_int_equal(blocks_of(&w, block, 2, 1, false), 5);
+  assert_int_equal(blocks_of(&w, block, 1, 1, false), 8);
+  assert_int_equal(blocks_of(&w, block, 48, 64, false), 8); /* there would not be work for all */
+  w.s.window = 64;                                          /* none sees a page that another does, but 0 and 6 */
+  assert_true(blocks_of(&w, block, 48, 1, false) >= 6);
+  world_free(&w);
+}
+
 /* ---- pages ---- */
 
 /* What was written comes back rounded once, at every level; unwritten positions keep their bytes. */
@@ -720,7 +835,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_invariance), cmocka_unit_test(test_pages),      cmocka_unit_test(test_strange_positions),
       cmocka_unit_test(test_later_nan),  cmocka_unit_test(test_round_trip), cmocka_unit_test(test_special_values),
       cmocka_unit_test(test_no_layout),  cmocka_unit_test(test_rotation),   cmocka_unit_test(test_codes),
-      cmocka_unit_test(test_same_pages),
+      cmocka_unit_test(test_same_pages), cmocka_unit_test(test_shared),     cmocka_unit_test(test_blocks),
   };
   int rc = cmocka_run_group_tests(tests, NULL, NULL);
   for (int n = 2; n <= THREADS; n++) myna__pool_free(pools[n]);

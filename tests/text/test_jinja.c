@@ -113,6 +113,16 @@ static void test_refused(void **state) {
   refused("{{ 1 + 'a' }}", MYNA_E_ARG, "unsupported");
 }
 
+/* A text that grows piece by piece: its beginnings stay what they were. */
+static void test_growth(void **state) {
+  (void)state;
+  static const char t[] =
+      "{% set ns = namespace(t='0123456789' * 500, a=none, b=none) %}{% for i in range(4000) %}{% set ns.t = ns.t + "
+      "'0123456789' * 10 %}{% if i == 5 %}{% set ns.a = ns.t %}{% set ns.b = ns.a ~ 'x' %}{% endif %}{% endfor %}"
+      "{{ ns.t | length }} {{ ns.a | length }} {{ ns.b[-2:] }} {{ ns.t == '0123456789' * 40500 }} {{ ns.a in ns.t }}";
+  check(t, "{}", "405000 5600 9x True True");
+}
+
 static void test_bounds(void **state) {
   (void)state;
   refused("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", MYNA_E_LIMIT,
@@ -170,7 +180,8 @@ static void test_no_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases),    cmocka_unit_test(test_small),
-                                     cmocka_unit_test(test_refused),  cmocka_unit_test(test_bounds),
-                                     cmocka_unit_test(test_prefixes), cmocka_unit_test(test_no_memory)};
+                                     cmocka_unit_test(test_refused),  cmocka_unit_test(test_growth),
+                                     cmocka_unit_test(test_bounds),   cmocka_unit_test(test_prefixes),
+                                     cmocka_unit_test(test_no_memory)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* attention_paged.c: cache writes and attention over the pages of one layer. Below the engine the cache is a pool of
  * bytes (a state) and I32 page tables; what a page looks like belongs to the kernels. */
 #include "graph/graph.h"
+#include "kernels/attn_blocks.h"
 #include <math.h>
 
 typedef struct paged_params {
@@ -105,7 +106,7 @@ static void fill(const myna__run *r, myna__attn_args *a) {
 static void run_attn(const myna__run *r) {
   myna__attn_args a;
   fill(r, &a);
-  myna__attn(&a, r->scratch, r->pool);
+  (((const paged_params *)r->params)->o.apart ? myna__attn_apart : myna__attn)(&a, r->scratch, r->pool);
 }
 
 static size_t scratch_attn(const myna__run *r, int n_threads) {
