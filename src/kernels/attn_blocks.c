@@ -89,8 +89,8 @@ static int64_t join(const myna__attn_args *a, block *run, int64_t n, int32_t *or
   int64_t n_block = 0;
   block last = {0};
   for (int64_t i = 0; i < n; i++) {
-    block r = run[i], *b = &run[n_block - 1];
-    bool with = n_block > 0 && b->n + r.n <= most && shared_pages(a, &last, &r) >= SHARED_PAGES;
+    block r = run[i], *b = n_block > 0 ? &run[n_block - 1] : NULL;
+    bool with = b && b->n + r.n <= most && shared_pages(a, &last, &r) >= SHARED_PAGES;
     last = r;
     for (int32_t k = 0; k < r.n; k++) order[at + k] = r.first + k;
     if (with) {
