@@ -478,6 +478,7 @@ class Terminal(Base):
             s.type("Hi\r")
             s.until("\x1b[?2004l")
             self.assertRegex(s.until("\x1b[?2004h"), want)
+            s.until("> ")  # a key that comes earlier is the terminal's, not the editor's
             s.type("\x04")
             self.assertEqual(s.end(), 0)
 
@@ -487,6 +488,7 @@ class Terminal(Base):
         s.type("Hi\r")
         s.until("\x1b[?2004l")
         self.assertEqual(s.until("\x1b[?2004h"), "a?[31mb?\r\n\r\n")
+        s.until("> ")
         s.type("\x04")
         self.assertEqual(s.end(), 0)
 

@@ -1,7 +1,7 @@
 /* What drivers promise beside numbers: how many parallel regions they start, and scratch of exactly the size that the plan
  * of memory counts with: no byte behind it is touched, and none is asked for nothing. */
 #include "test.h"
-#include "kernels/attn.h"
+#include "kernels/attn_blocks.h"
 #include "kernels/table.h"
 
 static myna__pool *pool;
@@ -142,11 +142,12 @@ static void test_attention(void **state) {
     myna__attn(&a, p + 64, pool);
     assert_int_equal(myna__pool_regions(pool) - before, 1);
     fenced(p, size);
-    /* blocks, counters, per worker an opened page and 48 rows, and for up to 8 tokens (m, l, o) of 3 segments */
+    size_t blocks = up64((size_t)n * sizeof(myna__attn_block)) + up64((size_t)n * 4);
+    /* blocks and their tokens, counters, per worker an opened page and 48 rows, and for up to 8 tokens (m, l, o) of 3 segments */
     size_t worker =
         up64(64 * (DK + DV) * 4 + 48 * ((size_t)myna__query_bytes(DK) + sizeof(myna__attn_row) + DV * 4 + 8));
     size_t parts = up64((size_t)(MYNA__MIN(n, 8) * HEADS * 3) * (DV + 2) * 4);
-    assert_int_equal(size, up64((size_t)n * 8) + up64(8 * KV * 4) + 3 * worker + parts);
+    assert_int_equal(size, blocks + up64(8 * KV * 4) + 3 * worker + parts);
   }
   free(pages);
 }
