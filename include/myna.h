@@ -252,8 +252,9 @@ typedef struct myna_request {
   myna_grammar *grammar;
   const char *const *triggers; /* [n_triggers], copied */
   int n_triggers;
-  const char *
-      shown; /* NULL, or a text: control tokens that occur in it are told as they are written, others show none; copied */
+  /* NULL, or a text: control tokens that occur in it are told as they are written, and stand for these texts in the grammar; others show none.
+   * Copied. */
+  const char *shown;
   bool leave_open; /* do not close a constrained answer that ends early (length, context) by the shortest legal text */
   bool branches;   /* events tell the probabilities of the legal alternatives wherever the grammar left a choice */
   bool no_prefix;  /* compute the whole prompt, find nothing computed (cache_prompt false) */

@@ -3,12 +3,21 @@
 #include "engine/grammar_run.h"
 #include "engine/grammar_mask.h"
 
-enum { MACHINE_BYTES = 1 << 26 };
+enum { MACHINE_BYTES = 1 << 26, MAX_SIGNS = 32, SIGN_BYTES = 64 };
+
+/* A control token that stands for its text. */
+typedef struct sign {
+  int32_t id, n;
+  char text[SIGN_BYTES];
+} sign;
 
 struct myna__grun {
   struct myna__grun *next, **link; /* in the grammar's list */
   myna_grammar *g;
   myna__gmasks *masks;
+  const myna__tokenizer *tk;
+  sign *signs; /* [n_signs] of MAX_SIGNS */
+  int n_signs;
   int64_t n_vocab;
   int32_t state;      /* 0: dead, negative: an error */
   int32_t mask_state; /* bits are of this state; 0: none */
@@ -31,6 +40,7 @@ int myna__grun_new(myna__grun **out, myna_grammar *g, const myna__tokenizer *tk,
   myna__grun *r = myna__calloc(sizeof *r);
   if (!r) return myna__err(err, MYNA_E_NOMEM, "no memory for a grammar");
   r->n_vocab = n_vocab;
+  r->tk = tk;
   r->bits = myna__alloc(bits_bytes(r));
   int rc = r->bits ? 0 : myna__err(err, MYNA_E_NOMEM, "no memory for a grammar");
   if (rc == 0) {
@@ -59,6 +69,7 @@ void myna__grun_free(myna__grun *r) {
     pthread_mutex_unlock(&r->g->lock);
   }
   myna__free(r->bits, bits_bytes(r));
+  myna__free(r->signs, MAX_SIGNS * sizeof *r->signs);
   myna_grammar_free(r->g);
   myna__free(r, sizeof *r);
 }
@@ -111,8 +122,43 @@ bool myna__grun_takes(myna__grun *r, const char *text, size_t n) {
   return ok;
 }
 
+/* ---- signs ---- */
+
+static const sign *find_sign(const myna__grun *r, int32_t id) {
+  for (int i = 0; i < r->n_signs; i++)
+    if (r->signs[i].id == id) return &r->signs[i];
+  return NULL;
+}
+
+int myna__grun_show(myna__grun *r, const char *shown, myna_err *err) {
+  char text[SIGN_BYTES];
+  if (!shown || !*shown) return 0;
+  if (!(r->signs = myna__calloc(MAX_SIGNS * sizeof *r->signs)))
+    return myna__err(err, MYNA_E_NOMEM, "no memory for a grammar");
+  int64_t n_tokens = MYNA__MIN(myna__tokenizer_data(r->tk)->n_tokens, r->n_vocab);
+  for (int32_t id = 0; id < n_tokens && r->n_signs < MAX_SIGNS; id++) {
+    if (myna__token_is_eog(r->tk, id) || myna__token_bytes(r->tk, id, false, text, sizeof text) != 0) continue;
+    int64_t n = myna__token_bytes(r->tk, id, true, text, sizeof text);
+    if (n < 2 || n > SIGN_BYTES || !memmem(shown, strlen(shown), text, (size_t)n)) continue;
+    sign *s = &r->signs[r->n_signs++];
+    *s = (sign){.id = id, .n = (int32_t)n};
+    memcpy(s->text, text, (size_t)n);
+  }
+  return 0;
+}
+
+/* The state behind a sign, with the lock held. A text that goes on as before is no place for one: within a string it would be a part of the string. */
+static int32_t read_sign(const myna__grun *r, const sign *s) {
+  int32_t next = read_text(r->g, r->state, s->text, (size_t)s->n);
+  return next == r->state ? 0 : next;
+}
+
 int myna__grun_accept(myna__grun *r, int32_t id) {
-  if (enter(r) == 0 && r->state > 0) r->state = myna__gmasks_step(r->masks, r->state, id);
+  const sign *s = find_sign(r, id);
+  if (enter(r) == 0 && r->state > 0) {
+    int32_t next = myna__gmasks_step(r->masks, r->state, id);
+    r->state = next == 0 && s ? read_sign(r, s) : next;
+  }
   leave(r);
   return MYNA__MIN(r->state, 0);
 }
@@ -136,6 +182,12 @@ static int update(myna__grun *r) {
     const uint64_t *bits;
     rc = myna__gmasks_get(r->masks, r->state, &bits, &r->n_legal);
     if (rc == 0) memcpy(r->bits, bits, bits_bytes(r));
+    for (int i = 0; i < r->n_signs && rc == 0; i++) {
+      uint64_t *word = &r->bits[r->signs[i].id >> 6], bit = (uint64_t)1 << (r->signs[i].id & 63);
+      if (*word & bit || read_sign(r, &r->signs[i]) <= 0) continue;
+      *word |= bit;
+      r->n_legal++;
+    }
     r->mask_state = rc == 0 ? r->state : 0;
   }
   leave(r);
@@ -159,11 +211,14 @@ const uint64_t *myna__grun_mask(myna__grun *r, int64_t *n_legal, myna_err *err) 
 bool myna__grun_legal(myna__grun *r, int32_t id) {
   if (id < 0 || id >= r->n_vocab) return false;
   if (r->state > 0 && r->mask_state == r->state) return r->bits[id >> 6] >> (id & 63) & 1;
+  const sign *s = find_sign(r, id);
   bool ok = false;
   if (enter(r) == 0 && r->state > 0) {
     const uint64_t *bits;
     int64_t n;
-    if (myna__gmasks_has(r->masks, r->state))
+    if (s && read_sign(r, s) > 0)
+      ok = true;
+    else if (myna__gmasks_has(r->masks, r->state))
       ok = myna__gmasks_get(r->masks, r->state, &bits, &n) == 0 && (bits[id >> 6] >> (id & 63) & 1);
     else if (myna__gmasks_is_end(r->masks, id))
       ok = r->g->machine->states[r->state].whole;

@@ -9,6 +9,8 @@ typedef struct myna__grun myna__grun;
 /* MYNA_E_FORMAT when the grammar names tokens that the vocabulary does not have. */
 int myna__grun_new(myna__grun **out, myna_grammar *g, const myna__tokenizer *tk, int64_t n_vocab, myna_err *err);
 void myna__grun_free(myna__grun *r);
+/* Control tokens whose texts occur in `shown` stand for these texts where the grammar has them as signs: not within a text that goes on behind them as before. */
+int myna__grun_show(myna__grun *r, const char *shown, myna_err *err);
 /* A token (or any text) becomes part of what the grammar has read. What it does not allow makes the run dead. */
 int myna__grun_accept(myna__grun *r, int32_t id);
 int myna__grun_feed(myna__grun *r, const char *text, size_t n);

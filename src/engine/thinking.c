@@ -65,6 +65,7 @@ static int init(myna__constraint *c, const myna_request *r, const myna_model *m,
   if (failed) return myna__err(err, MYNA_E_NOMEM, "no memory for a request");
   if (c->limited) TRY(find_forced(c, t, m, err));
   if (r->grammar) TRY(myna__grun_new(&c->run, r->grammar, c->tk, m->cfg.n_vocab, err));
+  if (c->run) TRY(myna__grun_show(c->run, r->shown, err));
   phase after = c->run && !c->n_triggers ? HELD : FREE;
   c->phase = c->end && t->open ? INSIDE : c->end && c->start ? BEGIN : after;
   return 0;

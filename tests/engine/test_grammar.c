@@ -582,6 +582,36 @@ static void test_tokens(void **state) {
   myna__tokenizer_free(tk);
 }
 
+/* A control token may stand for its text where the request shows it, and the text is no part of a longer one. */
+static void test_signs(void **state) {
+  static tiny_vocab v;
+  myna__tokenizer *tk = letters(&v);
+  myna_grammar *g = gbnf("root ::= \"<mark>a\" [<mark>b]* (\"b<mark>\" | \"!\")");
+  for (int i = 0; i < 3; i++) {
+    myna__grun *r;
+    bool shown = i == 1;
+    ASSERT_OK(myna__grun_new(&r, g, tk, v.data.n_tokens, NULL));
+    ASSERT_OK(myna__grun_show(r, (const char *[]){NULL, "[<mark>]", "mark"}[i], NULL));
+    assert_int_equal(may(r, 1), shown);
+    if (shown) {
+      ASSERT_OK(myna__grun_accept(r, 1));
+      assert_true(may(r, 2) && !may(r, 1) && !may(r, 0));
+      ASSERT_OK(myna__grun_accept(r, 2));
+      assert_true(may(r, 2) && may(r, 3) && !may(r, 1)); /* within the text it would be text */
+      ASSERT_OK(myna__grun_accept(r, 3));
+      assert_true(may(r, 1)); /* the text may end with it */
+      ASSERT_OK(myna__grun_accept(r, 1));
+      assert_true(myna__grun_whole(r) && may(r, 0));
+      ASSERT_OK(myna__grun_accept(r, 2));
+      ASSERT_OK(myna__grun_accept(r, 1));
+      assert_false(myna__grun_alive(r));
+    }
+    myna__grun_free(r);
+  }
+  myna_grammar_free(g);
+  myna__tokenizer_free(tk);
+}
+
 /* The same text gives the same grammar while there is room; another root, kind or text does not. */
 static void test_cache(void **state) {
   static const char text[] = "root ::= \"a\"\nother ::= \"b\"";
@@ -676,7 +706,7 @@ int main(void) {
       cmocka_unit_test(test_refused),       cmocka_unit_test(test_close),         cmocka_unit_test(test_ambiguous),
       cmocka_unit_test(test_samples),       cmocka_unit_test(test_random),        cmocka_unit_test(test_no_memory),
       cmocka_unit_test(test_run_no_memory), cmocka_unit_test(test_counted_masks), cmocka_unit_test(test_tokens),
-      cmocka_unit_test(test_cache),
+      cmocka_unit_test(test_cache),         cmocka_unit_test(test_signs),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
