@@ -18,6 +18,9 @@ typedef struct talk {
 /* The template (unless --raw) and the grammar that the flags name. Returns 0, or an exit status after telling what is wrong. */
 int talk_open(talk *t, const options *o, const myna_model *m);
 void talk_close(talk *t);
+/* What --chat-template (NAME, FILE or TEXT) or --chat-template-file give: source or name, NULL without them; *own is to be freed. Returns 0, or an exit
+ * status after telling what is wrong. */
+int template_option(const options *o, const char **source, char **own);
 /* What the flags say of answers, wrong whatever the model is; also after a setting was changed. */
 int check_answer(const options *o);
 /* A message of the API; bytes that are not UTF-8 become U+FFFD. NULL without memory. */

@@ -140,8 +140,7 @@ static int no_such_template(const char *name) {
   return usage("--chat-template %s: no file, no Jinja source, and none of the built-in ones: %s", name, names);
 }
 
-/* NAME, FILE or TEXT: source, or the name; *own is to be freed. */
-static int template_option(const options *o, const char **source, char **own) {
+int template_option(const options *o, const char **source, char **own) {
   size_t n;
   const char *s = o->chat_template, *path = o->chat_template_file;
   *own = NULL;

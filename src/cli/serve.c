@@ -1,6 +1,6 @@
 /* serve.c: the subcommand that answers over HTTP: from flags to the server's options. */
 #include "server/server.h"
-#include "cli.h"
+#include "chat.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,12 +55,13 @@ static int server_options_of(const options *o, const myna_model *m, server_optio
 /* Without a template the server still completes texts. */
 static int open_chat(const options *o, const myna_model *m, myna_chat **out) {
   myna_err err = {0};
-  size_t n;
-  char *file = o->chat_template_file ? read_text(o->chat_template_file, &n) : NULL;
-  if (o->chat_template_file && !file) return EXIT_FAIL;
-  const myna_chat_options co = {.template_source = file ? file : o->chat_template};
-  int rc = myna_chat_new(out, m, &co, &err);
-  free(file);
+  const char *source;
+  char *own;
+  int rc = template_option(o, &source, &own);
+  if (rc) return rc;
+  const myna_chat_options co = {.template_source = source};
+  rc = myna_chat_new(out, m, &co, &err);
+  free(own);
   if (rc >= 0) return 0;
   *out = NULL;
   if (co.template_source) return fail(&err);
