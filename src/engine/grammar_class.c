@@ -80,25 +80,25 @@ static int32_t number(const myna_grammar *g, const uint64_t *sig, uint64_t *sort
   return (int32_t)n;
 }
 
+/* What the classes are told apart by, for the nodes' closures: in sig, next and sorted. */
+static void classify(myna_grammar *g, uint64_t *sig, int32_t *classes) {
+  uint64_t *next = sig + g->n_closures, *sorted = next + g->n_closures, seed = myna__hash_seed();
+  g->class_depth = rounds(g, sig, next, sorted, seed);
+  if (g->class_depth > 0) {
+    g->n_classes = number(g, sig, sorted, seed, classes);
+  } else { /* too large to be compared: each its own */
+    for (int32_t i = 0; i < g->n_nodes; i++) classes[i] = i;
+    g->n_classes = (int32_t)g->n_nodes;
+    g->class_depth = INT32_MAX;
+  }
+  g->classes = classes;
+}
+
 int myna__gram_classify(myna_grammar *g, myna_err *err) {
   size_t n = (size_t)(2 * g->n_closures + MYNA__MAX(g->n_closures, g->n_nodes));
-  uint64_t *sig = myna__calloc(n * sizeof *sig), seed = myna__hash_seed();
-  int32_t *classes = myna__alloc((size_t)g->n_nodes * sizeof *classes);
-  int rc = sig && classes ? 0 : myna__err(err, MYNA_E_NOMEM, "no memory for the masks of a grammar");
-  if (rc == 0) {
-    uint64_t *next = sig + g->n_closures, *sorted = next + g->n_closures;
-    g->class_depth = rounds(g, sig, next, sorted, seed);
-    if (g->class_depth > 0) {
-      g->n_classes = number(g, sig, sorted, seed, classes);
-    } else { /* too large to be compared: each its own */
-      for (int32_t i = 0; i < g->n_nodes; i++) classes[i] = i;
-      g->n_classes = (int32_t)g->n_nodes;
-      g->class_depth = INT32_MAX;
-    }
-    g->classes = classes;
-    classes = NULL;
-  }
+  uint64_t *sig = myna__calloc(n * sizeof *sig);
+  int32_t *classes = sig ? myna__alloc((size_t)g->n_nodes * sizeof *classes) : NULL;
+  if (classes) classify(g, sig, classes);
   myna__free(sig, n * sizeof *sig);
-  myna__free(classes, (size_t)g->n_nodes * sizeof *classes);
-  return rc;
+  return classes ? 0 : myna__err(err, MYNA_E_NOMEM, "no memory for the masks of a grammar");
 }
