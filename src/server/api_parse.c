@@ -28,29 +28,25 @@ const api_field *api_field_at(int i) { return i >= 0 && i < (int)N_FIELDS ? &fie
 
 /* ---- errors ---- */
 
-static int fail_v(api_error *e, int status, const char *type, const char *param, const char *format, va_list args) {
-  if (e->status) return -1;
+int api_fail(api_error *e, int status, const char *type, const char *param, const char *format, ...) {
+  va_list args;
+  if (e->status) return -1; /* the first failure wins */
   e->status = status;
   e->type = type;
   snprintf(e->param, sizeof e->param, "%s", param ? param : "");
-  vsnprintf(e->message, sizeof e->message, format, args);
-  return -1;
-}
-
-int api_fail(api_error *e, int status, const char *type, const char *param, const char *format, ...) {
-  va_list args;
   va_start(args, format);
-  fail_v(e, status, type, param, format, args);
+  vsnprintf(e->message, sizeof e->message, format, args);
   va_end(args);
   return -1;
 }
 
 int api_refuse(api_error *e, const char *param, const char *format, ...) {
   va_list args;
+  char message[sizeof e->message];
   va_start(args, format);
-  fail_v(e, 400, "invalid_request_error", param, format, args);
+  vsnprintf(message, sizeof message, format, args);
   va_end(args);
-  return -1;
+  return api_fail(e, 400, "invalid_request_error", param, "%s", message);
 }
 
 int api_fail_err(api_error *e, const char *param, const myna_err *err) {
