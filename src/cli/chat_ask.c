@@ -1,5 +1,6 @@
 /* chat_ask.c: from messages and flags to a request of the engine, and what its answer is parsed with; the same for run and chat. */
 #include "chat.h"
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,7 +28,7 @@ bool text_add(growing *t, const char *s, size_t n) {
   return true;
 }
 
-bool write_answer(const char *text, size_t n) {
+static bool write_text(const char *text, size_t n) {
   static int terminal = -1;
   if (terminal < 0) terminal = isatty(STDOUT_FILENO);
   for (size_t at = 0; terminal && at < n;) { /* pieces without control characters, and those characters one by one */
@@ -43,6 +44,18 @@ bool write_answer(const char *text, size_t n) {
   }
   if (!terminal && fwrite(text, 1, n, stdout) != n) return output_failed();
   return fflush(stdout) == 0 || output_failed();
+}
+
+/* Signals go to other threads meanwhile: what stdio has half written when one comes would be lost. */
+bool write_answer(const char *text, size_t n) {
+  static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGCONT};
+  sigset_t some, before;
+  sigemptyset(&some);
+  for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) sigaddset(&some, signals[i]);
+  pthread_sigmask(SIG_BLOCK, &some, &before);
+  bool ok = write_text(text, n);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return ok;
 }
 
 /* ---- flags ---- */

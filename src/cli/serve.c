@@ -99,24 +99,24 @@ static int serve(const options *o, myna_model *m, const myna_engine_options *eo,
 
 int cmd_serve(options *o) {
   myna_model *m = NULL;
-  myna_chat *chat = NULL;
+  myna_chat *conversing = NULL;
   myna_engine_options eo = {0};
   server_options so;
   int rc = engine_options(o, &eo);
   if (rc == 0) rc = open_model(o, false, &m);
   if (rc == 0) rc = server_options_of(o, m, &so);
   if (rc == 0) rc = open_draft(o, &so.speculation, &eo);
-  if (rc == 0) rc = open_chat(o, m, &chat);
+  if (rc == 0) rc = open_chat(o, m, &conversing);
   if (rc == 0) rc = share_context(o, &eo);
   if (rc == 0 && eo.mem_limit > 0) { /* the engine plans what runs; what waits gets a small part */
     so.waiting_bytes = eo.mem_limit / 32;
     eo.mem_limit -= so.waiting_bytes;
   }
   if (rc == 0) {
-    so.chat = chat;
+    so.conversing = conversing;
     rc = serve(o, m, &eo, &so);
   }
-  myna_chat_free(chat);
+  myna_chat_free(conversing);
   myna_model_close(eo.draft_model);
   myna_model_close(m);
   return rc;

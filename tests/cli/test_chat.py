@@ -302,6 +302,9 @@ class Session:
             self.shown += piece
         at = self.shown.index(part, self.at)
         before, self.at = self.shown[self.at:at], at + len(part)
+        # The editor shows its prompt before the terminal gives it the keys: earlier ones would be the terminal's.
+        while part.endswith(b"> ") and self.p.poll() is None and termios.tcgetattr(self.master)[3] & termios.ICANON and time.time() < end:
+            time.sleep(0.005)
         return before.decode("utf-8", "replace")
 
     def type(self, keys):
