@@ -113,7 +113,7 @@ int cmd_serve(options *o) {
     eo.mem_limit -= so.waiting_bytes;
   }
   if (rc == 0) {
-    so.conversing = conversing;
+    so.chat = conversing;
     rc = serve(o, m, &eo, &so);
   }
   myna_chat_free(conversing);
