@@ -583,12 +583,12 @@ static void check_shared(const shape *s) {
   EACH_LEVEL(l) {
     apart = true;
     attend(&w, &b, 0, b.n, b.out, 1);
-    if (!s->window) assert_near_double(&w, &b, b.out);
+    if (!s->window && l == MYNA__CPU_REF) assert_near_double(&w, &b, b.out); /* other tests have the levels */
     apart = false;
     for (int threads = 1; threads <= THREADS; threads++) {
       attend(&w, &b, 0, b.n, part, threads);
       assert_same(&w, &b, part, b.out, 0, b.n, "together");
-      for (int64_t from = 0, n; threads != 2 && from < b.n; from += n) {
+      for (int64_t from = 0, n; threads == THREADS && from < b.n; from += n) {
         n = from ? 2 + test_int(&rng, 9) : w.n_seq;
         if (n > b.n - from) n = b.n - from;
         attend(&w, &b, from, n, part, threads);
@@ -603,7 +603,7 @@ static void check_shared(const shape *s) {
 
 static void test_shared(void **state) {
   (void)state;
-  static const int64_t some_dims[] = {64, 32, 128, 80, 16, 40, 256};
+  static const int64_t some_dims[] = {64, 32, 16, 80, 24, 40, 48};
   static const int64_t windows[] = {0, 130, 0, 600};
   for (int t = 0; t < SOME; t++)
     check_shared(&(shape){TYPES(t), .n_kv_head = 1 + t % 2, .group = 1 + t % 7, .dim_k = some_dims[t % 7],
