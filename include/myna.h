@@ -331,7 +331,7 @@ MYNA_API int64_t myna_engine_prefix_save(myna_engine *e, const int32_t *tokens, 
                                          int64_t *n_bytes, myna_err *err);
 /* Brings it back: requests whose prompt begins so find it, and answers are the same as without having saved it. Returns the positions; tokens[0..cap) (may be
  * NULL) get the first of their ids. The file must be of the same model, cache types and precision (MYNA_E_ARG else); what is damaged in any way is refused
- * (MYNA_E_FORMAT) and changes nothing. MYNA_E_LIMIT: longer than the context, or the cache is full of what runs. Thread-safe; safe on untrusted files so
+ * (MYNA_E_FORMAT) and changes nothing. MYNA_E_LIMIT: longer than the context, or the cache is full of what runs; MYNA_E_IO: it cannot be read. Thread-safe; safe on untrusted files so
  * far as they cannot do more than make answers to their own tokens wrong. */
 MYNA_API int64_t myna_engine_prefix_load(myna_engine *e, const char *path, int32_t *tokens, int64_t cap,
                                          int64_t *n_bytes, myna_err *err);
