@@ -266,6 +266,8 @@ static bool any_queued(const myna_engine *e) {
   return false;
 }
 
+enum { FETCH_MS = 5 }; /* the disk wakes us, but perhaps just before we wait */
+
 static void *engine_main(void *arg) {
   myna_engine *e = arg;
   myna__pool_bind_caller(e->pool);
@@ -274,6 +276,11 @@ static void *engine_main(void *arg) {
     bool did = myna__engine_step(e);
     pthread_mutex_lock(&e->lock);
     while (!did && !e->stop && !e->tasks && !any_queued(e) && !e->running) pthread_cond_wait(&e->work, &e->lock);
+    if (!did && !e->stop && !e->tasks && e->n_fetching > 0) { /* who runs needs pages that the disk still fills */
+      struct timespec soon;
+      deadline(&soon, FETCH_MS);
+      pthread_cond_timedwait(&e->work, &e->lock, &soon);
+    }
     bool stop = e->stop;
     pthread_mutex_unlock(&e->lock);
     if (stop) return NULL;

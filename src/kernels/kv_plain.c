@@ -110,32 +110,38 @@ static bool codes_in(uint8_t *base, const uint8_t *row, int64_t dim, int64_t p, 
 
 /* ---- pages ---- */
 
+/* Keys or values of a page: where a head's begin, and its plain rows. */
+typedef struct side {
+  int kind;
+  int64_t dim, head, first; /* bytes of a head, and of what stands before this side in it */
+  size_t row;
+} side;
+
+static side side_of(const myna__kv_view *kv, bool key) {
+  int kind_k = myna__kv_kind_of(kv->type_k), kind_v = myna__kv_kind_of(kv->type_v);
+  int64_t bytes_k = myna__page_k(kv->dim_k, kind_k), head = bytes_k + myna__page_v(kv->dim_v, kind_v);
+  return key ? (side){kind_k, kv->dim_k, head, 0, myna__kv_plain_row(kv->type_k, kv->dim_k)}
+             : (side){kind_v, kv->dim_v, head, bytes_k, myna__kv_plain_row(kv->type_v, kv->dim_v)};
+}
+
 void myna__kv_to_plain(const myna__kv_view *kv, const uint8_t *page, int64_t n_pos, uint8_t *to) {
   for (int key = 1; key >= 0; key--) {
-    int kind_k = myna__kv_kind_of(kv->type_k), kind = key ? kind_k : myna__kv_kind_of(kv->type_v);
-    int64_t dim = key ? kv->dim_k : kv->dim_v, bytes_k = myna__page_k(kv->dim_k, kind_k);
-    int64_t head = bytes_k + myna__page_v(kv->dim_v, myna__kv_kind_of(kv->type_v));
-    size_t row = myna__kv_plain_row(key ? kv->type_k : kv->type_v, dim);
+    const side s = side_of(kv, key);
     for (int64_t p = 0; p < n_pos; p++)
-      for (int64_t h = 0; h < kv->n_kv_head; h++, to += row) {
-        const uint8_t *base = page + h * head + (key ? 0 : bytes_k);
-        (myna__kv_facts[kind].groups ? codes_out : floats_out)(to, base, dim, p, kind, key);
-      }
+      for (int64_t h = 0; h < kv->n_kv_head; h++, to += s.row)
+        (myna__kv_facts[s.kind].groups ? codes_out : floats_out)(to, page + h * s.head + s.first, s.dim, p, s.kind,
+                                                                 key);
   }
 }
 
 bool myna__kv_from_plain(const myna__kv_view *kv, uint8_t *page, int64_t n_pos, const uint8_t *from) {
   bool ok = true;
   for (int key = 1; key >= 0; key--) {
-    int kind_k = myna__kv_kind_of(kv->type_k), kind = key ? kind_k : myna__kv_kind_of(kv->type_v);
-    int64_t dim = key ? kv->dim_k : kv->dim_v, bytes_k = myna__page_k(kv->dim_k, kind_k);
-    int64_t head = bytes_k + myna__page_v(kv->dim_v, myna__kv_kind_of(kv->type_v));
-    size_t row = myna__kv_plain_row(key ? kv->type_k : kv->type_v, dim);
+    const side s = side_of(kv, key);
     for (int64_t p = 0; p < n_pos; p++)
-      for (int64_t h = 0; h < kv->n_kv_head; h++, from += row) {
-        uint8_t *base = page + h * head + (key ? 0 : bytes_k);
-        ok &= (myna__kv_facts[kind].groups ? codes_in : floats_in)(base, from, dim, p, kind, key);
-      }
+      for (int64_t h = 0; h < kv->n_kv_head; h++, from += s.row)
+        ok &= (myna__kv_facts[s.kind].groups ? codes_in : floats_in)(page + h * s.head + s.first, from, s.dim, p,
+                                                                     s.kind, key);
   }
   return ok;
 }

@@ -3,18 +3,9 @@
  * What is loaded from the page serves the whole tile: 6 rows x 2 vectors of positions (scores) or dimensions (values) are 12 accumulators, which leaves registers for
  * two vectors of the page and one of the row. Fewer rows take more vectors, so that there are always enough sums to hide the latency of a multiply-add.
  * Integer scores in pairs of int16. */
-#include "kernels/ref/attn_level.h"
-#include <immintrin.h>
+#include "kernels/x86/attn_x86.h"
 
-#define INLINE static inline __attribute__((always_inline))
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#pragma clang diagnostic ignored "-Wpass-failed" /* below -O2 nothing is unrolled */
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
-enum { A_ROWS = MYNA__ATTN_ROWS, A_VECTORS = 8 };
+enum { A_VECTORS = 8 };
 typedef __m256 sums[A_ROWS][A_VECTORS];
 
 /* Vectors of 8 positions or dimensions that R rows take at a time. */
@@ -30,11 +21,6 @@ INLINE __m256 low_half(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_e
 INLINE __m256 high_half(__m256i pairs) {
   return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32((int)0xffff0000u)));
 }
-/* Small tiles wait for memory: they fetch the next page while they work on this one. */
-INLINE void fetch_next(const void *p, int R) {
-  if (R < A_ROWS) _mm_prefetch((const char *)p, _MM_HINT_T0);
-}
-
 /* acc[r][i] += x[r][at] * v[i] */
 INLINE void add_products(sums acc, const float *const *x, int64_t at, const __m256 *v, int R, int n) {
   UNROLL for (int r = 0; r < R; r++) {
@@ -95,16 +81,6 @@ INLINE void tile_scores(myna__attn_tile *t, int n, int kind) {
 }
 
 /* ---- softmax ---- */
-
-static __attribute__((noinline)) void cap_scores(float *s, float cap) {
-  for (int j = 0; j < 64; j++) s[j] = cap * myna__tanh(s[j] / cap);
-}
-static __attribute__((noinline)) void rescale(myna__attn_row *r, float max, int64_t dim) {
-  float f = myna__exp(r->m - max);
-  for (int64_t d = 0; d < dim; d++) r->o[d] *= f;
-  for (int j = 0; j < 16; j++) r->l[j] *= f;
-  r->m = max;
-}
 
 /* myna__exp of x <= 0 or NaN: its bits. */
 INLINE __m256 exp8(__m256 x) {

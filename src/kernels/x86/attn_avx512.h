@@ -6,16 +6,8 @@
 #ifndef MYNA__ATTN_AVX512_H
 #define MYNA__ATTN_AVX512_H
 
-#include "kernels/ref/attn_level.h"
+#include "kernels/x86/attn_x86.h"
 #include <immintrin.h>
-
-#define INLINE static inline __attribute__((always_inline))
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#pragma clang diagnostic ignored "-Wpass-failed" /* below -O2 nothing is unrolled */
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
 
 INLINE int32_t load32(const void *p) {
   int32_t v;
@@ -29,18 +21,11 @@ INLINE uint16_t load16(const void *p) {
   return v;
 }
 
-enum { A_ROWS = MYNA__ATTN_ROWS };
-
 typedef void attn_scores(myna__attn_tile *t, int R);
 /* o[d..] of rows [first, first + R): n vectors, the last masked. */
 typedef void attn_values(const myna__attn_tile *t, int first, int R, int64_t d, int n, __mmask16 mask);
 
 INLINE __mmask16 mask_of(int64_t n) { return n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1); }
-
-/* Small tiles wait for memory: they fetch the next page while they work on this one. */
-INLINE void fetch_next(const void *p, int R) {
-  if (R < A_ROWS) _mm_prefetch((const char *)p, _MM_HINT_T0);
-}
 
 /* ---- accumulators: o in registers ---- */
 
@@ -56,17 +41,6 @@ INLINE void store_o(__m512 acc[A_ROWS][4], const myna__attn_tile *t, int first, 
 }
 
 /* ---- softmax ---- */
-
-static __attribute__((noinline)) void cap_scores(float *s, float cap) {
-  for (int j = 0; j < 64; j++) s[j] = cap * myna__tanh(s[j] / cap);
-}
-
-static __attribute__((noinline)) void rescale(myna__attn_row *r, float max, int64_t dim) {
-  float f = myna__exp(r->m - max);
-  for (int64_t d = 0; d < dim; d++) r->o[d] *= f;
-  for (int j = 0; j < 16; j++) r->l[j] *= f;
-  r->m = max;
-}
 
 /* Scores of a row, scaled, capped, and -inf where it may not see. */
 INLINE void capped(__m512 x[4], myna__attn_tile *t, int r) {
