@@ -3,18 +3,9 @@
  * leaves nothing behind, that a prompt is whole, and that answers to it can be read. */
 #include "base/base.h"
 #include "myna_chat.h"
+#include "fuzz.h"
 #include <stdio.h>
 #include <stdlib.h>
-
-#define CHECK(x)                                              \
-  do {                                                        \
-    if (!(x)) {                                               \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-      abort();                                                \
-    }                                                         \
-  } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char *const sources[] = {
     "",

@@ -2,18 +2,9 @@
  * sanitizers see it checks that a failure has code, place and reason, that everything is given back, and that memory
  * stays a small multiple of the input. */
 #include "formats/tokdata.h"
+#include "fuzz.h"
 #include <stdio.h>
 #include <stdlib.h>
-
-#define CHECK(x)                                              \
-  do {                                                        \
-    if (!(x)) {                                               \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-      abort();                                                \
-    }                                                         \
-  } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static volatile uint64_t sink;
 

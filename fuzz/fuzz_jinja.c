@@ -2,18 +2,9 @@
  * what the sanitizers see it checks that a failure has a code and a reason, that a text is terminated, that two renders are the same, and that
  * everything is given back. */
 #include "text/jinja.h"
+#include "fuzz.h"
 #include <stdio.h>
 #include <stdlib.h>
-
-#define CHECK(x)                                              \
-  do {                                                        \
-    if (!(x)) {                                               \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-      abort();                                                \
-    }                                                         \
-  } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char conversation[] = "{\"bos_token\": \"<s>\", \"eos_token\": \"</s>\", \"add_generation_prompt\": true, "
                                    "\"n\": 3, \"x\": 1.5, \"tools\": [{\"type\": "

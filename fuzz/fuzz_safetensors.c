@@ -4,18 +4,9 @@
 #include "formats/jsonread.h"
 #include "formats/npy.h"
 #include "formats/safetensors.h"
+#include "fuzz.h"
 #include <stdio.h>
 #include <stdlib.h>
-
-#define CHECK(x)                                              \
-  do {                                                        \
-    if (!(x)) {                                               \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-      abort();                                                \
-    }                                                         \
-  } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static volatile uint64_t sink;
 
