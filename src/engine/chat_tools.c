@@ -39,6 +39,15 @@ static int quoted(maker *m, const char *s) {
 
 /* ---- one call ---- */
 
+/* How calls of a scheme are written: one row per scheme. */
+struct spelling {
+  int (*call)(maker *m, int i, const char *name); /* the rule of one call: its name, then rule tI-args */
+  const char *marks[2]; /* around the arguments; NULL: the format's sep before them, nothing behind */
+  bool loose;           /* newlines may stand between its signs */
+  bool list;            /* calls always stand in one list */
+};
+static const struct spelling spellings[MYNA__CALLS_HARMONY + 1];
+
 static int json_call(maker *m, int i, const char *name) {
   const struct myna__chat_format *f = m->f;
   if (!f->name_key) {
@@ -95,25 +104,29 @@ static int harmony_call(maker *m, int i, const char *name) {
 }
 
 static int other_call(maker *m, int i, const char *name) {
-  static const char *const ends[][2] = {[MYNA__CALLS_PYTHON] = {"(", ")"}, [MYNA__CALLS_GEMMA] = {"{", "}"}};
-  bool marks = m->f->scheme == MYNA__CALLS_PYTHON || m->f->scheme == MYNA__CALLS_GEMMA;
+  const char *const *marks = spellings[m->f->scheme].marks;
   lit(m, name);
-  lit(m, marks ? ends[m->f->scheme][0] : m->f->sep);
+  lit(m, marks[0] ? marks[0] : m->f->sep);
   PUT(m, "t%d-args ", i);
-  if (marks) lit(m, ends[m->f->scheme][1]);
+  if (marks[1]) lit(m, marks[1]);
   PUT(m, "\n");
   return 0;
 }
 
+static const struct spelling spellings[MYNA__CALLS_HARMONY + 1] = {
+    [MYNA__CALLS_JSON] = {json_call, .loose = true},
+    [MYNA__CALLS_NAMED] = {named_call},
+    [MYNA__CALLS_XML] = {other_call},
+    [MYNA__CALLS_NESTED] = {other_call},
+    [MYNA__CALLS_PYTHON] = {other_call, {"(", ")"}, .loose = true, .list = true},
+    [MYNA__CALLS_GEMMA] = {other_call, {"{", "}"}},
+    [MYNA__CALLS_HARMONY] = {harmony_call, .loose = true},
+};
+
 static int one_tool(maker *m, int i, const json_t *function) {
   const char *name = json_string_value(json_object_get(function, "name"));
   PUT(m, "t%d ::= ", i);
-  switch (m->f->scheme) {
-  case MYNA__CALLS_JSON: TRY(json_call(m, i, name)); break;
-  case MYNA__CALLS_NAMED: TRY(named_call(m, i, name)); break;
-  case MYNA__CALLS_HARMONY: TRY(harmony_call(m, i, name)); break;
-  default: TRY(other_call(m, i, name));
-  }
+  TRY(spellings[m->f->scheme].call(m, i, name));
   return myna__args_rules(m, i, function);
 }
 
@@ -139,7 +152,7 @@ static void calls(maker *m, bool one) {
     PUT(m, "calls ::= \"to=functions.\" any\n");
     return;
   }
-  if (f->scheme == MYNA__CALLS_PYTHON || (f->scheme == MYNA__CALLS_JSON && f->array)) {
+  if (spellings[f->scheme].list || (f->scheme == MYNA__CALLS_JSON && f->array)) {
     PUT(m, "calls ::= ");
     if (f->open) lit(m, f->open);
     PUT(m, "nl \"[\" ws ");
@@ -149,10 +162,8 @@ static void calls(maker *m, bool one) {
     PUT(m, "\n");
     return;
   }
-  bool tight = f->scheme == MYNA__CALLS_NAMED || f->scheme == MYNA__CALLS_XML || f->scheme == MYNA__CALLS_NESTED ||
-               f->scheme == MYNA__CALLS_GEMMA;
   PUT(m, "call ::= ");
-  if (tight) {
+  if (!spellings[f->scheme].loose) {
     lit(m, f->open);
     PUT(m, "any ");
     if (strip) PUT(m, "nl ");

@@ -224,15 +224,19 @@ static int tag_step(parser *p, const char *s, size_t n, size_t *used) {
   return MORE;
 }
 
-int myna__call_params(parser *p, const char *s, size_t n, size_t *used) {
+/* Steps of a call as far as the text goes: each ends in another phase, with GOOD or BAD, or waits for more text. */
+static int all_steps(parser *p, int (*step)(parser *, const char *, size_t, size_t *), const char *s, size_t n,
+                     size_t *used) {
   for (;;) {
     size_t len = 0;
-    int phase = p->call.phase, rc = tag_step(p, s + *used, n - *used, &len);
+    int phase = p->call.phase, rc = step(p, s + *used, n - *used, &len);
     *used += len;
     if (p->call.told) myna__parse_tell_call(p);
     if (rc != MORE || phase == p->call.phase) return rc;
   }
 }
+
+int myna__call_params(parser *p, const char *s, size_t n, size_t *used) { return all_steps(p, tag_step, s, n, used); }
 
 /* ---- Python ---- */
 
@@ -304,15 +308,7 @@ static int py_step(parser *p, const char *s, size_t n, size_t *used) {
   }
 }
 
-int myna__call_python(parser *p, const char *s, size_t n, size_t *used) {
-  for (;;) {
-    size_t len = 0;
-    int phase = p->call.phase, rc = py_step(p, s + *used, n - *used, &len);
-    *used += len;
-    if (p->call.told) myna__parse_tell_call(p);
-    if (rc != MORE || phase == p->call.phase) return rc;
-  }
-}
+int myna__call_python(parser *p, const char *s, size_t n, size_t *used) { return all_steps(p, py_step, s, n, used); }
 
 void myna__params_break(parser *p) {
   myna__call *c = &p->call;
