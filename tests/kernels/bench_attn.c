@@ -110,6 +110,28 @@ static float *normals(int64_t n) {
   return p;
 }
 
+/* Attention over n_page pages at mem with tables of table_len; tokens are left to the caller. */
+static myna__attn_args args_of(const options *o, uint8_t *mem, int64_t n_page, const int32_t *table, int64_t table_len,
+                               const float *q, float *out) {
+  size_t page = myna__kv_page_bytes(o->type, o->type_v, KV_HEADS, o->dim, o->dim);
+  return (myna__attn_args){.kv = {.pool = mem,
+                                  .page_stride = (int64_t)page,
+                                  .type_k = o->type,
+                                  .type_v = o->type_v,
+                                  .n_kv_head = KV_HEADS,
+                                  .dim_k = o->dim,
+                                  .dim_v = o->dim,
+                                  .n_page = n_page,
+                                  .table = table,
+                                  .table_len = table_len},
+                           .q = q,
+                           .ldq = n_head * o->dim,
+                           .out = out,
+                           .ldo = n_head * o->dim,
+                           .n_head = n_head,
+                           .scale = 1.0f / sqrtf((float)o->dim)};
+}
+
 static void attn_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t depth, int64_t n_tok, bool write) {
   int64_t end = depth + n_tok, n_page = (end + MYNA__PAGE - 1) / MYNA__PAGE, width = KV_HEADS * o->dim,
           all = n_page * MYNA__PAGE;
@@ -121,25 +143,8 @@ static void attn_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t d
   for (int64_t i = 0; i < all; i++) seq[i] = 0, pos[i] = (int32_t)i;
   float *k = normals(all * width), *q = normals(n_tok * n_head * o->dim), *out = normals(n_tok * n_head * o->dim);
   c.k = k + depth * width, c.v = c.k;
-  c.a = (myna__attn_args){.kv = {.pool = mem,
-                                 .page_stride = (int64_t)page,
-                                 .type_k = o->type,
-                                 .type_v = o->type_v,
-                                 .n_kv_head = KV_HEADS,
-                                 .dim_k = o->dim,
-                                 .dim_v = o->dim,
-                                 .n_page = n_page,
-                                 .table = ints,
-                                 .table_len = n_page},
-                          .q = q,
-                          .ldq = n_head * o->dim,
-                          .out = out,
-                          .ldo = n_head * o->dim,
-                          .seq = seq + depth,
-                          .pos = pos + depth,
-                          .n_tok = n_tok,
-                          .n_head = n_head,
-                          .scale = 1.0f / sqrtf((float)o->dim)};
+  c.a = args_of(o, mem, n_page, ints, n_page, q, out);
+  c.a.seq = seq + depth, c.a.pos = pos + depth, c.a.n_tok = n_tok;
   myna__kv_write(&c.a.kv, k, width, k, width, seq, pos, all, pool);
   for (int64_t i = 1; i < c.copies && !write; i++) memcpy(mem + (size_t)i * c.copy_bytes, mem, c.copy_bytes);
   size_t scratch = myna__attn_scratch(&c.a, n_tok, o->threads);
@@ -181,25 +186,8 @@ static void shared_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t
   for (int64_t s = 0; s < n; s++)
     for (int64_t i = 0; i < len; i++) ints[s * len + i] = (int32_t)(i < pages ? i : pages + s * tail + i - pages);
   float *kv = normals(MYNA__PAGE * width), *q = normals(n * n_head * o->dim), *out = normals(n * n_head * o->dim);
-  c.a = (myna__attn_args){.kv = {.pool = mem,
-                                 .page_stride = (int64_t)page,
-                                 .type_k = o->type,
-                                 .type_v = o->type_v,
-                                 .n_kv_head = KV_HEADS,
-                                 .dim_k = o->dim,
-                                 .dim_v = o->dim,
-                                 .n_page = n_page,
-                                 .table = ints,
-                                 .table_len = len},
-                          .q = q,
-                          .ldq = n_head * o->dim,
-                          .out = out,
-                          .ldo = n_head * o->dim,
-                          .seq = seq,
-                          .pos = pos,
-                          .n_tok = n,
-                          .n_head = n_head,
-                          .scale = 1.0f / sqrtf((float)o->dim)};
+  c.a = args_of(o, mem, n_page, ints, len, q, out);
+  c.a.seq = seq, c.a.pos = pos, c.a.n_tok = n;
   int32_t at[MYNA__PAGE], zero[MYNA__PAGE] = {0};
   for (int i = 0; i < MYNA__PAGE; i++) at[i] = i;
   myna__kv_write(&c.a.kv, kv, width, kv, width, zero, at, MYNA__PAGE, NULL);
