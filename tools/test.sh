@@ -134,7 +134,7 @@ stage_howto() { # the examples of docs/HOWTO-*.md build as written
   tail -1 "$log/howto.log" | sed 's/^/  /'
 }
 
-stage_tidy() { # clang-tidy over src/, at most 4 minutes
+stage_tidy() { # clang-tidy over src/, at most 3 minutes
   local tidy
   tidy=$(command -v clang-tidy-14 || command -v clang-tidy) || { echo "  skipped, no clang-tidy"; return 0; }
   [ -f "$build/compile_commands.json" ] || tools/configure.sh "$build" || return 1
@@ -146,7 +146,7 @@ stage_tidy() { # clang-tidy over src/, at most 4 minutes
   # In an order that changes by the day: when the time is up, the next run sees other files.
   find src -name '*.c' ! -path '*/arm/*' ! -path '*/wasm/*' ! -path '*/cuda/*' |
     shuf --random-source=<(yes "$(date +%F)") |
-    timeout 240 xargs -P "$jobs" -I{} bash -c "tidy_one $tidy $build $log/tidy {}"
+    timeout 180 xargs -P "$jobs" -I{} bash -c "tidy_one $tidy $build $log/tidy {}"
   [ ${PIPESTATUS[2]} -eq 124 ] && echo "  the time was up"
   echo "  $(ls "$log/tidy" | wc -l) of $(find src -name '*.c' | wc -l) files"
   if grep -hE '(warning|error):' "$log"/tidy/* >"$log/tidy.out"; then
