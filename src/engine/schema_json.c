@@ -103,7 +103,7 @@ static int read_tree(reader *r, myna__jnode **out) {
       TRY_N(myna__json_next(&r->j));
     }
     if (r->j.token == MYNA__JSON_OBJECT_END || r->j.token == MYNA__JSON_ARRAY_END) {
-      assert(open); /* the reader refuses an end without a beginning */
+      if (!open) return myna__sc_fail(r->c, MYNA_E_FORMAT, "an end without a beginning"); /* the reader refuses it first */
       if (open->kind == MYNA__J_OBJECT) TRY(check_names(r, open));
       open = open->parent;
       continue;

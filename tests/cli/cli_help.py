@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import sys
@@ -169,6 +170,22 @@ class Case(unittest.TestCase):
             return pty.openpty()
         except OSError as e:
             self.skipTest(str(e))
+
+    def seen(self, p, master, slave):
+        """What process p writes to the terminal until it ends; closes both ends. Ours of the slave stays open till then, and what we write there last marks the end: where all have
+        closed it, some kernels report the end before they hand over what is still on its way."""
+        shown = b""
+        marked = False
+        while not shown.endswith(b"\0"):
+            if not marked and p.poll() is not None:
+                marked = os.write(slave, b"\0") == 1
+            if select.select([master], [], [], 60 if marked else 0.02)[0]:
+                shown += os.read(master, 65536)
+            else:
+                self.assertFalse(marked, shown)
+        os.close(slave)
+        os.close(master)
+        return shown[:-1]
 
     def ok(self, *args, **kw):
         r = run(*args, **kw)

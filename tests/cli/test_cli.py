@@ -638,25 +638,13 @@ class Streams(Case):
         """On a terminal long work shows a bar and clears it; the result in the pipe stays clean."""
         master, slave = self.terminal()
         p = self.start("bench", LLAMA, "-p", 0, "-n", 2000, "-r", 40, "-o", "csv", stderr=slave)
-        os.close(slave)
         shown = b""
         end = time.time() + 20
         while b"[" not in shown and time.time() < end and select.select([master], [], [], 20)[0]:
-            try:
-                shown += os.read(master, 4096)
-            except OSError:
-                break
+            shown += os.read(master, 4096)
         p.send_signal(signal.SIGINT)
+        shown += self.seen(p, master, slave)
         out, _ = p.communicate(timeout=30)
-        while select.select([master], [], [], 1)[0]:
-            try:
-                piece = os.read(master, 4096)
-            except OSError:
-                break
-            shown += piece
-            if not piece:
-                break
-        os.close(master)
         self.assertTrue(shown.endswith(b"\r\x1b[K"), shown[-100:])  # the line is cleared at the end
         for line in shown.split(b"\r")[1:-1]:
             self.assertRegex(line, rb"^tg2000 \[#{0,20}\.{0,20}\] [ 0-9]{3} %  \d+\.\d s, \d+\.\d s left  \x1b\[K$")

@@ -68,17 +68,7 @@ class Help(Case):
             master, slave = self.terminal()
             fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
             p = subprocess.Popen([cli_help.MYNA, command, "--help"], env=cli_help.clean_env(), stdout=slave, stderr=slave)
-            os.close(slave)
-            shown = b""
-            while True:
-                try:
-                    piece = os.read(master, 65536)
-                except OSError:
-                    break
-                if not piece:
-                    break
-                shown += piece
-            os.close(master)
+            shown = self.seen(p, master, slave)
             self.assertEqual(p.wait(30), 0)
             self.assertEqual(shown.decode().replace("\r\n", "\n"), help_of(command, args, about, width), columns)
 
