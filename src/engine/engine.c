@@ -424,6 +424,19 @@ void myna_engine_free(myna_engine *e) {
   myna__free(e, sizeof *e);
 }
 
+static void disk_stats(myna_engine *e, myna_disk_stats *out) {
+  myna__disk_stats s = {0};
+  if (e->disk) myna__disk_get_stats(e->disk, &s);
+  *out = (myna_disk_stats){.bytes = s.bytes,
+                           .max_bytes = e->disk ? e->opt.disk_max : 0,
+                           .pages_written = s.n_written,
+                           .pages_read = s.n_read,
+                           .pages_skipped = s.n_left_out,
+                           .n_failed = s.n_failed,
+                           .n_damaged = s.n_damaged,
+                           .tokens = out->tokens};
+}
+
 void myna_engine_get_stats(const myna_engine *ce, myna_engine_stats *out) {
   myna_engine *e = (myna_engine *)(uintptr_t)ce;
   pthread_mutex_lock(&e->lock);
@@ -437,4 +450,5 @@ void myna_engine_get_stats(const myna_engine *ce, myna_engine_stats *out) {
   out->kv_type_v = myna_dtype_name(e->opt.kv_type_v);
   out->cpu_level = myna__cpu_name(myna__cpu());
   out->memory = e->memory;
+  disk_stats(e, &out->disk);
 }
