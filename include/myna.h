@@ -244,7 +244,7 @@ typedef struct myna_request {
   bool no_text;          /* do not detokenize: events carry ids only (files without tokenizer) */
   const int32_t *forced; /* NULL, or [n_forced]: token i of the answer is forced[i] instead of sampled (bench, tests) */
   int64_t n_forced;
-  int n_probs; /* top log-probabilities per token in the event, <= 20 */
+  int n_probs; /* top log-probabilities per token in the event; of more than the vocabulary has all are told */
   bool
       post_probs; /* they are of the distribution that the token was drawn from, after all samplers and constraints; fewer where fewer were left */
   myna_speculation speculation;

@@ -55,6 +55,7 @@ typedef struct myna__job {
   int64_t n_prompt; /* of tokens: the request's prompt (smaller after a shift) */
   int64_t n_gen;
   int32_t *forced;
+  myna__cand *top;  /* [req.n_probs] scratch for what events tell, behind them as many ids and log-probabilities */
   int64_t n_done;   /* positions computed */
   int64_t n_commit; /* pages indexed up to here */
   myna__job_state state;
