@@ -243,7 +243,7 @@ typedef struct myna_request {
   bool no_text;          /* do not detokenize: events carry ids only (files without tokenizer) */
   const int32_t *forced; /* NULL, or [n_forced]: token i of the answer is forced[i] instead of sampled (bench, tests) */
   int64_t n_forced;
-  int n_probs; /* top log-probabilities per token in the event, <= 20 */
+  int n_probs; /* top log-probabilities per token in the event; of more than the vocabulary has all are told */
   bool
       post_probs; /* they are of the distribution that the token was drawn from, after all samplers and constraints; fewer where fewer were left */
   myna_speculation speculation;
@@ -311,6 +311,15 @@ MYNA_API int myna_cancel(myna_engine *e, int64_t id);
  * the next call from the same engine. One consumer at a time. */
 MYNA_API int myna_next_event(myna_engine *e, int timeout_ms, myna_event *out);
 
+/* Pages that left memory and are, or were, on disk (disk_dir). */
+typedef struct myna_disk_stats {
+  int64_t bytes, max_bytes; /* held now, what is being written included; 0 of 0: there is no disk */
+  int64_t pages_written, pages_read;
+  int64_t pages_skipped;       /* not written: the disk was busy, or every slot in use */
+  int64_t n_failed, n_damaged; /* pages that could not be read or written; whose checksum was wrong: misses both */
+  int64_t tokens;              /* of prompts, found there */
+} myna_disk_stats;
+
 typedef struct myna_engine_stats {
   int64_t n_steps, n_prompt_tokens, n_gen_tokens, n_running, n_queued, pages_total, pages_used, pages_shared,
       tokens_reused;
@@ -318,6 +327,7 @@ typedef struct myna_engine_stats {
   int64_t n_threads, n_ctx, n_batch, n_seq;
   const char *kv_type, *kv_type_v, *cpu_level; /* kv_type: of keys */
   myna_memory memory;
+  myna_disk_stats disk;
 } myna_engine_stats;
 /* Counters since the engine started, and what it runs with. Thread-safe. */
 MYNA_API void myna_engine_get_stats(const myna_engine *e, myna_engine_stats *out);

@@ -67,6 +67,7 @@ typedef struct myna_chat_input {
   myna_reasoning reasoning;     /* sets enable_thinking and its like; AUTO leaves the template's default */
   const char *reasoning_effort; /* NULL, "low", "medium", "high", ... */
   double now;                   /* seconds since 1970 for strftime_now; 0: the clock */
+  const char *allowed_tools; /* NULL, or JSON array of names: only these may be called, the template still sees all */
 } myna_chat_input;
 
 typedef struct myna_chat_prompt {

@@ -78,7 +78,7 @@ stage_tsan() { # threads: pool and engine with ThreadSanitizer
 }
 
 stage_gcc() { # the other compiler, warnings are errors; tests of the base are run; kernels beyond avx2 are parsed only
-  CC=gcc build_and_run "$build/gcc" "product probe tests" "-L ^(base|formats|text)$" -DMYNA_WERROR=ON -DMYNA_LEVELS=avx2 ||
+  CC=gcc build_and_run "$build/gcc" "product probe tests_base tests_formats tests_text" "-L ^(base|formats|text)$" -DMYNA_WERROR=ON -DMYNA_LEVELS=avx2 ||
     return 1
   [ "$(uname -m)" = x86_64 ] || return 0
   gcc -fsyntax-only -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers -Iinclude -Isrc -mavx512f -mavx512bw -mavx512dq \

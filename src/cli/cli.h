@@ -64,7 +64,7 @@ typedef struct options {
   bool no_slots, no_metrics, no_prefill, kv_unified, log_prompts, strict;
   /* compare */
   list servers, clients, sizes;
-  int64_t rounds, warmup, timeout;
+  int64_t rounds, warmup, timeout, long_prompt, prefix;
   bool no_json_check;
   const char *api_key, *chart;
   uint64_t seen[8]; /* bit per row of flags.inc: it stood on the command line */

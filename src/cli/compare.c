@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PER_CLIENT = 2, JSON_TOKENS = 200 };
+enum { PER_CLIENT = 2, JSON_TOKENS = 200, MAX_CHARS = 1 << 20 };
 
 /* ---- samples ---- */
 
@@ -56,8 +56,7 @@ double paired_ratio(const series *a, const series *b) {
 
 /* ---- requests ---- */
 
-/* Exactly n characters of a task in plain words. */
-static char *task_text(int64_t n, unsigned round, unsigned which) {
+char *task_text(int64_t n, unsigned round, unsigned which) {
   static const char *const words[] = {"river",   "garden", "the",      "old",    "market", "and",    "slowly",
                                       "house",   "rain",   "walks",    "letter", "with",   "green",  "story",
                                       "morning", "over",   "small",    "bread",  "near",   "window", "child",
@@ -111,35 +110,50 @@ static bool valid_person(const char *text, size_t n) {
   return ok;
 }
 
-/* Counts a failure and keeps the first one's reason. True: the server is gone. */
-static bool note_failure(server *s, int *count, const reply *r) {
+bool note_failure(server *s, int *count, const reply *r) {
   ++*count;
   if (!s->error[0]) snprintf(s->error, sizeof s->error, "%s", r->error);
   return r->unreachable;
 }
 
-static int gone(const server *s, const char *why) {
-  return failed("%s (%s) does not answer: %s", s->name, s->url, why);
-}
+int gone(const server *s, const char *why) { return failed("%s (%s) does not answer: %s", s->name, s->url, why); }
 
 /* ---- measurements ---- */
 
-static int measure_size(const options *o, comparison *c, server *s, int k, unsigned round) {
-  char *prompt = task_text(c->sizes[k], round, (unsigned)k);
-  char *body = prompt ? request_body(o, s, prompt, c->max_tokens, false) : NULL;
-  reply r = {0};
-  int rc = body ? 0 : failed("no memory");
-  point *p = &s->size[k];
-  if (rc == 0) {
-    server_ask(s, body, c->timeout_s, &r);
-    if (!interrupted && !r.ok && note_failure(s, &p->failed, &r)) rc = gone(s, r.error);
-    series_add(&p->latency, r.ok ? r.latency_s : NAN);
-    series_add(&p->first, r.ok ? r.first_s : NAN);
-    series_add(&p->tokens, r.ok ? (double)r.tokens : NAN);
-  }
-  free(r.content);
+bool ask_text(const options *o, const comparison *c, const server *s, const char *prompt, int64_t max_tokens, watch *w,
+              reply *r) {
+  char *body = request_body(o, s, prompt, max_tokens, false);
+  *r = (reply){0};
+  if (body)
+    server_ask(s, body, c->timeout_s, w, r);
+  else
+    snprintf(r->error, sizeof r->error, "no memory");
+  free(r->content);
   free(body);
+  r->content = NULL, r->content_len = 0;
+  return r->ok;
+}
+
+bool ask(const options *o, const comparison *c, const server *s, int64_t chars, unsigned round, unsigned which,
+         int64_t max_tokens, watch *w, reply *r) {
+  char *prompt = task_text(chars, round, which);
+  *r = (reply){0};
+  if (prompt)
+    ask_text(o, c, s, prompt, max_tokens, w, r);
+  else
+    snprintf(r->error, sizeof r->error, "no memory");
   free(prompt);
+  return r->ok;
+}
+
+static int measure_size(const options *o, comparison *c, server *s, int k, unsigned round) {
+  reply r;
+  point *p = &s->size[k];
+  bool ok = ask(o, c, s, c->sizes[k], round, (unsigned)k, c->max_tokens, NULL, &r);
+  int rc = !ok && !interrupted && note_failure(s, &p->failed, &r) ? gone(s, r.error) : 0;
+  series_add(&p->latency, ok ? r.latency_s : NAN);
+  series_add(&p->first, ok ? r.first_s : NAN);
+  series_add(&p->tokens, ok ? (double)r.tokens : NAN);
   return rc;
 }
 
@@ -153,14 +167,9 @@ typedef struct client {
 
 static void *client_main(void *arg) {
   client *me = arg;
-  for (unsigned i = 0; i < PER_CLIENT && !interrupted; i++) {
-    char *prompt = task_text(me->c->sizes[0], me->round, 100 + me->number * PER_CLIENT + i);
-    char *body = prompt ? request_body(me->o, me->s, prompt, me->c->max_tokens, false) : NULL;
-    if (body) server_ask(me->s, body, me->c->timeout_s, &me->replies[i]);
-    free(me->replies[i].content);
-    free(body);
-    free(prompt);
-  }
+  for (unsigned i = 0; i < PER_CLIENT && !interrupted; i++)
+    ask(me->o, me->c, me->s, me->c->sizes[0], me->round, 100 + me->number * PER_CLIENT + i, me->c->max_tokens, NULL,
+        &me->replies[i]);
   return NULL;
 }
 
@@ -202,7 +211,7 @@ static int measure_json(const options *o, comparison *c, server *s, unsigned rou
   char *body = request_body(o, s, prompt, JSON_TOKENS, true);
   reply r = {0};
   int rc = body ? 0 : failed("no memory"), ignored = 0;
-  if (rc == 0) server_ask(s, body, c->timeout_s, &r);
+  if (rc == 0) server_ask(s, body, c->timeout_s, NULL, &r);
   if (rc == 0 && !interrupted) {
     if (!r.ok && note_failure(s, &ignored, &r)) rc = gone(s, r.error);
     s->json_total++;
@@ -225,15 +234,16 @@ static bool step(work *w, const char *what) {
   return !interrupted;
 }
 
-/* The i-th measurement of a round is a size, a number of clients, or JSON. */
+/* The i-th measurement of a round is a size, a number of clients, or one of those that were asked for. */
 static int measure(const options *o, comparison *c, server *s, int i, unsigned round) {
   if (i < c->n_sizes) return measure_size(o, c, s, i, round);
-  if (i < c->n_sizes + c->n_clients) return measure_clients(o, c, s, i - c->n_sizes, round);
-  return measure_json(o, c, s, round);
+  i -= c->n_sizes;
+  if (i < c->n_clients) return measure_clients(o, c, s, i, round);
+  return c->more[i - c->n_clients](o, c, s, round);
 }
 
 static int run_rounds(const options *o, comparison *c) {
-  int kinds = c->n_sizes + c->n_clients + !o->no_json_check, rc = 0;
+  int kinds = c->n_sizes + c->n_clients + c->n_more, rc = 0;
   work w = {.bar = progress_start(o, "compare"), .total = (int)c->rounds * kinds * c->n_servers};
   for (unsigned round = 0; round < c->rounds && rc == 0 && !interrupted; round++) {
     for (int i = 0; i < kinds && rc == 0; i++)
@@ -252,14 +262,9 @@ static int warm_up(const options *o, comparison *c) {
   for (int64_t i = 0; i < o->warmup && !interrupted; i++)
     for (int k = 0; k < c->n_servers && !interrupted; k++) {
       server *s = &c->servers[k];
-      char *prompt = task_text(c->sizes[c->n_sizes - 1], 1000000u + (unsigned)i, 0);
-      char *body = prompt ? request_body(o, s, prompt, c->max_tokens, false) : NULL;
-      reply r = {0};
-      if (body) server_ask(s, body, c->timeout_s, &r);
-      free(r.content);
-      free(body);
-      free(prompt);
-      if (!interrupted && !r.ok) return gone(s, r.error[0] ? r.error : "no memory");
+      reply r;
+      bool ok = ask(o, c, s, c->sizes[c->n_sizes - 1], 1000000u + (unsigned)i, 0, c->max_tokens, NULL, &r);
+      if (!interrupted && !ok) return gone(s, r.error);
     }
   return 0;
 }
@@ -294,7 +299,14 @@ static int setup(options *o, comparison *c) {
   if (c->rounds < 1 || c->rounds > 1000) return usage("--rounds %" PRId64 ": 1 to 1000", c->rounds);
   if (o->warmup < 0 || o->warmup > 100) return usage("--warmup %" PRId64 ": 0 to 100", o->warmup);
   if (o->chart && !ends_with(o->chart, ".svg")) return usage("--chart %s: the chart is an .svg file", o->chart);
-  int rc = numbers(o->sizes.n ? &o->sizes : &sizes, "--sizes", 64, 1 << 20, c->sizes, &c->n_sizes);
+  if (o->long_prompt < 0 || o->long_prompt > MAX_CHARS)
+    return usage("--long-prompt %" PRId64 ": 0 to %d", o->long_prompt, MAX_CHARS);
+  if (o->prefix < 0 || o->prefix > MAX_CHARS) return usage("--prefix %" PRId64 ": 0 to %d", o->prefix, MAX_CHARS);
+  c->long_prompt = o->long_prompt, c->prefix = o->prefix;
+  if (!o->no_json_check) c->more[c->n_more++] = measure_json;
+  if (c->long_prompt) c->more[c->n_more++] = measure_beside;
+  if (c->prefix) c->more[c->n_more++] = measure_prefix;
+  int rc = numbers(o->sizes.n ? &o->sizes : &sizes, "--sizes", 64, MAX_CHARS, c->sizes, &c->n_sizes);
   if (rc == 0) rc = numbers(o->clients.n ? &o->clients : &clients, "--clients", 1, 256, c->clients, &c->n_clients);
   for (int i = 0; i < o->servers.n && rc == 0; i++) {
     server *s = &c->servers[c->n_servers++];
@@ -315,9 +327,10 @@ static void tell_failures(const comparison *c) {
 }
 
 static void release(comparison *c) {
-  for (int i = 0; i < c->n_servers; i++)
+  for (int i = 0; i < c->n_servers; i++) {
+    server *s = &c->servers[i];
     for (int k = 0; k < MAX_POINTS; k++) {
-      point *both[2] = {&c->servers[i].size[k], &c->servers[i].clients[k]};
+      point *both[2] = {&s->size[k], &s->clients[k]};
       for (int j = 0; j < 2; j++) {
         free(both[j]->latency.v);
         free(both[j]->first.v);
@@ -325,6 +338,11 @@ static void release(comparison *c) {
         free(both[j]->rate.v);
       }
     }
+    series *const rest[] = {
+        &s->beside.tokens,     &s->beside.alone,    &s->beside.with_stream,  &s->beside.pace,    &s->beside.pace_busy,
+        &s->beside.worst_busy, &s->prefixed.tokens, &s->prefixed.first_time, &s->prefixed.again, &s->prefixed.question};
+    for (size_t k = 0; k < sizeof rest / sizeof *rest; k++) free(rest[k]->v);
+  }
 }
 
 int cmd_compare(options *o) {

@@ -51,6 +51,8 @@ typedef struct transfer {
   double start, first, last; /* now() of the request, of the first text, of the last bytes */
   text line, content, other; /* of an event's line; of the answer; of lines that are no events */
   int64_t tokens, chunks;    /* as the server counts, -1 unknown; pieces of text */
+  int64_t prompt_tokens;
+  watch *watch; /* NULL: nobody looks */
   char error[256];
 } transfer;
 
@@ -63,9 +65,10 @@ static const char *string_at(json_t *object, const char *key) {
 static bool take_json(transfer *t, json_t *root) {
   json_t *choice = json_array_get(json_object_get(root, "choices"), 0), *error = json_object_get(root, "error");
   json_t *delta = json_object_get(choice, "delta");
-  json_t *tokens = json_object_get(json_object_get(root, "usage"), "completion_tokens");
+  json_t *usage = json_object_get(root, "usage"), *tokens = json_object_get(usage, "completion_tokens");
   if (!delta) delta = json_object_get(choice, "message");
   if (json_is_integer(tokens)) t->tokens = json_integer_value(tokens);
+  if (usage) t->prompt_tokens = json_integer_value(json_object_get(usage, "prompt_tokens"));
   if (error && !json_is_null(error) && !t->error[0]) {
     const char *message = json_is_string(error) ? json_string_value(error) : string_at(error, "message");
     snprintf(t->error, sizeof t->error, "%s", message[0] ? message : "an error without a message");
@@ -73,6 +76,11 @@ static bool take_json(transfer *t, json_t *root) {
   const char *content = string_at(delta, "content"), *reasoning = string_at(delta, "reasoning_content");
   if (!content[0] && !reasoning[0]) return true;
   if (t->chunks++ == 0) t->first = t->last; /* when these bytes came */
+  if (t->watch) {
+    if (t->watch->times.n == 0) t->watch->started = t->last;
+    series_add(&t->watch->times, t->last);
+    atomic_fetch_add(&t->watch->seen, 1);
+  }
   return text_add(&t->content, content, strlen(content));
 }
 
@@ -90,6 +98,7 @@ static bool take_line(transfer *t) {
 static size_t on_body(char *p, size_t size, size_t n, void *user) {
   transfer *t = user;
   t->last = now();
+  if (t->watch && atomic_load(&t->watch->stop)) return 0;
   for (size_t i = 0, from = 0; i <= n; i++) {
     if (i < n && p[i] != '\n') continue;
     if (i > from && !text_add(&t->line, p + from, i - from)) return 0;
@@ -101,7 +110,10 @@ static size_t on_body(char *p, size_t size, size_t n, void *user) {
   return n;
 }
 
-static int on_progress(void *user, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d) { return interrupted != 0; }
+static int on_progress(void *user, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d) {
+  const transfer *t = user;
+  return interrupted || (t->watch && atomic_load(&t->watch->stop));
+}
 
 /* One handle lives as long as its thread asks this server: requests of one thread follow each other. */
 static CURLcode transfer_run(const server *s, const char *url, const char *body, int64_t timeout_s, transfer *t,
@@ -127,6 +139,7 @@ static CURLcode transfer_run(const server *s, const char *url, const char *body,
     curl_easy_setopt(h, CURLOPT_WRITEDATA, t);
     curl_easy_setopt(h, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(h, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(h, CURLOPT_XFERINFODATA, t);
     if (body) curl_easy_setopt(h, CURLOPT_POSTFIELDS, body);
     t->tokens = -1;
     t->start = t->last = now();
@@ -158,8 +171,8 @@ static void take_other(transfer *t) {
   json_decref(root);
 }
 
-void server_ask(const server *s, const char *body, int64_t timeout_s, reply *out) {
-  transfer t = {0};
+void server_ask(const server *s, const char *body, int64_t timeout_s, watch *w, reply *out) {
+  transfer t = {.watch = w};
   long status = 0;
   *out = (reply){0};
   CURLcode rc = transfer_run(s, s->chat_url, body, timeout_s, &t, &status);
@@ -168,6 +181,7 @@ void server_ask(const server *s, const char *body, int64_t timeout_s, reply *out
   out->latency_s = t.last - t.start;
   out->first_s = t.first > 0 ? t.first - t.start : out->latency_s;
   out->tokens = t.tokens >= 0 ? t.tokens : t.chunks;
+  out->prompt_tokens = t.prompt_tokens;
   out->ok = rc == CURLE_OK && status >= 200 && status < 300 && !t.error[0] && out->tokens > 0;
   if (!out->ok) {
     const char *why = t.error[0] ? t.error : rc == CURLE_OK && status == 200 ? "an answer without text" : "";

@@ -24,6 +24,43 @@ static double better(const comparison *c, int i, const point *mine, const point 
   return rate ? paired_ratio(&mine->rate, &first->rate) : paired_ratio(&first->latency, &mine->latency);
 }
 
+static void table_beside(FILE *f, const comparison *c) {
+  fprintf(f,
+          "\nA prompt of %lld characters, alone and beside a running stream (medians; growth: of the same round)\n\n",
+          (long long)c->long_prompt);
+  fprintf(f, "| server | tokens | alone s | beside s | growth | stream ms | while reading ms | growth | longest ms | "
+             "failed |\n"
+             "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
+  for (int i = 0; i < c->n_servers; i++) {
+    const beside *b = &c->servers[i].beside;
+    name_cell(f, c->servers[i].name);
+    cell(f, quantile(&b->tokens, 0.5), "%.0f");
+    cell(f, quantile(&b->alone, 0.5), "%.2f");
+    cell(f, quantile(&b->with_stream, 0.5), "%.2f");
+    cell(f, paired_ratio(&b->with_stream, &b->alone), "%.2f");
+    cell(f, 1e3 * quantile(&b->pace, 0.5), "%.1f");
+    cell(f, 1e3 * quantile(&b->pace_busy, 0.5), "%.1f");
+    cell(f, paired_ratio(&b->pace_busy, &b->pace), "%.2f");
+    cell(f, 1e3 * quantile(&b->worst_busy, 0.5), "%.1f");
+    fprintf(f, " | %d |\n", b->failed);
+  }
+}
+
+static void table_prefixed(FILE *f, const comparison *c) {
+  fprintf(f, "\nFirst text of requests that share their first %lld characters (medians)\n\n", (long long)c->prefix);
+  fprintf(f, "| server | tokens | the first one s | the second one s | its question alone s | failed "
+             "|\n|---|--:|--:|--:|--:|--:|\n");
+  for (int i = 0; i < c->n_servers; i++) {
+    const prefixed *p = &c->servers[i].prefixed;
+    name_cell(f, c->servers[i].name);
+    cell(f, quantile(&p->tokens, 0.5), "%.0f");
+    cell(f, quantile(&p->first_time, 0.5), "%.3f");
+    cell(f, quantile(&p->again, 0.5), "%.4f");
+    cell(f, quantile(&p->question, 0.5), "%.4f");
+    fprintf(f, " | %d |\n", p->failed);
+  }
+}
+
 void report_table(FILE *f, const comparison *c) {
   fprintf(f, "Latency by size of the request (%lld tokens asked for, %d rounds; ratio: times as fast as %s)\n\n",
           (long long)c->max_tokens, c->rounds_done, c->servers[0].name);
@@ -57,6 +94,8 @@ void report_table(FILE *f, const comparison *c) {
       cell(f, better(c, i, p, &c->servers[0].clients[k], true), "%.2f");
       fprintf(f, " | %d |\n", p->failed);
     }
+  if (c->long_prompt) table_beside(f, c);
+  if (c->prefix) table_prefixed(f, c);
   if (c->servers[0].json_total == 0) return;
   fprintf(f, "\nAnswers that a JSON schema accepts\n\n| server | valid | share |\n|---|--:|--:|\n");
   for (int i = 0; i < c->n_servers; i++) {
@@ -96,6 +135,28 @@ static void json_points(FILE *f, const comparison *c, bool rate) {
   fprintf(f, "]");
 }
 
+static void json_beside(FILE *f, const beside *b) {
+  fprintf(f, ",\"long_prompt\":{\"failed\":%d", b->failed);
+  member(f, "tokens", quantile(&b->tokens, 0.5));
+  member(f, "alone_s", quantile(&b->alone, 0.5));
+  member(f, "beside_s", quantile(&b->with_stream, 0.5));
+  member(f, "growth", paired_ratio(&b->with_stream, &b->alone));
+  member(f, "stream_s", quantile(&b->pace, 0.5));
+  member(f, "stream_beside_s", quantile(&b->pace_busy, 0.5));
+  member(f, "stream_growth", paired_ratio(&b->pace_busy, &b->pace));
+  member(f, "stream_longest_s", quantile(&b->worst_busy, 0.5));
+  fprintf(f, "}");
+}
+
+static void json_prefixed(FILE *f, const prefixed *p) {
+  fprintf(f, ",\"prefix\":{\"failed\":%d", p->failed);
+  member(f, "tokens", quantile(&p->tokens, 0.5));
+  member(f, "first_s", quantile(&p->first_time, 0.5));
+  member(f, "again_s", quantile(&p->again, 0.5));
+  member(f, "question_s", quantile(&p->question, 0.5));
+  fprintf(f, "}");
+}
+
 void report_json(FILE *f, const comparison *c) {
   fprintf(f, "{\"rounds\":%d,\"max_tokens\":%lld,\"servers\":[", c->rounds_done, (long long)c->max_tokens);
   for (int i = 0; i < c->n_servers; i++) {
@@ -106,7 +167,10 @@ void report_json(FILE *f, const comparison *c) {
     write_json_string(f, s->url, strlen(s->url));
     fprintf(f, ",\"model\":");
     write_json_string(f, s->model, strlen(s->model));
-    fprintf(f, ",\"json_valid\":%d,\"json_total\":%d}", s->json_valid, s->json_total);
+    fprintf(f, ",\"json_valid\":%d,\"json_total\":%d", s->json_valid, s->json_total);
+    if (c->long_prompt) json_beside(f, &s->beside);
+    if (c->prefix) json_prefixed(f, &s->prefixed);
+    fprintf(f, "}");
   }
   fprintf(f, "]");
   json_points(f, c, false);

@@ -26,9 +26,11 @@ void myna__job_reuse(myna_engine *e, myna__job *j) {
   if (n > 0) adopt(e, j, n);
 }
 
-static void count_reused(myna_engine *e, int64_t n) {
+/* from_disk: of them; not positive when none is. */
+static void count_reused(myna_engine *e, int64_t n, int64_t from_disk) {
   pthread_mutex_lock(&e->lock);
   e->stats.tokens_reused += n;
+  e->stats.disk.tokens += MYNA__MAX(from_disk, 0);
   pthread_mutex_unlock(&e->lock);
 }
 
@@ -86,7 +88,7 @@ void myna__job_catch_up(myna_engine *e, myna__job *j) {
   if (n <= had) return;
   for (int g = 0; g < e->lm->n_groups; g++) myna__kv_release(e->kv[g], j->seq, j->tokens, had, true);
   adopt(e, j, n);
-  count_reused(e, n - had);
+  count_reused(e, n - had, 0);
   if (j->n_gen == 0) j->n_cached += n - had;
 }
 
@@ -140,6 +142,7 @@ myna__job *myna__engine_admit(myna_engine *e) {
     if (!again) j->t_start = myna__now();
     myna__job_reuse(e, j);
     if (!again) j->n_cached = j->n_done;
-    count_reused(e, j->n_done);
+    count_reused(e, j->n_done, MYNA__MIN(j->n_done, j->disk_to) - j->disk_from);
+    j->disk_from = j->disk_to = 0;
   }
 }

@@ -311,6 +311,7 @@ int myna_chat_apply(const myna_chat *c, const myna_chat_input *in, myna_chat_pro
   if (rc == 0 && !out->answer_prefix && !(out->answer_prefix = myna__jinja_text("", 0))) rc = no_memory(err);
   bool open = out->thinking_open;
   if (rc == 0) rc = myna__chat_format_prompt(format_of(c, tools), in, out, err);
+  if (rc == 0) rc = myna__chat_turn_allow(in, &t, err);
   if (rc == 0 && t.tools)
     rc = myna__chat_tools_grammar(format_of(c, true), t.tools, in->tool_choice, in->tool_name, in->one_tool_call, out,
                                   err);

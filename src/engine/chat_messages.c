@@ -274,6 +274,38 @@ static int read_tools(const myna_chat_input *in, myna__chat_turn *t, myna_err *e
   return 0;
 }
 
+static json_t *tool_named(const json_t *tools, const json_t *name) {
+  for (size_t i = 0; i < json_array_size(tools); i++) {
+    json_t *tool = json_array_get(tools, i);
+    if (json_is_string(name) && json_equal(json_object_get(json_object_get(tool, "function"), "name"), name))
+      return tool;
+  }
+  return NULL;
+}
+
+int myna__chat_turn_allow(const myna_chat_input *in, myna__chat_turn *t, myna_err *err) {
+  if (!in->allowed_tools || !t->tools) return 0;
+  json_t *names = NULL, *some = json_array(), *name;
+  int rc = some ? read_json(in->allowed_tools, "allowed_tools", JSON_ARRAY, &names, err) : no_memory(err);
+  size_t i;
+  json_array_foreach(names, i, name) {
+    json_t *tool = tool_named(t->tools, name);
+    if (rc == 0 && !tool)
+      rc = myna__err(err, MYNA_E_ARG, "tool_choice allows %.60s, which is none of the tools",
+                     json_is_string(name) ? json_string_value(name) : "what is no name");
+    if (rc == 0 && json_array_append(some, tool) < 0) rc = no_memory(err);
+  }
+  if (rc == 0 && json_array_size(some) == 0) rc = myna__err(err, MYNA_E_ARG, "tool_choice allows no tool");
+  json_decref(names);
+  if (rc < 0) {
+    json_decref(some);
+    return rc;
+  }
+  json_decref(t->tools);
+  t->tools = some;
+  return 0;
+}
+
 int myna__chat_turn_read(const myna_chat *c, const myna_chat_input *in, myna__chat_turn *t, myna_err *err) {
   *t = (myna__chat_turn){0};
   TRY(read_messages(c, in, t, err));

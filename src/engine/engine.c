@@ -94,6 +94,10 @@ int myna_next_event(myna_engine *e, int timeout_ms, myna_event *out) {
 
 /* ---- requests ---- */
 
+static size_t top_bytes(const myna__job *j) {
+  return (size_t)j->req.n_probs * (sizeof *j->top + sizeof(int32_t) + sizeof(float));
+}
+
 void myna__job_free(myna__job *j) {
   if (!j) return;
   myna__sampler_free(j->sampler);
@@ -102,6 +106,7 @@ void myna__job_free(myna__job *j) {
   myna__constraint_free(j->constraint);
   myna__strfree(j->shown);
   myna__free(j->reserved, sizeof *j->reserved);
+  myna__free(j->top, top_bytes(j));
   myna__free(j->tokens, (size_t)j->cap * sizeof *j->tokens);
   myna__free(j->forced, (size_t)j->req.n_forced * sizeof *j->forced);
   myna__free(j, sizeof *j);
@@ -129,8 +134,7 @@ static int check_request(const myna_engine *e, const myna_request *r, myna_err *
     if (r->forced[i] < 0 || r->forced[i] >= vocab)
       return myna__err(err, MYNA_E_ARG, "forced token %lld is %d, the vocabulary has %lld", (long long)i, r->forced[i],
                        (long long)vocab);
-  if (r->n_probs < 0 || r->n_probs > 20)
-    return myna__err(err, MYNA_E_ARG, "n_probs is %d, 0 to 20 are possible", r->n_probs);
+  if (r->n_probs < 0) return myna__err(err, MYNA_E_ARG, "n_probs is %d", r->n_probs);
   TRY(myna__spec_check(&r->speculation, err));
   if (((unsigned)r->speculation.kind & MYNA_SPECULATION_DRAFT) && !e->draft)
     return myna__err(err, MYNA_E_ARG, "speculation.kind asks for a draft model, the engine has none");
@@ -171,7 +175,10 @@ static int job_new(myna_engine *e, const myna_request *r, myna__job **out, myna_
   j->reserved = myna__calloc(sizeof *j->reserved);
   if (r->n_forced > 0) j->forced = myna__alloc((size_t)r->n_forced * sizeof *j->forced);
   if (r->shown) j->shown = myna__strndup(r->shown, strlen(r->shown));
-  if (!j->tokens || !j->reserved || (r->n_forced > 0 && !j->forced) || (r->shown && !j->shown))
+  j->req.n_probs = (int)MYNA__MIN((int64_t)r->n_probs, e->model->cfg.n_vocab);
+  if (r->n_probs > 0) j->top = myna__alloc(top_bytes(j));
+  if (!j->tokens || !j->reserved || (r->n_forced > 0 && !j->forced) || (r->shown && !j->shown) ||
+      (r->n_probs > 0 && !j->top))
     return myna__err(err, MYNA_E_NOMEM, "no memory for a request of %lld tokens", (long long)j->cap);
   j->reserved->bytes = sizeof *j->reserved;
   memcpy(j->tokens, r->tokens, (size_t)r->n_tokens * sizeof *j->tokens);
@@ -417,6 +424,19 @@ void myna_engine_free(myna_engine *e) {
   myna__free(e, sizeof *e);
 }
 
+static void disk_stats(myna_engine *e, myna_disk_stats *out) {
+  myna__disk_stats s = {0};
+  if (e->disk) myna__disk_get_stats(e->disk, &s);
+  *out = (myna_disk_stats){.bytes = s.bytes,
+                           .max_bytes = e->disk ? e->opt.disk_max : 0,
+                           .pages_written = s.n_written,
+                           .pages_read = s.n_read,
+                           .pages_skipped = s.n_left_out,
+                           .n_failed = s.n_failed,
+                           .n_damaged = s.n_damaged,
+                           .tokens = out->tokens};
+}
+
 void myna_engine_get_stats(const myna_engine *ce, myna_engine_stats *out) {
   myna_engine *e = (myna_engine *)(uintptr_t)ce;
   pthread_mutex_lock(&e->lock);
@@ -430,4 +450,5 @@ void myna_engine_get_stats(const myna_engine *ce, myna_engine_stats *out) {
   out->kv_type_v = myna_dtype_name(e->opt.kv_type_v);
   out->cpu_level = myna__cpu_name(myna__cpu());
   out->memory = e->memory;
+  disk_stats(e, &out->disk);
 }

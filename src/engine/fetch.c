@@ -104,6 +104,7 @@ void myna__fetch_begin(myna_engine *e, myna__job *j, int64_t have) {
   j->was_fetched = true; /* once */
   if (j->fetch || j->req.want_logits || j->req.no_prefix) return;
   int64_t n = probe_all(e, j);
+  j->disk_from = j->disk_to = have;
   if (n >= have + PAGE / 2) begin(e, j, n);
 }
 
@@ -122,5 +123,6 @@ void myna__fetch_end(myna_engine *e, myna__job *j) {
     bool last = ids[f->n_ids - 1] >= 0; /* all of it was brought, though not all is asked for */
     myna__kv_insert(e->kv[g], ids, j->tokens, last ? f->n_ids * PAGE : f->n);
   }
+  j->disk_to = f->n;
   myna__fetch_drop(e, j);
 }

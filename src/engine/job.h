@@ -55,11 +55,13 @@ typedef struct myna__job {
   int64_t n_prompt; /* of tokens: the request's prompt (smaller after a shift) */
   int64_t n_gen;
   int32_t *forced;
+  myna__cand *top;  /* [req.n_probs] scratch for what events tell, behind them as many ids and log-probabilities */
   int64_t n_done;   /* positions computed */
   int64_t n_commit; /* pages indexed up to here */
   myna__job_state state;
   myna__fetch *fetch; /* NULL, or pages of it that come from the disk: queued */
   bool was_fetched;
+  int64_t disk_from, disk_to;      /* positions whose pages it has brought from the disk */
   int seq;                         /* slot, -1 while queued */
   int64_t chunk, first_out, n_out; /* this step: tokens, first logits row, rows */
   int32_t draft[MYNA__SPEC_MAX];   /* [n_draft] this step: computed behind the chunk, each with a row */

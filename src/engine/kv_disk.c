@@ -68,6 +68,7 @@ static void remove_slot(myna__disk *d, int32_t i) {
   *at = d->slots[i].next;
   d->slots[i].state = FREE;
   d->stats.used--;
+  d->stats.bytes -= d->slots[i].n;
 }
 
 /* A slot to write into; NONE when all are busy. */
@@ -115,10 +116,12 @@ static void do_write(myna__disk *d, const work *w) {
   d->taken[w->buffer] = false;
   s->state = READY;
   d->stats.n_written += ok;
+  d->stats.n_failed += !ok;
   if (!ok) {
     if (!d->broken) myna__log(1, "the cache on disk takes no more: %s", strerror(why));
     d->broken = true;
     s->hash = ~s->hash; /* who waits for it finds it damaged */
+    if (s->readers == 0) remove_slot(d, w->slot);
   }
   pthread_mutex_unlock(&d->lock);
 }
@@ -129,12 +132,14 @@ static void do_read(myna__disk *d, work *w) {
   int64_t n = s->n;
   uint64_t want = s->hash, before = s->before;
   pthread_mutex_unlock(&d->lock);
-  bool ok = whole(d->fd, w->to, n, w->slot * d->opt.page_bytes, false) && myna__hash(w->to, (size_t)n, before) == want;
+  bool there = whole(d->fd, w->to, n, w->slot * d->opt.page_bytes, false);
+  bool ok = there && myna__hash(w->to, (size_t)n, before) == want;
   if (!ok) memset(w->to, 0, (size_t)n); /* pages hold numbers */
   pthread_mutex_lock(&d->lock);
   s->readers--;
   d->stats.n_read += ok;
-  d->stats.n_damaged += !ok;
+  d->stats.n_failed += !there;
+  d->stats.n_damaged += there && !ok;
   if (!ok && s->readers == 0) remove_slot(d, w->slot);
   pthread_mutex_unlock(&d->lock);
   if (!ok) atomic_store(&w->fetch->failed, true);
@@ -169,10 +174,11 @@ static int open_file(myna__disk *d, myna_err *err) {
   char path[MAX_PATH];
   if (snprintf(path, sizeof path, "%s/myna-cache-XXXXXX", d->opt.dir) >= (int)sizeof path)
     return myna__err(err, MYNA_E_ARG, "the path of the cache on disk is too long");
-  d->fd = mkstemp(path);
+  d->fd = open(d->opt.dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); /* never has a name */
+  if (d->fd >= 0) return 0;
+  d->fd = mkostemp(path, O_CLOEXEC); /* not every file system can do that */
   if (d->fd < 0) return myna__err(err, MYNA_E_IO, "%s: no file for the cache: %s", d->opt.dir, strerror(errno));
   unlink(path);
-  fcntl(d->fd, F_SETFD, FD_CLOEXEC);
   return 0;
 }
 
@@ -261,6 +267,7 @@ void myna__disk_put(myna__disk *d, int group, const myna__kv_key *key, const voi
     s->next = *bucket_of(d, key->before);
     *bucket_of(d, key->before) = i;
     d->stats.used++;
+    d->stats.bytes += n;
     d->taken[buffer] = true;
     d->writes[buffer] = (work){.slot = i, .buffer = buffer};
     memcpy(d->buffers + buffer * d->opt.page_bytes, bytes, (size_t)n);

@@ -37,7 +37,9 @@ typedef struct myna__disk_fetch {
 bool myna__disk_get(myna__disk *d, int group, const myna__kv_key *key, void *to, int64_t n, myna__disk_fetch *f);
 
 typedef struct myna__disk_stats {
-  int64_t slots, used, n_written, n_read, n_damaged, n_left_out;
+  int64_t slots, used, bytes; /* bytes: of the pages in used slots */
+  int64_t n_written, n_read, n_left_out;
+  int64_t n_failed, n_damaged; /* could not be read or written; were not what was written */
 } myna__disk_stats;
 void myna__disk_get_stats(myna__disk *d, myna__disk_stats *s);
 int myna__disk_fd(const myna__disk *d); /* tests damage it */

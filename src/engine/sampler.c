@@ -448,8 +448,8 @@ int64_t myna__sampler_probs(myna__sampler *p, const float *logits, myna__cand *o
 
 /* ---- log-probabilities ---- */
 
-int myna__sampler_last(const myna__sampler *p, int32_t id, float *logprob, int n, int32_t *ids, float *logprobs) {
-  int have = 0;
+int myna__sampler_last(const myna__sampler *p, int32_t id, float *logprob, int n, int32_t *ids, float *logprobs,
+                       myna__cand *top) {
   double sum = 0;
   if (p->drawn_at < 0 || p->drawn_at != p->n_gen - 1) {
     *logprob = 0;
@@ -458,24 +458,18 @@ int myna__sampler_last(const myna__sampler *p, int32_t id, float *logprob, int n
   }
   *logprob = -INFINITY;
   for (int64_t i = 0; i < p->n; i++) sum += (double)p->list[i].p;
-  for (int64_t i = 0; i < p->n; i++) {
-    myna__cand c = p->list[i];
-    if (!(c.p > 0)) continue;
-    float lp = (float)log((double)c.p / sum);
-    if (c.id == id) *logprob = lp;
-    if (have == n && (n == 0 || !(lp > logprobs[n - 1]))) continue;
-    int at = have < n ? have++ : n - 1;
-    for (; at > 0 && lp > logprobs[at - 1]; at--) ids[at] = ids[at - 1], logprobs[at] = logprobs[at - 1];
-    ids[at] = c.id;
-    logprobs[at] = lp;
+  for (int64_t i = 0; i < p->n; i++)
+    if (p->list[i].id == id && p->list[i].p > 0) *logprob = (float)log((double)p->list[i].p / sum);
+  int have = (int)myna__top_probs(p->list, p->n, n, top);
+  for (int i = 0; i < have; i++) {
+    ids[i] = top[i].id;
+    logprobs[i] = (float)log((double)top[i].p / sum);
   }
   return have;
 }
 
-void myna__logprobs(const float *logits, int64_t n_vocab, int32_t id, float *logprob, int n, int32_t *ids,
-                    float *logprobs) {
-  myna__cand top[MYNA__LOGPROBS_MAX];
-  n = MYNA__MIN(n, MYNA__LOGPROBS_MAX);
+void myna__logprobs_in(const float *logits, int64_t n_vocab, int32_t id, float *logprob, int n, int32_t *ids,
+                       float *logprobs, myna__cand *top) {
   int have = (int)myna__top_logits(logits, n_vocab, MYNA__MAX(n, 1), top);
   float max = have > 0 ? top[0].logit : 0;
   double sum = 0;
@@ -486,4 +480,10 @@ void myna__logprobs(const float *logits, int64_t n_vocab, int32_t id, float *log
     ids[i] = i < have ? top[i].id : -1;
     logprobs[i] = i < have ? (float)((double)top[i].logit - log_sum) : -INFINITY;
   }
+}
+
+void myna__logprobs(const float *logits, int64_t n_vocab, int32_t id, float *logprob, int n, int32_t *ids,
+                    float *logprobs) {
+  myna__cand top[MYNA__LOGPROBS_MAX];
+  myna__logprobs_in(logits, n_vocab, id, logprob, MYNA__MIN(n, MYNA__LOGPROBS_MAX), ids, logprobs, top);
 }

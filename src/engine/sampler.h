@@ -33,8 +33,9 @@ bool myna__sampler_is_greedy(const myna__sampler *p);
 /* Candidates after the whole chain, sorted by p descending, for tests: fills at most cap, returns the number. */
 int64_t myna__sampler_probs(myna__sampler *p, const float *logits, myna__cand *out, int64_t cap, myna_err *err);
 /* Of the draw whose token `id` was just accepted: its log-probability and those of the n most likely, best first; returns how many there were. A token
- * that was not drawn (forced) was the only one. */
-int myna__sampler_last(const myna__sampler *p, int32_t id, float *logprob, int n, int32_t *ids, float *logprobs);
+ * that was not drawn (forced) was the only one. top: room for n. */
+int myna__sampler_last(const myna__sampler *p, int32_t id, float *logprob, int n, int32_t *ids, float *logprobs,
+                       myna__cand *top);
 /* The random number of generated token `index`, in [0, 1). purpose 0: the draw; 1 + place in the order: a sampler's own. */
 double myna__random(uint64_t seed, uint64_t index, uint32_t purpose);
 /* Ten rounds on counter x, in place. */
@@ -44,5 +45,8 @@ enum { MYNA__LOGPROBS_MAX = 64 };
  * there are fewer: -1, -inf). */
 void myna__logprobs(const float *logits, int64_t n_vocab, int32_t id, float *logprob, int n, int32_t *ids,
                     float *logprobs);
+/* The same for any n; top: room for n, at least 1. */
+void myna__logprobs_in(const float *logits, int64_t n_vocab, int32_t id, float *logprob, int n, int32_t *ids,
+                       float *logprobs, myna__cand *top);
 
 #endif

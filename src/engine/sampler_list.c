@@ -60,6 +60,24 @@ int64_t myna__top_logits(const float *x, int64_t n, int64_t k, myna__cand *out) 
   return have;
 }
 
+int64_t myna__top_probs(const myna__cand *list, int64_t n, int64_t k, myna__cand *out) {
+  int64_t have = 0;
+  for (int64_t i = 0; i < n && k > 0; i++) {
+    myna__cand c = list[i];
+    if (!(c.p > 0)) continue;
+    c.logit = c.p;
+    if (have < k) {
+      out[have++] = c;
+      if (have == k) heapify(out, have);
+    } else if (better(c, out[0])) {
+      sift(out, have, 0, c);
+    }
+  }
+  if (have < k) heapify(out, have);
+  heap_sort(out, have);
+  return have;
+}
+
 void myna__list_expand(myna__sampler *p) {
   if (!p->dense) return;
   for (int64_t i = 0; i < p->n_vocab; i++) p->list[i] = (myna__cand){.id = (int32_t)i, .logit = p->dense_logits[i]};

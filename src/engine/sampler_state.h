@@ -48,6 +48,8 @@ void myna__list_softmax(myna__sampler *p);         /* fills p of all */
 int64_t myna__list_best(const myna__sampler *p);   /* index of the best, -1 when empty */
 /* The k best of x[0..n) in order; returns how many (NaN never is). */
 int64_t myna__top_logits(const float *x, int64_t n, int64_t k, myna__cand *out);
+/* The k likeliest of list[0..n) that are possible at all, in order: p descending, id ascending; returns how many. Their `logit` is their p too. */
+int64_t myna__top_probs(const myna__cand *list, int64_t n, int64_t k, myna__cand *out);
 
 /* sampler_rows.c: one row per sampler */
 typedef struct myna__sampler_row {

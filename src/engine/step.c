@@ -311,8 +311,6 @@ static void lay_out(myna_engine *e) {
 /* ---- after the step ---- */
 
 static int post_token(myna_engine *e, myna__job *j, int32_t id, const float *logits) {
-  int32_t ids[20];
-  float probs[20];
   myna_event ev = {.id = j->id,
                    .kind = MYNA_EVENT_TOKEN,
                    .user = j->req.user,
@@ -321,11 +319,13 @@ static int post_token(myna_engine *e, myna__job *j, int32_t id, const float *log
                    .text_len = (int64_t)e->text.len,
                    .n_cached = j->n_cached};
   if (j->req.n_probs > 0) {
-    ev.n_top = MYNA__MIN(j->req.n_probs, (int)MYNA__MIN(e->model->cfg.n_vocab, 20));
+    int32_t *ids = (int32_t *)(j->top + j->req.n_probs);
+    float *probs = (float *)(ids + j->req.n_probs);
+    ev.n_top = j->req.n_probs;
     if (j->req.post_probs)
-      ev.n_top = myna__sampler_last(j->sampler, id, &ev.logprob, ev.n_top, ids, probs);
+      ev.n_top = myna__sampler_last(j->sampler, id, &ev.logprob, ev.n_top, ids, probs, j->top);
     else
-      myna__logprobs(logits, e->model->cfg.n_vocab, id, &ev.logprob, ev.n_top, ids, probs);
+      myna__logprobs_in(logits, e->model->cfg.n_vocab, id, &ev.logprob, ev.n_top, ids, probs, j->top);
     ev.top_ids = ids;
     ev.top_logprobs = probs;
   }

@@ -76,6 +76,7 @@ typedef struct api_request {
   const api_env *env;
   api_dialect dialect;
   json_t *body;      /* owned */
+  json_t *attic;     /* owned: NULL, or array of what was parsed out of strings of the body */
   api_block *blocks; /* owned: memory that goes with the request */
   char *ignored;     /* NULL, or names of unknown fields, joined by ", " */
 
@@ -106,7 +107,7 @@ typedef struct api_request {
 
   const json_t *prompt, *messages, *tools, *kwargs;
   myna_tool_choice tool_choice;
-  const char *tool_name;
+  const char *tool_name, *allowed_tools; /* NULL, or JSON array of names */
   bool parallel_tools, add_generation_prompt, add_generation_prompt_set, continue_final;
   const char *reasoning_effort, *reasoning_format;
   int32_t thinking; /* -1: not said; else enable_thinking */

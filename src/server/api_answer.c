@@ -60,13 +60,11 @@ static json_t *timings_so_far(const api_reply *p, const api_seq *s) {
   return api_timings(&t);
 }
 
-/* Rows that no chunk told yet, NULL when none is asked for. */
-static json_t *new_probs(api_seq *s) {
-  if (!s->probs) return NULL;
-  json_t *list = json_array();
-  for (; s->n_probs_told < json_array_size(s->probs); s->n_probs_told++)
-    json_array_append(list, json_array_get(s->probs, s->n_probs_told));
-  return list;
+/* Rows that no chunk told yet, NULL when none is asked for. They are not kept: a stream may be long. */
+static json_t *new_probs(const api_reply *p, api_seq *s) {
+  json_t *list = s->probs;
+  s->probs = NULL;
+  return list || p->r->n_probs == 0 ? list : json_array();
 }
 
 static json_t *new_tokens(api_seq *s) {
@@ -229,16 +227,16 @@ static void add_prompt(const api_reply *p, const api_seq *s, api_buf *b) {
   b->n = (size_t)n;
 }
 
-/* Logprobs of the echoed prompt and the answer behind it. Tokens that are no part of the text, a BOS and a space before the first word, move where it
- * begins. */
-static json_t *echo_logprobs(const api_reply *p, const api_seq *s, const api_buf *text) {
+/* Logprobs of the echoed prompt and of what of the answer is behind it (NULL: nothing). Tokens that are no part of the text, a BOS and a space before the
+ * first word, move where it begins. */
+static json_t *echo_logprobs(const api_reply *p, const api_seq *s, const api_buf *text, json_t *answer) {
   const api_seq *scores = &p->seqs[p->n_answers + s->prompt];
   json_t *rows = json_copy(scores->probs);
   if (!rows) return json_null();
   int64_t total = 0;
   for (size_t i = 0; i < json_array_size(rows); i++)
     total += (int64_t)json_string_length(json_object_get(json_array_get(rows, i), "token"));
-  if (s->probs) json_array_extend(rows, s->probs);
+  if (answer) json_array_extend(rows, answer);
   return legacy_logprobs(rows, (int64_t)text->n - total);
 }
 
@@ -247,7 +245,7 @@ static json_t *text_choice(const api_reply *p, const api_seq *s) {
   json_t *logprobs;
   if (p->r->echo) add_prompt(p, s, &b);
   if (p->n_seqs > p->n_answers)
-    logprobs = echo_logprobs(p, s, &b);
+    logprobs = echo_logprobs(p, s, &b, s->probs);
   else
     logprobs = legacy_logprobs(s->probs ? json_incref(s->probs) : NULL, (int64_t)b.n);
   api_buf_add(&b, s->text.p, s->text.n);
@@ -327,16 +325,18 @@ int api_chunk_begin(api_reply *p, api_seq *s, const api_sink *sink) {
   if (p->r->dialect == API_CHAT)
     return send(sink, chat_chunk(p, s, json_pack("{s:s, s:n}", "role", "assistant", "content"), NULL));
   if (p->r->dialect != API_TEXT || !p->r->echo) return 0;
-  json_t *whole = text_choice(p, s);
-  const json_t *text = json_object_get(whole, "text");
-  int rc = send(sink, text_chunk(p, s, json_string_value(text), json_string_length(text), json_null(), NULL));
-  json_decref(whole);
+  api_buf b = {0};
+  add_prompt(p, s, &b);
+  s->n_echo = (int64_t)b.n;
+  json_t *logprobs = p->n_seqs > p->n_answers ? echo_logprobs(p, s, &b, NULL) : json_null();
+  int rc = send(sink, text_chunk(p, s, b.p, b.n, logprobs, NULL));
+  free(b.p);
   return rc;
 }
 
 int api_chunk_text(api_reply *p, api_seq *s, const char *text, size_t n, const api_sink *sink) {
-  json_t *o, *probs = new_probs(s);
-  int64_t before = (int64_t)(s->text.n - n);
+  json_t *o, *probs = new_probs(p, s);
+  int64_t before = s->n_echo + (int64_t)(s->text.n - n);
   if (p->r->dialect == API_CHAT) {
     o = chat_chunk(p, s, json_pack("{s:o}", "content", api_text(text, n)), NULL);
     if (probs) json_object_set_new(json_array_get(json_object_get(o, "choices"), 0), "logprobs", chat_logprobs(probs));
@@ -365,7 +365,7 @@ int api_chunk_delta(api_reply *p, api_seq *s, const myna_delta *d, const api_sin
   else
     delta = json_pack("{s:[{s:i, s:{s:o}}]}", "tool_calls", "index", d->index, "function", "arguments",
                       api_text(d->text, d->len));
-  json_t *o = chat_chunk(p, s, delta, NULL), *probs = new_probs(s);
+  json_t *o = chat_chunk(p, s, delta, NULL), *probs = new_probs(p, s);
   if (probs) json_object_set_new(json_array_get(json_object_get(o, "choices"), 0), "logprobs", chat_logprobs(probs));
   if (o && p->r->timings_per_token) json_object_set_new(o, "timings", timings_so_far(p, s));
   return send(sink, o);
@@ -389,12 +389,12 @@ int api_chunk_end(api_reply *p, api_seq *s, const api_sink *sink) {
   json_t *o;
   if (p->r->dialect == API_NATIVE) return send(sink, native(p, s));
   /* Tokens of which no text was told: marks around calls, a stop string's beginning. */
-  json_t *probs = s->probs && s->n_probs_told < json_array_size(s->probs) ? new_probs(s) : NULL;
+  json_t *probs = json_array_size(s->probs) > 0 ? new_probs(p, s) : NULL;
   if (p->r->dialect == API_CHAT) {
     o = chat_chunk(p, s, json_object(), finish_reason(s));
     if (probs) json_object_set_new(json_array_get(json_object_get(o, "choices"), 0), "logprobs", chat_logprobs(probs));
   } else {
-    o = text_chunk(p, s, "", 0, legacy_logprobs(probs, (int64_t)s->text.n), finish_reason(s));
+    o = text_chunk(p, s, "", 0, legacy_logprobs(probs, s->n_echo + (int64_t)s->text.n), finish_reason(s));
   }
   if (o && last) json_object_set_new(o, "timings", timings(p));
   if (o && last && p->r->dialect == API_TEXT) json_object_set_new(o, "usage", total_usage(p));

@@ -46,14 +46,52 @@ int api_set_messages(api_request *r, const char *name, const json_t *v, api_erro
   return 0;
 }
 
-static bool has_tool(const api_request *r, const char *name) {
+/* The name of {"function": {"name"}}, or of a function as it is. */
+static const json_t *function_name(const json_t *tool) {
+  const json_t *function = json_object_get(tool, "function");
+  return json_object_get(function ? function : tool, "name");
+}
+
+static bool has_tool(const api_request *r, const json_t *name) {
   const json_t *tools = json_object_get(r->body, "tools");
-  for (size_t i = 0; i < json_array_size(tools); i++) {
-    const char *have =
-        json_string_value(json_object_get(json_object_get(json_array_get(tools, i), "function"), "name"));
-    if (have && strcmp(have, name) == 0) return true;
-  }
+  for (size_t i = 0; i < json_array_size(tools); i++)
+    if (json_equal(function_name(json_array_get(tools, i)), name)) return true;
   return false;
+}
+
+static int no_tools(api_request *r, const char *name, api_error *e) {
+  if (r->tool_choice != MYNA_TOOLS_REQUIRED || json_array_size(json_object_get(r->body, "tools")) > 0) return 0;
+  return api_refuse(e, name, "tool_choice is required, but there are no tools");
+}
+
+enum { MAX_ALLOWED = 1024 };
+
+/* {"type": "allowed_tools", "allowed_tools": {"mode", "tools"}}, or mode and tools beside the type, as OpenAI's responses have it. */
+static int allow_tools(api_request *r, const char *name, const json_t *v, api_error *e) {
+  const json_t *inner = json_object_get(v, "allowed_tools");
+  if (!inner) inner = v;
+  const char *mode = json_string_value(json_object_get(inner, "mode"));
+  const json_t *tools = json_object_get(inner, "tools");
+  if (!mode || (strcmp(mode, "auto") != 0 && strcmp(mode, "required") != 0))
+    return api_refuse(e, name, "tool_choice.allowed_tools.mode must be auto or required");
+  size_t n = json_array_size(tools);
+  if (n == 0 || n > MAX_ALLOWED)
+    return api_refuse(e, name, "tool_choice.allowed_tools.tools must be a list of 1 to %d tools", MAX_ALLOWED);
+  json_t *names = json_array();
+  for (size_t i = 0; i < n; i++) {
+    json_t *one = (json_t *)(uintptr_t)function_name(json_array_get(tools, i));
+    if (!json_is_string(one) || !has_tool(r, one)) {
+      json_decref(names);
+      return api_refuse(e, name, "tool_choice.allowed_tools.tools[%zu] names none of the tools", i);
+    }
+    json_array_append(names, one);
+  }
+  char *text = json_dumps(names, JSON_COMPACT), *copy = text ? api_keep(r, strlen(text) + 1) : NULL;
+  if (copy) r->allowed_tools = strcpy(copy, text);
+  free(text);
+  json_decref(names);
+  r->tool_choice = strcmp(mode, "auto") == 0 ? MYNA_TOOLS_AUTO : MYNA_TOOLS_REQUIRED;
+  return copy ? 0 : no_memory(e);
 }
 
 int api_set_tool_choice(api_request *r, const char *name, const json_t *v, api_error *e) {
@@ -65,17 +103,17 @@ int api_set_tool_choice(api_request *r, const char *name, const json_t *v, api_e
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
       if (strcmp(json_string_value(v), rows[i].name) == 0) {
         r->tool_choice = rows[i].choice;
-        if (r->tool_choice == MYNA_TOOLS_REQUIRED && json_array_size(json_object_get(r->body, "tools")) == 0)
-          return api_refuse(e, name, "tool_choice is required, but there are no tools");
-        return 0;
+        return no_tools(r, name, e);
       }
     return api_refuse(e, name, "tool_choice must be none, auto, required or a function, not %.40s",
                       json_string_value(v));
   }
-  const json_t *function = json_object_get(v, "function");
-  const char *tool = json_string_value(json_object_get(function ? function : v, "name"));
+  const char *type = json_string_value(json_object_get(v, "type"));
+  if (type && strcmp(type, "allowed_tools") == 0) return allow_tools(r, name, v, e);
+  const json_t *called = function_name(v);
+  const char *tool = json_string_value(called);
   if (!tool) return api_refuse(e, name, "tool_choice.function.name must be a string");
-  if (!has_tool(r, tool)) return api_refuse(e, name, "tool_choice names %.60s, which is none of the tools", tool);
+  if (!has_tool(r, called)) return api_refuse(e, name, "tool_choice names %.60s, which is none of the tools", tool);
   r->tool_choice = MYNA_TOOLS_NAMED;
   r->tool_name = tool;
   return 0;
@@ -167,6 +205,7 @@ static int apply(api_request *r, api_error *e) {
                           .kwargs = kwargs,
                           .tool_choice = r->tool_choice,
                           .tool_name = r->tool_name,
+                          .allowed_tools = r->allowed_tools,
                           .one_tool_call = !r->parallel_tools,
                           .no_generation_prompt = !r->add_generation_prompt,
                           .continue_final = continues(r),

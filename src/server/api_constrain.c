@@ -5,7 +5,7 @@
 
 static int no_memory(api_error *e) { return api_fail(e, 500, "server_error", NULL, "out of memory"); }
 
-/* A schema may come as its text. The parsed copy goes with the body. */
+/* A schema may come as its text. The parsed copy goes with the request. */
 int api_set_schema(api_request *r, const char *name, const json_t *v, api_error *e) {
   if (json_is_string(v)) {
     json_t *parsed = json_loadb(json_string_value(v), json_string_length(v), JSON_DECODE_ANY, NULL);
@@ -14,9 +14,8 @@ int api_set_schema(api_request *r, const char *name, const json_t *v, api_error 
       json_decref(parsed);
       return api_refuse(e, name, "%s must be an object", name);
     }
-    json_t *attic = json_object_get(r->body, "");
-    if (!attic && json_object_set_new(r->body, "", attic = json_array()) < 0) return no_memory(e);
-    if (json_array_append_new(attic, parsed) < 0) return no_memory(e);
+    if (!r->attic) r->attic = json_array();
+    if (json_array_append_new(r->attic, parsed) < 0) return no_memory(e);
     r->schema = parsed;
     return 0;
   }

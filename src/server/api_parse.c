@@ -101,6 +101,7 @@ void api_request_free(api_request *r) {
     b = next;
   }
   json_decref(r->body);
+  json_decref(r->attic);
   free(r->ignored);
   free(r);
 }
@@ -229,8 +230,6 @@ static int check_together(api_request *r, api_error *e) {
                       "continue_final_message and add_generation_prompt exclude each other");
   if (r->best_of && r->best_of < r->n) return api_refuse(e, "best_of", "best_of must be at least n");
   if (r->best_of > r->n && r->stream) return api_refuse(e, "best_of", "best_of cannot be streamed");
-  if (r->echo && r->n_probs > 0 && r->stream)
-    return api_refuse(e, "echo", "echo together with logprobs cannot be streamed");
   if (!r->best_of) r->best_of = r->n;
   return 0;
 }
@@ -264,6 +263,25 @@ int api_request_parse(api_request **out, api_dialect dialect, json_t *body, cons
   return 0;
 }
 
+enum { MAX_ALTERNATIVES = 500000 };
+
+/* Up to 20 alternatives are what every API tells; a whole vocabulary of them for a long answer would take gigabytes. */
+static int check_probs(const api_request *r, api_error *e) {
+  myna_model_info info;
+  myna_model_get_info(r->env->model, &info);
+  if (r->n_probs <= 20) return 0;
+  double each = r->n_probs < info.n_vocab ? (double)r->n_probs : (double)info.n_vocab, tokens = 0;
+  for (int i = 0; i < r->n_prompts; i++) {
+    int64_t n = r->env->n_ctx - r->prompts[i].n_tokens;
+    if (r->max_tokens >= 0 && (r->max_tokens < n || r->env->context_shift)) n = r->max_tokens;
+    tokens += (double)n * (double)r->best_of + (r->echo ? (double)r->prompts[i].n_tokens : 0);
+  }
+  if (each * tokens <= MAX_ALTERNATIVES) return 0;
+  const char *name = json_object_get(r->body, "n_probs") ? "n_probs" : "logprobs";
+  return api_refuse(e, name, "%s: %.0f alternatives of %.0f tokens are more than %d; ask for fewer, or set max_tokens",
+                    name, each, tokens, MAX_ALTERNATIVES);
+}
+
 static int check_context(const api_request *r, api_error *e) {
   for (int i = 0; i < r->n_prompts; i++)
     if (r->prompts[i].n_tokens >= r->env->n_ctx) {
@@ -277,7 +295,7 @@ static int check_context(const api_request *r, api_error *e) {
   if (r->n_prompts == 0) return api_refuse(e, "prompt", "prompt is empty");
   if ((int64_t)r->n_prompts * r->best_of > 1024)
     return api_refuse(e, "n", "more than 1024 answers are asked for at once");
-  return 0;
+  return check_probs(r, e);
 }
 
 int api_request_new(api_request **out, api_dialect dialect, json_t *body, const api_env *env, api_error *e) {

@@ -194,18 +194,23 @@ static int add_token(api_reply *p, api_seq *s, const myna_event *ev) {
   return 0;
 }
 
+enum { MAX_CALLS = 1024 };
+
 static json_t *call_of(api_seq *s, int index) {
   if (!s->calls) s->calls = json_array();
-  while ((int)json_array_size(s->calls) <= index && index < 1024)
+  while ((int)json_array_size(s->calls) <= index)
     if (json_array_append_new(s->calls, json_pack("{s:s, s:{s:s, s:s}, s:s}", "type", "function", "function", "name",
                                                   "", "arguments", "", "id", "")) < 0)
       return NULL;
   return json_array_get(s->calls, (size_t)index);
 }
 
-static int keep_delta(api_seq *s, const myna_delta *d) {
+/* In a stream it is only kept that there are calls. */
+static int keep_delta(api_seq *s, const myna_delta *d, bool told) {
+  if (told && d->kind != MYNA_DELTA_TOOL_CALL) return 0;
   if (d->kind == MYNA_DELTA_CONTENT) return api_buf_add(&s->content, d->text, d->len) ? 0 : MYNA_E_NOMEM;
   if (d->kind == MYNA_DELTA_REASONING) return api_buf_add(&s->reasoning, d->text, d->len) ? 0 : MYNA_E_NOMEM;
+  if (d->index >= MAX_CALLS) return 0;
   json_t *call = call_of(s, d->index), *function = json_object_get(call, "function");
   if (!call) return MYNA_E_NOMEM;
   if (d->kind == MYNA_DELTA_TOOL_CALL) {
@@ -226,7 +231,7 @@ static int add_text(api_reply *p, api_seq *s, const char *text, size_t n, bool l
   if (n && !api_buf_add(&s->text, text, n)) return MYNA_E_NOMEM;
   bool stream = p->r->stream && sink;
   if (!s->parser) {
-    if (n && !api_buf_add(&s->content, text, n)) return MYNA_E_NOMEM;
+    if (n && !stream && !api_buf_add(&s->content, text, n)) return MYNA_E_NOMEM;
     return n && stream ? api_chunk_text(p, s, text, n, sink) : 0;
   }
   const myna_delta *deltas;
@@ -234,7 +239,7 @@ static int add_text(api_reply *p, api_seq *s, const char *text, size_t n, bool l
   int have = myna_chat_parser_push(s->parser, text ? text : "", n, last, &deltas, &err);
   if (have < 0) return have;
   for (int i = 0; i < have; i++) {
-    int rc = keep_delta(s, &deltas[i]);
+    int rc = keep_delta(s, &deltas[i], stream);
     if (rc == 0 && stream) rc = api_chunk_delta(p, s, &deltas[i], sink);
     if (rc < 0) return rc;
   }
@@ -260,6 +265,13 @@ static const char *find_word(const api_reply *p, const api_seq *s) {
   return best;
 }
 
+static int tell_end(api_reply *p, api_seq *s, const api_sink *sink) {
+  if (s->finish != MYNA_FINISH_ERROR) return api_chunk_end(p, s, sink);
+  api_error e = {0};
+  api_error_from_event(&e, &s->err);
+  return api_chunk_error(&e, sink);
+}
+
 static int finish(api_reply *p, api_seq *s, const myna_event *ev, const api_sink *sink) {
   s->done = true;
   p->n_done++;
@@ -271,13 +283,35 @@ static int finish(api_reply *p, api_seq *s, const myna_event *ev, const api_sink
   bool told = p->r->max_tokens != 0;
   int rc = add_text(p, s, told ? ev->text : NULL, told && ev->text_len > 0 ? (size_t)ev->text_len : 0, true, sink);
   if (rc < 0 || !p->r->stream || !sink) return rc;
-  if (s->finish == MYNA_FINISH_ERROR) {
-    api_error e = {0};
-    api_error_from_event(&e, &s->err);
-    rc = api_chunk_error(&e, sink);
-  } else {
-    rc = api_chunk_end(p, s, sink);
-  }
+  rc = tell_end(p, s, sink);
+  return rc == 0 && api_reply_done(p) ? api_chunk_last(p, sink) : rc;
+}
+
+/* ---- answers that begin with their prompt's own probabilities ---- */
+
+/* In a stream their chunks wait until these are known. */
+static bool waits(const api_reply *p, const api_seq *s) {
+  return p->n_seqs > p->n_answers && !p->seqs[p->n_answers + s->prompt].done;
+}
+
+static int catch_up(api_reply *p, api_seq *s, const api_sink *sink) {
+  int rc = s->began ? api_chunk_begin(p, s, sink) : 0;
+  if (rc == 0 && s->text.n > 0) rc = api_chunk_text(p, s, s->text.p, s->text.n, sink);
+  return rc == 0 && s->done ? tell_end(p, s, sink) : rc;
+}
+
+static int scored(api_reply *p, api_seq *s, const myna_event *ev, const api_sink *sink) {
+  int rc = 0;
+  s->done = true;
+  p->n_done++;
+  s->finish = ev->finish;
+  s->timings = ev->timings;
+  s->timings.n_gen = 0;
+  s->err = ev->err;
+  if (!p->r->stream || !sink) return 0;
+  if (s->finish == MYNA_FINISH_ERROR) rc = tell_end(p, s, sink);
+  for (int i = 0; i < p->n_answers && rc == 0; i++)
+    if (p->seqs[i].prompt == s->prompt) rc = catch_up(p, &p->seqs[i], sink);
   return rc == 0 && api_reply_done(p) ? api_chunk_last(p, sink) : rc;
 }
 
@@ -295,10 +329,11 @@ static int tell_progress(api_reply *p, api_seq *s, const myna_event *ev, const a
 int api_reply_event(api_reply *p, int i, const myna_event *ev, const api_sink *sink) {
   if (i < 0 || i >= p->n_seqs || p->seqs[i].done) return 0;
   api_seq *s = &p->seqs[i];
-  bool stream = p->r->stream && sink;
   int rc = 0;
   if (s->scores && ev->kind == MYNA_EVENT_LOGITS) return api_score_event(p, s, ev);
-  if (s->scores && ev->kind != MYNA_EVENT_DONE) return 0;
+  if (s->scores) return ev->kind == MYNA_EVENT_DONE ? scored(p, s, ev, sink) : 0;
+  if (waits(p, s)) sink = NULL;
+  bool stream = p->r->stream && sink;
   if (!s->began && ev->kind != MYNA_EVENT_LOGITS && !(ev->kind == MYNA_EVENT_DONE && ev->finish == MYNA_FINISH_ERROR)) {
     s->began = true;
     if (stream) rc = api_chunk_begin(p, s, sink);

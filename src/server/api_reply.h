@@ -15,8 +15,8 @@ typedef struct api_seq {
   int32_t *tokens; /* [n_tokens] */
   int64_t n_tokens, cap_tokens;
   int64_t n_told; /* of them in a chunk already */
-  json_t *probs;  /* array of llama-server's rows, NULL without n_probs */
-  size_t n_probs_told;
+  json_t *probs;  /* NULL, or array of llama-server's rows; in a stream of those that no chunk told yet */
+  int64_t n_echo; /* bytes of the prompt before it in a stream */
   double sum_logprob;
   myna_chat_parser *parser;
   bool began, done, scores, prompt_told;

@@ -99,13 +99,16 @@ static int add_bias(api_request *r, biases *b, int64_t id, float bias, const cha
   return 0;
 }
 
+#define MAX_BIAS 1e9
+
 static int bias_value(const json_t *v, float *out, const char *name, api_error *e) {
   if (json_is_false(v)) {
     *out = -INFINITY;
     return 0;
   }
   if (!json_is_number(v)) return api_refuse(e, name, "%s: a bias must be a number or false", name);
-  *out = (float)json_number_value(v);
+  double x = json_number_value(v);
+  *out = (float)(x < -MAX_BIAS ? -MAX_BIAS : x > MAX_BIAS ? MAX_BIAS : x); /* infinities of both signs would make NaN */
   return 0;
 }
 

@@ -126,7 +126,7 @@ void gen_start(call *c) {
 
 static int write_out(void *user, const char *bytes, size_t n) {
   call *c = user;
-  if (c->out.n - c->out.at + n > MAX_UNREAD || !api_buf_add(&c->out, bytes, n)) return -1;
+  if (c->out.n - c->out.at > MAX_UNREAD || !api_buf_add(&c->out, bytes, n)) return -1;
   c->last_write = server_now();
   return 0;
 }

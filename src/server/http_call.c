@@ -180,8 +180,9 @@ int call_stream(call *c) {
 /* ---- log ---- */
 
 void call_log(call *c) {
-  json_t *j = json_pack("{s:s, s:s, s:s, s:i, s:f, s:b}", "id", c->id, "method", c->method, "path", c->path, "status",
-                        c->status, "ms", (server_now() - c->t0) * 1e3, "gone", c->gone);
+  json_t *j = json_pack("{s:s, s:o, s:o, s:i, s:f, s:b}", "id", c->id, "method", api_text(c->method, strlen(c->method)),
+                        "path", api_text(c->path, strlen(c->path)), "status", c->status, "ms",
+                        (server_now() - c->t0) * 1e3, "gone", c->gone);
   if (!j) return;
   if (c->n_sequences) {
     json_object_set_new(j, "n_prompt", json_integer(c->n_prompt));

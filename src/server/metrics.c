@@ -48,6 +48,26 @@ static void distribution(FILE *f, const char *name, const char *help, const hist
           (long long)sum);
 }
 
+/* Pages on disk; nothing where there is no disk. */
+static void disk_values(FILE *f, const myna_disk_stats *d) {
+  const struct {
+    const char *name, *type, *help;
+    int64_t v;
+  } rows[] = {{"bytes", "gauge", "Pages held on disk", d->bytes},
+              {"max_bytes", "gauge", "Most that may be held there", d->max_bytes},
+              {"pages_written_total", "counter", "Pages written", d->pages_written},
+              {"pages_skipped_total", "counter", "Pages not written: the disk was busy", d->pages_skipped},
+              {"pages_fetched_total", "counter", "Pages read back", d->pages_read},
+              {"failures_total", "counter", "Pages that could not be read or written", d->n_failed},
+              {"checksum_failures_total", "counter", "Pages that came back damaged", d->n_damaged},
+              {"hit_tokens_total", "counter", "Prompt tokens found on disk", d->tokens}};
+  for (size_t i = 0; d->max_bytes > 0 && i < sizeof rows / sizeof *rows; i++) {
+    char name[64];
+    snprintf(name, sizeof name, "myna_cache_disk_%s", rows[i].name);
+    value(f, name, rows[i].type, rows[i].help, (double)rows[i].v);
+  }
+}
+
 static double rate(int64_t n, double s) { return s > 0 ? (double)n / s : 0; }
 
 char *metrics_text(server *s) {
@@ -78,6 +98,7 @@ char *metrics_text(server *s) {
   value(f, "myna_tokens_reused_total", "counter", "Prompt tokens found computed", (double)e.tokens_reused);
   value(f, "myna_tokens_drafted_total", "counter", "Tokens guessed", (double)e.n_drafted);
   value(f, "myna_tokens_accepted_total", "counter", "Guesses that were right", (double)e.n_accepted);
+  disk_values(f, &e.disk);
   distribution(f, "myna_first_token_seconds", "From submission to the first token", &m->first_token);
   distribution(f, "myna_inter_token_seconds", "Mean time between tokens of a request", &m->inter_token);
   distribution(f, "myna_queue_seconds", "Time in the queue", &m->queue);

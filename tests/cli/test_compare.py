@@ -7,6 +7,7 @@ import os
 import socket
 import tempfile
 import threading
+import time
 import unittest
 import xml.etree.ElementTree
 
@@ -17,11 +18,12 @@ PERSON = json.dumps({"name": "Ada", "age": 36, "member": True, "languages": ["En
 
 
 class Fake:
-    """An OpenAI-compatible server; `json` answers requests with a schema, `status` breaks requests to chat, `plain` does not stream."""
+    """An OpenAI-compatible server; `json` answers requests with a schema, `status` breaks requests to chat, `plain` does not stream, `endless` streams long
+    answers until the client has gone."""
 
-    def __init__(self, json_text=PERSON, status=200, plain=False, usage=True, words=5):
+    def __init__(self, json_text=PERSON, status=200, plain=False, usage=True, words=5, endless=False):
         fake = self
-        self.bodies, self.lock, self.keys = [], threading.Lock(), set()
+        self.bodies, self.lock, self.keys, self.cut = [], threading.Lock(), set(), 0
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -40,6 +42,19 @@ class Fake:
                 assert self.path == "/v1/models", self.path
                 self.send(200, b'{"object":"list","data":[{"id":"fake-model"}]}')
 
+            def stream(self):
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Connection", "close")
+                self.end_headers()
+                try:
+                    while True:
+                        self.wfile.write(b'data: {"choices": [{"delta": {"content": "on "}}]}\n\n')
+                        time.sleep(0.002)
+                except OSError:
+                    fake.cut += 1
+                self.close_connection = True
+
             def do_POST(self):
                 assert self.path == "/v1/chat/completions", self.path
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -48,9 +63,13 @@ class Fake:
                     fake.keys.add(self.headers.get("Authorization"))
                 if status != 200:
                     return self.send(status, json.dumps({"error": {"message": "out of <order>\x1b[31m"}}).encode())
+                if endless and body["max_tokens"] > 1000:
+                    return self.stream()
+                if endless and body["max_tokens"] == 1:
+                    time.sleep(0.1)
                 text = json_text if "response_format" in body else "one two three four five"
                 pieces = [text] if "response_format" in body else [w + " " for w in text.split()[:words]]
-                use = {"usage": {"completion_tokens": 7}} if usage else {}
+                use = {"usage": {"completion_tokens": 7, "prompt_tokens": 11}} if usage else {}
                 if plain:
                     return self.send(200, json.dumps({"choices": [{"message": {"content": text}}], **use}).encode())
                 events = [{"choices": [{"delta": {"role": "assistant"}}]}]
@@ -125,6 +144,36 @@ class Compare(Case):
             self.assertIn("1747", texts)
             self.assertEqual(len(list(root.iter("{http://www.w3.org/2000/svg}title"))), 8)
 
+    def test_long_prompts(self):
+        flags = ["-r", 2, "--clients", "1", "--sizes", "176", "--warmup", 0, "--no-json-check", "--long-prompt", 5000, "--prefix", 3000]
+        with Fake(endless=True) as a, Fake() as b:
+            r = self.ok("compare", "a=" + a.url, "b=" + b.url, *flags, "--json")
+            one, two = r.json()["servers"]
+            long = one["long_prompt"]
+            self.assertEqual((long["failed"], long["tokens"], two["long_prompt"]["failed"]), (0, 11, 2))
+            self.assertGreaterEqual(long["alone_s"], 0.1)
+            self.assertGreaterEqual(long["beside_s"], 0.1)
+            for key in ("growth", "stream_s", "stream_beside_s", "stream_growth"):
+                self.assertGreater(long[key], 0)
+            self.assertGreaterEqual(long["stream_longest_s"], long["stream_beside_s"])
+            self.assertIsNone(two["long_prompt"]["stream_s"])
+            self.assertIn("b: requests failed, the first one with: the stream ended early", r.err)
+            texts = [x["messages"][0]["content"] for x in a.bodies]
+            self.assertEqual(len(texts), len(set(texts)))
+            self.assertEqual([len(t) for t in texts].count(5000), 4)
+            shared = [t for t in texts if len(t) == 3081]
+            self.assertEqual(len(shared), 4)
+            self.assertEqual(len({t[:3000] for t in shared}), 2)  # two questions to the prefix of each round
+            for key in ("first_s", "again_s", "question_s"):
+                self.assertGreater(two["prefix"][key], 0)
+            out = self.ok("compare", "a=" + a.url, *flags).out
+            self.assertIn("A prompt of 5000 characters, alone and beside", out)
+            self.assertIn("share their first 3000 characters", out)
+            end = time.time() + 10
+            while a.cut < 4 and time.time() < end:
+                time.sleep(0.01)
+            self.assertEqual(a.cut, 4)  # streams are given up when the prompt was read
+
     def test_failures(self):
         port = free_port()
         with Fake() as a, Fake(status=503) as broken:
@@ -146,6 +195,8 @@ class Compare(Case):
             (["a=" + url, "--rounds", "-1"], "--rounds -1"),
             (["a=" + url, "--chart", "x.gif"], "--chart x.gif"),
             (["a=" + url, "--warmup", "101"], "--warmup 101"),
+            (["a=" + url, "--prefix", "-1"], "--prefix -1"),
+            (["a=" + url, "--long-prompt", "1048577"], "--long-prompt 1048577"),
         ]:
             self.fails(2, part, "compare", *args)
 

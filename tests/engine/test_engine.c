@@ -383,7 +383,8 @@ static void test_probs(void **state) {
   for (int64_t at = 1; at < p.n; at += 6) {
     myna_request r = fx_greedy(p.t, at, 1);
     myna_event ev;
-    r.n_probs = 5;
+    int n = at % 2 ? 5 : (int)v; /* more than there are: all */
+    r.n_probs = n == 5 ? n : INT32_MAX;
     r.user = &at;
     ASSERT_OK(myna_submit(e, &r, &id, NULL));
     do assert_int_equal(myna_next_event(e, 60000, &ev), 1);
@@ -393,9 +394,9 @@ static void test_probs(void **state) {
     for (int64_t i = 0; i < v; i++) sum += exp((double)row[i]);
     assert_ptr_equal(ev.user, &at);
     assert_int_equal(ev.id, id);
-    assert_int_equal(ev.n_top, 5);
+    assert_int_equal(ev.n_top, n);
     assert_float_equal(ev.logprob, (float)((double)row[ev.token] - log(sum)), 1e-4f);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < n; i++) {
       assert_float_equal(ev.top_logprobs[i], (float)((double)row[ev.top_ids[i]] - log(sum)), 1e-4f);
       if (i) assert_true(ev.top_logprobs[i] <= ev.top_logprobs[i - 1]);
     }
@@ -598,7 +599,7 @@ static void test_errors(void **state) {
   REFUSED(MYNA_E_ARG, "forced token 1", (r_.forced = bad, r_.n_forced = 2));
   REFUSED(MYNA_E_ARG, "n_forced is 2", r_.n_forced = 2);
   REFUSED(MYNA_E_ARG, "n_forced is -1", r_.n_forced = -1);
-  REFUSED(MYNA_E_ARG, "n_probs is 21", r_.n_probs = 21);
+  REFUSED(MYNA_E_ARG, "n_probs is -1", r_.n_probs = -1);
   REFUSED(MYNA_E_ARG, "n_keep is 64", r_.n_keep = 64);
   REFUSED(MYNA_E_ARG, "n_keep is -1", r_.n_keep = -1);
   REFUSED(MYNA_E_ARG, "max_tokens is -2", r_.max_tokens = -2);

@@ -2,6 +2,8 @@
  * finds long prompts again, with the same answers. */
 #include "engine/job.h"
 #include "fixture.h"
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -77,10 +79,66 @@ static void test_pages(void **state) {
   assert_true(atomic_load(&g.failed));
   assert_false(myna__disk_has(d, (N - 1) % 2, &bad));
   assert_false(myna__disk_get(d, (N - 2) % 2, &gone, back[0], BYTES - 1, &g));
+  myna__disk_stats s;
+  myna__disk_get_stats(d, &s);
+  assert_int_equal(s.n_damaged, 1);
+  assert_int_equal(s.n_failed, 0);
+  assert_int_equal(s.used, 9);
+  assert_int_equal(s.bytes, 9 * BYTES);
   myna__disk_drop(d, (N - 2) % 2, &gone);
   assert_false(myna__disk_get(d, (N - 2) % 2, &gone, back[0], BYTES, &g));
+  /* One that is not there any more. */
+  const myna__kv_key lost = {(N - 3) * 5, N - 3, tokens[N - 3]};
+  assert_int_equal(ftruncate(myna__disk_fd(d), 0), 0);
+  atomic_store(&g.failed, false);
+  assert_true(myna__disk_get(d, (N - 3) % 2, &lost, back[0], BYTES, &g));
+  wait_for(&g);
+  assert_true(atomic_load(&g.failed));
+  for (int i = 0; i < BYTES; i++) assert_int_equal(back[0][i], 0); /* pages hold numbers */
+  myna__disk_get_stats(d, &s);
+  assert_int_equal(s.n_failed, 1);
+  assert_int_equal(s.n_damaged, 1);
+  assert_int_equal(s.bytes, 7 * BYTES);
   myna__disk_close(d);
   assert_true(atomic_load(&n_ready) >= 2);
+}
+
+/* A disk that is full: what was written stays, nothing more is tried, and what failed is not there. */
+static void test_full(void **state) {
+  (void)state;
+  static uint8_t p[BYTES], back[BYTES];
+  static int32_t tokens[4][64];
+  struct rlimit before, small;
+  atomic_int n_ready = 0;
+  myna__disk *d = open_disk(10 * BYTES, &n_ready);
+  myna__disk_stats s = {0};
+  assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+  small = before;
+  small.rlim_cur = 2 * BYTES + 10;
+  signal(SIGXFSZ, SIG_IGN);
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+  for (int k = 0; k < 4; k++) {
+    const myna__kv_key key = {(uint64_t)k * 5, k, tokens[k]};
+    fill(p, tokens[k], k);
+    myna__disk_put(d, 0, &key, p, BYTES);
+    for (int i = 0; i < 60000 && s.n_written + s.n_left_out + s.n_failed < k + 1; i++) {
+      usleep(1000);
+      myna__disk_get_stats(d, &s);
+    }
+    assert_int_equal(myna__disk_has(d, 0, &key), k < 2);
+  }
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+  assert_int_equal(s.n_written, 2);
+  assert_int_equal(s.n_failed, 1);
+  assert_int_equal(s.n_left_out, 1);
+  assert_int_equal(s.bytes, 2 * BYTES);
+  const myna__kv_key key = {5, 1, tokens[1]};
+  myna__disk_fetch f = {0};
+  fill(p, tokens[1], 1);
+  assert_true(myna__disk_get(d, 0, &key, back, BYTES, &f));
+  wait_for(&f);
+  assert_memory_equal(back, p, BYTES);
+  myna__disk_close(d);
 }
 
 static void test_refused(void **state) {
@@ -133,6 +191,13 @@ static void rounds(const char *model, bool damage) {
   print_message("%s: %lld of %d tokens found, %lld pages written, %lld read, %lld damaged\n", model, (long long)cached,
                 3 * TEXTS * LONG, (long long)s.n_written, (long long)s.n_read, (long long)s.n_damaged);
   assert_true(s.n_read > 0);
+  myna_engine_stats es;
+  myna_engine_get_stats(e, &es);
+  assert_int_equal(es.disk.pages_read, s.n_read);
+  assert_int_equal(es.disk.n_damaged, s.n_damaged);
+  assert_int_equal(es.disk.max_bytes, 64 << 20);
+  assert_true(es.disk.bytes > 0 && es.disk.bytes <= 64 << 20);
+  assert_true(es.disk.tokens > 0 && es.disk.tokens <= es.tokens_reused);
   if (damage) assert_true(s.n_damaged > 0);
   if (!damage) assert_true(cached >= 2 * TEXTS * LONG); /* the pool holds less than two of six */
   /* Cancelled while they wait, and left behind when the engine goes. */
@@ -156,7 +221,7 @@ static void test_engine(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_pages), cmocka_unit_test(test_refused),
-                                     cmocka_unit_test(test_engine)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_pages), cmocka_unit_test(test_full),
+                                     cmocka_unit_test(test_refused), cmocka_unit_test(test_engine)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

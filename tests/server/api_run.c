@@ -4,15 +4,17 @@
 static myna_model *model;
 static myna_session *session;
 api_env env;
+bool api_run_backwards;
+int64_t api_run_ctx = 256;
 
 int api_run_setup(void **state) {
   char path[512];
   myna_err err = {0};
   ASSERT_OK_ERR(myna_model_open(&model, test_path(path, "models/myna-stories.gguf"), NULL, &err), &err);
-  myna_engine_options o = {.n_threads = 1, .n_ctx = 256, .n_seq = 2, .no_spin = true};
+  myna_engine_options o = {.n_threads = 1, .n_ctx = api_run_ctx, .n_seq = 2, .no_spin = true};
   ASSERT_OK_ERR(myna_session_new(&session, model, &o, &err), &err);
-  env =
-      (api_env){.model = model, .model_name = "stories", .fingerprint = "b-myna", .n_ctx = 256, .reasoning_budget = -1};
+  env = (api_env){
+      .model = model, .model_name = "stories", .fingerprint = "b-myna", .n_ctx = api_run_ctx, .reasoning_budget = -1};
   myna_sampling_default(&env.sampling);
   env.sampling.temperature = 0;
   return 0;
@@ -57,7 +59,8 @@ api_reply *answer(api_dialect d, const char *json, collect *c) {
   if (api_reply_new(&p, r, &e) < 0) fail_msg("%s", e.message);
   none.n = 0;
   api_sink sink = {collect_bytes, c ? c : &none};
-  for (int i = 0; i < api_reply_count(p); i++) {
+  for (int k = 0; k < api_reply_count(p); k++) {
+    int i = api_run_backwards ? api_reply_count(p) - 1 - k : k;
     myna_request q;
     myna_err err = {0};
     api_reply_request(p, i, &q);

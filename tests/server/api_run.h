@@ -7,11 +7,13 @@
 
 /* What is set up by api_run_setup; a test that changes env puts it back. */
 extern api_env env;
+extern int64_t api_run_ctx;    /* positions, set before the setup */
+extern bool api_run_backwards; /* the last sequence of a request runs first */
 int api_run_setup(void **state);
 int api_run_teardown(void **state);
 
 typedef struct collect {
-  char text[65536];
+  char text[1 << 20];
   size_t n;
 } collect;
 

@@ -37,6 +37,16 @@ static void test_refused(void **state) {
       {API_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}", "messages.content"},
       {API_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"tool_choice\":\"required\"}", "tool_choice"},
       {API_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"functions\":[{}]}", "functions"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"json_schema\":\"[]\"}", "json_schema"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"json_schema\":\"{\"}", "json_schema"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"max_tokens\":-2}", "max_tokens"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"max_tokens\":1e300}", "max_tokens"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"n\":1000000000000}", "n"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"seed\":1e19}", "seed"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"temperature\":1e300}", "temperature"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"n_probs\":-1}", "n_probs"},
+      {API_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"logprobs\":true,\"top_logprobs\":21}",
+       "top_logprobs"},
       {API_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"top_logprobs\":2}", "top_logprobs"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
@@ -46,7 +56,8 @@ static void test_refused(void **state) {
 static void test_unknown(void **state) {
   api_error e = {0};
   api_request *r;
-  json_t *body = json_loads("{\"prompt\":\"a\",\"hue\":1,\"lo\\nok\":2,\"user\":\"me\",\"lora\":[]}", 0, NULL);
+  json_t *body = json_loads(
+      "{\"prompt\":\"a\",\"hue\":1,\"lo\\nok\":2,\"user\":\"me\",\"lora\":[],\"json_schema\":\"{}\"}", 0, NULL);
   assert_int_equal(api_request_new(&r, API_TEXT, body, &env, &e), 0);
   assert_string_equal(r->ignored, "hue, lo_ok");
   api_request_free(r);
@@ -72,13 +83,15 @@ static void test_overflow(void **state) {
 static void test_sampling(void **state) {
   api_error e = {0};
   api_request *r;
-  json_t *body = json_loads("{\"prompt\":\"a\",\"temperature\":1,\"top_k\":7,\"seed\":42,\"samplers\":[\"top_k\","
-                            "\"temperature\"],\"logit_bias\":[[5,false],[\"the\",1.5]],\"max_tokens\":null}",
-                            0, NULL);
+  json_t *body = json_loads(
+      "{\"prompt\":\"a\",\"temperature\":1,\"top_k\":7,\"seed\":42,\"samplers\":[\"top_k\","
+      "\"temperature\"],\"logit_bias\":[[5,false],[\"the\",1.5],{\"token\":7,\"bias\":1e300}],\"max_tokens\":null}",
+      0, NULL);
   assert_int_equal(api_request_new(&r, API_NATIVE, body, &env, &e), 0);
   assert_true(r->sampling.temperature == 1 && r->sampling.top_k == 7 && r->sampling.seed == 42);
   assert_string_equal(r->sampling.order, "kt");
   assert_true(r->sampling.n_bias >= 2 && r->sampling.bias[0].id == 5 && r->sampling.bias[0].bias < -1e30f);
+  assert_true(r->sampling.bias[r->sampling.n_bias - 1].bias == 1e9f); /* finite: two infinities would make NaN */
   assert_int_equal(r->max_tokens, -1);
   json_t *s = api_generation_settings(r, 42);
   assert_int_equal(json_array_size(json_object_get(s, "samplers")), 2);
@@ -277,7 +290,83 @@ static void test_echo(void **state) {
                      len);
   }
   json_decref(o);
-  refused(API_TEXT, "{\"prompt\":\"a\",\"echo\":true,\"logprobs\":1,\"stream\":true}", "echo");
+}
+
+/* What a stream told of choice k, joined as the whole answer has it. */
+static void join_stream(const collect *c, int k, char *text, size_t cap, json_t *logprobs) {
+  text[0] = 0;
+  for (const char *at = c->text; (at = strstr(at, "data: {")); at += 6) {
+    json_t *chunk = json_loads(at + 6, JSON_DISABLE_EOF_CHECK, NULL);
+    const json_t *choice = json_array_get(json_object_get(chunk, "choices"), 0), *lp;
+    if (num(choice, "index") == k) {
+      assert_true(strlen(text) + strlen(str(choice, "text")) < cap);
+      strcat(text, str(choice, "text"));
+      const char *name;
+      json_t *all;
+      lp = json_object_get(choice, "logprobs");
+      json_object_foreach(logprobs, name, all) json_array_extend(all, json_object_get(lp, name));
+    }
+    json_decref(chunk);
+  }
+}
+
+/* A stream says what the whole answer does, whichever of its sequences is computed first. */
+static void test_echo_stream(void **state) {
+  const char *ask = "\"prompt\":[\"Tom\",\"Lily and\"],\"max_tokens\":%d,\"echo\":true,\"logprobs\":30,\"n\":2,"
+                    "\"temperature\":1,\"seed\":7";
+  for (int round = 0; round < 4; round++) {
+    char half[256], json[300], text[1024];
+    snprintf(half, sizeof half, ask, round < 2 ? 6 : 0);
+    snprintf(json, sizeof json, "{%s}", half);
+    json_t *whole = body_of(API_TEXT, json);
+    snprintf(json, sizeof json, "{%s,\"stream\":true}", half);
+    static collect c;
+    c.n = 0;
+    api_run_backwards = round % 2;
+    api_reply *p = answer(API_TEXT, json, &c);
+    api_run_backwards = false;
+    assert_string_equal(c.text + c.n - 14, "data: [DONE]\n\n");
+    for (int k = 0; k < 4; k++) {
+      const json_t *choice = json_array_get(json_object_get(whole, "choices"), (size_t)k);
+      json_t *got = json_pack("{s:[], s:[], s:[], s:[], s:[]}", "tokens", "token_logprobs", "top_logprobs",
+                              "text_offset", "content");
+      join_stream(&c, k, text, sizeof text, got);
+      assert_string_equal(text, str(choice, "text"));
+      assert_true(json_equal(got, json_object_get(choice, "logprobs")));
+      const json_t *top = json_object_get(got, "top_logprobs");
+      assert_true(json_is_null(json_array_get(top, 0)) && json_object_size(json_array_get(top, 1)) > 20);
+      json_decref(got);
+    }
+    api_reply_free(p);
+    json_decref(whole);
+  }
+}
+
+/* More alternatives than other APIs tell: all of the vocabulary, which then are everything that can be; within bounds. */
+static void test_many_probs(void **state) {
+  myna_model_info info;
+  myna_model_get_info(env.model, &info);
+  static const char *const asks[] = {
+      "{\"prompt\":\"Once\",\"n_predict\":2,\"n_probs\":1000000,\"temperature\":1}",
+      "{\"prompt\":\"Once\",\"n_predict\":2,\"n_probs\":1000000,\"post_sampling_probs\":true,\"temperature\":1,"
+      "\"top_k\":0,\"top_p\":1,\"min_p\":0}"};
+  for (int post = 0; post < 2; post++) {
+    json_t *o = body_of(API_NATIVE, asks[post]);
+    const json_t *row = json_array_get(json_object_get(o, "completion_probabilities"), 1);
+    const json_t *top = json_object_get(row, post ? "top_probs" : "top_logprobs");
+    double sum = 0, before = 1;
+    assert_true((int64_t)json_array_size(top) == info.n_vocab || (post && json_array_size(top) > 1000));
+    for (size_t i = 0; i < json_array_size(top); i++) {
+      double x = json_number_value(json_object_get(json_array_get(top, i), post ? "prob" : "logprob"));
+      if (!post) x = exp(x);
+      assert_true(x <= before);
+      sum += before = x;
+    }
+    assert_true(fabs(sum - 1) < 1e-3);
+    json_decref(o);
+  }
+  refused(API_NATIVE, "{\"prompt\":\"a\",\"n_probs\":1000000}", "n_probs");
+  refused(API_TEXT, "{\"prompt\":\"a\",\"logprobs\":1000000,\"n\":128,\"max_tokens\":200}", "logprobs");
 }
 
 /* What is left by the samplers: few, and together 1. */
@@ -366,11 +455,12 @@ static void test_small(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_refused),  cmocka_unit_test(test_unknown), cmocka_unit_test(test_overflow),
-      cmocka_unit_test(test_sampling), cmocka_unit_test(test_native),  cmocka_unit_test(test_native_lists),
-      cmocka_unit_test(test_stop),     cmocka_unit_test(test_text),    cmocka_unit_test(test_small),
-      cmocka_unit_test(test_chat),     cmocka_unit_test(test_echo),    cmocka_unit_test(test_post_probs),
-      cmocka_unit_test(test_room),     cmocka_unit_test(test_names),
+      cmocka_unit_test(test_refused),    cmocka_unit_test(test_unknown), cmocka_unit_test(test_overflow),
+      cmocka_unit_test(test_sampling),   cmocka_unit_test(test_native),  cmocka_unit_test(test_native_lists),
+      cmocka_unit_test(test_stop),       cmocka_unit_test(test_text),    cmocka_unit_test(test_small),
+      cmocka_unit_test(test_chat),       cmocka_unit_test(test_echo),    cmocka_unit_test(test_post_probs),
+      cmocka_unit_test(test_room),       cmocka_unit_test(test_names),   cmocka_unit_test(test_echo_stream),
+      cmocka_unit_test(test_many_probs),
   };
   return cmocka_run_group_tests(tests, api_run_setup, api_run_teardown);
 }
