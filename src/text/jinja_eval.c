@@ -134,6 +134,12 @@ static jv capture(jx *x, const jnode *body) {
 
 static jv caller_of(const jargs *a) { return myna__jx_arg(a, -1, "caller", jv_undef()); }
 
+static bool is_parameter(const jnode *m, myna__str name) {
+  for (int64_t i = 0; i < m->n_args; i++)
+    if (m->args[i].name.n == name.n && memcmp(m->args[i].name.p, name.p, name.n) == 0) return true;
+  return false;
+}
+
 static void bind(jx *x, const jnode *m, const jargs *a) {
   int used = 0;
   for (int64_t i = 0; i < m->n_args && !x->rc; i++) {
@@ -152,7 +158,7 @@ static void bind(jx *x, const jnode *m, const jargs *a) {
   jv rest = myna__jv_new(x, J_TUPLE), kw = myna__jv_new(x, J_DICT);
   for (int i = (int)m->n_args; !x->rc && i < a->n_pos; i++) myna__jlist_add(x, rest.u.l, a->pos[i]);
   for (int i = 0; !x->rc && used < a->n_kw && i < a->n_kw; i++)
-    if (!myna__str_eq(a->names[i], "caller"))
+    if (!myna__str_eq(a->names[i], "caller") && !is_parameter(m, a->names[i]))
       myna__jdict_put(x, kw.u.d, jv_str(a->names[i].p, a->names[i].n), a->values[i]);
   define(x, (myna__str){"varargs", 7}, rest);
   define(x, (myna__str){"kwargs", 6}, kw);
@@ -249,6 +255,28 @@ static jv int_op(jx *x, char op, int64_t a, int64_t b) {
   return ok ? jv_int(r) : myna__jx_fail(x, MYNA_E_LIMIT, "an integer is too large");
 }
 
+/* Python's % and // of floats: the rest has the divisor's sign, also a zero. */
+static double rest_of(double p, double q) {
+  double r = fmod(p, q);
+  if (r == 0) return copysign(0, q);
+  return (r < 0) != (q < 0) ? r + q : r;
+}
+
+static double floor_of(double p, double q) {
+  double r = fmod(p, q), d = (p - r) / q;
+  if (r != 0 && (r < 0) != (q < 0)) d -= 1;
+  if (d == 0) return copysign(0, p / q);
+  return floor(d) + (d - floor(d) > 0.5);
+}
+
+static jv power(jx *x, double p, double q) {
+  double r = pow(p, q);
+  if (p == 0 && q < 0) return myna__jx_fail(x, MYNA_E_ARG, "0.0 cannot be raised to a negative power");
+  if (isnan(r) && !isnan(p) && !isnan(q)) return myna__jx_fail(x, MYNA_E_ARG, "a power is not real");
+  if (isinf(r) && isfinite(p) && isfinite(q)) return myna__jx_fail(x, MYNA_E_LIMIT, "a power is too large");
+  return jv_float(r);
+}
+
 static jv number_op(jx *x, char op, jv a, jv b) {
   bool ints = a.t != J_FLOAT && b.t != J_FLOAT;
   if (ints && op != '/' && !(op == 'P' && jv_whole(b) < 0)) return int_op(x, op, jv_whole(a), jv_whole(b));
@@ -259,25 +287,23 @@ static jv number_op(jx *x, char op, jv a, jv b) {
   case '-': return jv_float(p - q);
   case '*': return jv_float(p * q);
   case '/': return jv_float(p / q);
-  case 'D': return jv_float(floor(p / q));
-  case '%': {
-    double r = fmod(p, q);
-    return jv_float(r != 0 && (r < 0) != (q < 0) ? r + q : r);
-  }
-  default: return jv_float(pow(p, q));
+  case 'D': return jv_float(floor_of(p, q));
+  case '%': return jv_float(rest_of(p, q));
+  default: return power(x, p, q);
   }
 }
 
 jv myna__jv_binary(jx *x, char op, jv a, jv b) {
   if (x->rc) return jv_undef();
   if (op == '~') return concat(x, myna__jv_to_str(x, a), myna__jv_to_str(x, b));
-  if (a.t == J_UNDEF || b.t == J_UNDEF) return undefined(x, a.t == J_UNDEF ? a : b, "an operator");
+  bool form = op == '%' && a.t == J_STR;
+  if (a.t == J_UNDEF || (b.t == J_UNDEF && !form)) return undefined(x, a.t == J_UNDEF ? a : b, "an operator");
   if (jv_is_num(a) && jv_is_num(b)) return number_op(x, op, a, b);
   bool seq = a.t == J_STR || a.t == J_LIST || a.t == J_TUPLE, rev = b.t == J_STR || b.t == J_LIST || b.t == J_TUPLE;
   if (op == '+' && seq && a.t == b.t) return concat(x, a, b);
   if (op == '*' && seq && (b.t == J_INT || b.t == J_BOOL)) return repeat(x, a, jv_whole(b));
   if (op == '*' && rev && (a.t == J_INT || a.t == J_BOOL)) return repeat(x, b, jv_whole(a));
-  if (op == '%' && a.t == J_STR) {
+  if (form) {
     jargs one = {.pos = b.t == J_TUPLE ? b.u.l->v : &b, .n_pos = b.t == J_TUPLE ? (int)MYNA__MIN(b.u.l->n, 1000) : 1};
     return myna__jv_format(x, a, &one);
   }
@@ -329,6 +355,13 @@ static jv compare_chain(jx *x, const jnode *n) {
 
 /* ---- access ---- */
 
+/* The pairs of groupby have names, too. */
+static jv of_group(jv v, myna__str name, bool *found) {
+  int i = v.t != J_TUPLE || !v.safe ? -1 : myna__str_eq(name, "grouper") ? 0 : myna__str_eq(name, "list") ? 1 : -1;
+  *found = i >= 0 && i < v.u.l->n;
+  return *found ? v.u.l->v[i] : jv_undef();
+}
+
 jv myna__jv_attr(jx *x, jv v, myna__str name) {
   if (x->rc) return jv_undef();
   if (v.t == J_UNDEF) return undefined(x, v, "an attribute");
@@ -336,6 +369,7 @@ jv myna__jv_attr(jx *x, jv v, myna__str name) {
   jv r = v.t == J_NAMESPACE ? jv_undef() : myna__jv_method(x, v, name, &found);
   if (!found && jv_is_dict(v)) r = myna__jdict_get(x, v.u.d, jv_str(name.p, name.n), &found);
   if (!found && v.t == J_FUNC && v.u.fn->node && myna__str_eq(name, "name")) return v.u.fn->self;
+  if (!found) r = of_group(v, name, &found);
   return found ? r : (jv){.t = J_UNDEF, .n = (uint32_t)name.n, .u.s = name.p};
 }
 
@@ -361,6 +395,7 @@ jv myna__jv_item(jx *x, jv v, jv k) {
   }
   if (k.t == J_STR) {
     jv m = myna__jv_method(x, v, jv_text(k), &found);
+    if (!found) m = of_group(v, jv_text(k), &found);
     if (found) return m;
   }
   return k.t == J_STR ? (jv){.t = J_UNDEF, .n = k.n, .u.s = k.u.s} : jv_undef();
@@ -573,6 +608,7 @@ static void run_loop(jx *x, const jnode *n, jv iterable, int64_t depth) {
     loop_set(x, loop.u.d, "__call__", again);
   }
   jlist items = x->rc ? (jlist){0} : *l.u.l; /* as it is now: the body may append */
+  bool whole = false;                        /* one that no break or continue left: Jinja's else is for loops without */
   for (int64_t i = 0; i < items.n && !x->rc && x->flow != 'b'; i++) {
     x->flow = 0;
     x->scope = mine;
@@ -583,9 +619,11 @@ static void run_loop(jx *x, const jnode *n, jv iterable, int64_t depth) {
     define(x, (myna__str){"loop", 4}, loop);
     assign(x, n->a, items.v[i]);
     exec(x, n->kids[0]);
+    whole |= !x->flow;
   }
   x->flow = 0;
   x->scope = outer;
+  if (!whole && n->n > 1 && !x->rc) exec(x, n->kids[1]);
 }
 
 /* ---- statements ---- */

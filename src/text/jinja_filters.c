@@ -1,7 +1,9 @@
 /* jinja_filters.c: filters of single values and texts, and the look-up of all filters and tests. */
 #include "text/jinja_filter.h"
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <utf8proc.h>
 
 /* ---- values ---- */
 
@@ -11,19 +13,32 @@ static jv f_default(jx *x, jv v, const jargs *a) {
   return use ? arg(a, 0, "default_value", jv_z("")) : v;
 }
 
+/* The number a text is, as int() and float() read it; *ok false: none. */
+static jv text_number(jx *x, jv s, bool *ok) {
+  jv t = myna__js_strip(x, s, jv_none(), 3);
+  jbuf b = {0};
+  bool lines = true;
+  for (size_t i = 0; i < t.n; i++) {
+    bool between = i > 0 && i + 1 < t.n && t.u.s[i - 1] >= '0' && t.u.s[i - 1] <= '9' && t.u.s[i + 1] >= '0' &&
+                   t.u.s[i + 1] <= '9';
+    lines &= t.u.s[i] != '_' || between;
+    if (t.u.s[i] != '_') myna__jbuf_add(x, &b, t.u.s + i, 1);
+  }
+  myna__jbuf_add(x, &b, "", 1);
+  char *end = NULL;
+  double f = !x->rc && t.n && lines && !strpbrk(b.p, "xXpP(") ? strtod(b.p, &end) : 0;
+  *ok = end && end == b.p + b.n - 1 && b.n > 1;
+  if (!*ok || strpbrk(b.p, ".eEnN")) return jv_float(f);
+  errno = 0;
+  long long i = strtoll(b.p, NULL, 10);
+  return errno ? jv_float(f) : jv_int((int64_t)i);
+}
+
 static jv number_of(jx *x, jv v, bool *ok) {
   *ok = true;
   if (jv_is_num(v)) return v;
-  jv t = v.t == J_STR ? myna__js_strip(x, v, jv_none(), 3) : jv_z("");
-  jbuf b = {0};
-  for (size_t i = 0; i < t.n; i++)
-    if (t.u.s[i] != '_') myna__jbuf_add(x, &b, t.u.s + i, 1);
-  myna__jbuf_add(x, &b, "", 1);
-  char *end = NULL;
-  double f = !x->rc && t.n && !strpbrk(b.p, "xXpP") ? strtod(b.p, &end) : 0;
-  *ok = end && end == b.p + b.n - 1 && b.n > 1;
-  if (*ok && !strpbrk(b.p, ".eEnN")) return jv_int((int64_t)strtoll(b.p, NULL, 10));
-  return jv_float(f);
+  *ok = false;
+  return v.t == J_STR ? text_number(x, v, ok) : jv_float(0);
 }
 
 static jv f_int(jx *x, jv v, const jargs *a) {
@@ -41,7 +56,9 @@ static jv f_int(jx *x, jv v, const jargs *a) {
   if (!ok || x->rc) return missing;
   if (n.t == J_BOOL) return jv_int(n.u.b);
   if (n.t == J_INT) return n;
-  return fabs(n.u.f) < 9.2e18 ? jv_int((int64_t)n.u.f) : missing;
+  if (!isfinite(n.u.f) && v.t == J_STR) return missing;
+  if (!(fabs(n.u.f) < 9.2e18)) return myna__jx_fail(x, MYNA_E_LIMIT, "an integer is too large");
+  return jv_int((int64_t)n.u.f);
 }
 
 static jv f_float(jx *x, jv v, const jargs *a) {
@@ -61,10 +78,14 @@ static jv f_round(jx *x, jv v, const jargs *a) {
   int64_t p = int_arg(x, a, 0, "precision", 0);
   jv how = arg(a, 1, "method", jv_z("common"));
   if (!jv_is_num(v)) return bad_type(x, v, "round");
+  bool common = how.t != J_STR || myna__str_eq(jv_text(how), "common");
+  if (v.t != J_FLOAT && common && (p >= 0 || v.t == J_BOOL)) return jv_int(p < 0 ? 0 : jv_whole(v));
+  if (v.t == J_FLOAT && !isfinite(v.u.f)) return p ? v : myna__jx_fail(x, MYNA_E_ARG, "round of what is not finite");
   p = MYNA__MAX(-300, MYNA__MIN(p, 300));
   double scale = pow(10, (double)p), f = myna__jv_num(v);
   if (how.t == J_STR && myna__str_eq(jv_text(how), "ceil")) return jv_float(ceil(f * scale) / scale);
   if (how.t == J_STR && myna__str_eq(jv_text(how), "floor")) return jv_float(floor(f * scale) / scale);
+  if (v.t != J_FLOAT) return f_int(x, jv_float(rint(f * scale) / scale), &(jargs){0});
   if (p < 0 || p > 20) return jv_float(rint(f * scale) / scale);
   char t[400];
   snprintf(t, sizeof t, "%.*f", (int)p, f); /* correctly rounded from the exact value, as Python's */
@@ -120,14 +141,14 @@ static jv f_indent(jx *x, jv v, const jargs *a) {
   }
   if (pad.t != J_STR) return bad_type(x, width, "indent");
   jbuf b = {0};
-  for (size_t i = 0; !x->rc;) {
-    const char *nl = i < s.n ? memchr(s.u.s + i, '\n', s.n - i) : NULL;
-    size_t e = nl ? (size_t)(nl - s.u.s) : s.n;
+  for (size_t i = 0, k = 0; !x->rc;) {
+    size_t e = i;
+    while (e < s.n && !(k = myna__ju_break(s.u.s + e, s.n - e))) e++;
     if (i == 0 ? first : (blank || e > i)) myna__jbuf_add(x, &b, pad.u.s, pad.n);
     myna__jbuf_add(x, &b, s.u.s + i, e - i);
-    if (!nl) break;
+    if (e >= s.n) break;
     myna__jbuf_z(x, &b, "\n");
-    i = e + 1;
+    i = e + k;
   }
   return myna__jbuf_take(x, &b);
 }
@@ -137,9 +158,11 @@ static jv f_wordcount(jx *x, jv v, const jargs *a) {
   jv s = text_of(x, v);
   int64_t n = 0;
   bool in = false;
-  for (size_t i = 0; i < s.n; i++) {
-    bool word = (unsigned char)s.u.s[i] >= 0x80 || s.u.s[i] == '_' ||
-                strchr("0123456789abcdefghijklmnopqrstuvwxyz", s.u.s[i] | 32) != NULL;
+  for (size_t i = 0, k; i < s.n && myna__jx_tick(x, 1); i += k) {
+    k = myna__ju_len(s.u.s + i, s.n - i);
+    utf8proc_category_t g = utf8proc_category((utf8proc_int32_t)myna__ju_get(s.u.s + i, k));
+    bool word = (g >= UTF8PROC_CATEGORY_LU && g <= UTF8PROC_CATEGORY_LO) ||
+                (g >= UTF8PROC_CATEGORY_ND && g <= UTF8PROC_CATEGORY_NO) || s.u.s[i] == '_';
     n += word && !in;
     in = word;
   }
@@ -214,16 +237,37 @@ static jv f_striptags(jx *x, jv v, const jargs *a) {
   return myna__jbuf_take(x, &b);
 }
 
-static jv f_urlencode(jx *x, jv v, const jargs *a) {
-  (void)a;
+static void url_quote(jx *x, jbuf *b, jv v, bool query) {
   jv s = text_of(x, v);
-  jbuf b = {0};
   for (size_t i = 0; i < s.n && !x->rc; i++) {
     unsigned char c = (unsigned char)s.u.s[i];
     char t[4] = {(char)c};
-    bool plain = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || (c && strchr("_.-~/", c));
-    if (!plain) snprintf(t, sizeof t, "%%%02X", c);
-    myna__jbuf_z(x, &b, t);
+    bool plain = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || (c && strchr("_.-~", c)) ||
+                 (c == '/' && !query);
+    if (query && c == ' ')
+      t[0] = '+';
+    else if (!plain)
+      snprintf(t, sizeof t, "%%%02X", c);
+    myna__jbuf_z(x, b, t);
+  }
+}
+
+/* A text, or the query of pairs. */
+static jv f_urlencode(jx *x, jv v, const jargs *a) {
+  (void)a;
+  jbuf b = {0};
+  if (!jv_is_seq(v) && v.t != J_DICT) {
+    url_quote(x, &b, v, false);
+    return myna__jbuf_take(x, &b);
+  }
+  jv l = v.t == J_DICT ? myna__jf_pairs(x, v) : v;
+  for (int64_t i = 0; !x->rc && i < l.u.l->n; i++) {
+    jv p = myna__jv_iter(x, l.u.l->v[i]);
+    if (x->rc || p.u.l->n != 2) return bad_type(x, l.u.l->v[i], "urlencode");
+    if (i) myna__jbuf_z(x, &b, "&");
+    url_quote(x, &b, p.u.l->v[0], true);
+    myna__jbuf_z(x, &b, "=");
+    url_quote(x, &b, p.u.l->v[1], true);
   }
   return myna__jbuf_take(x, &b);
 }

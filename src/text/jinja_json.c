@@ -51,6 +51,10 @@ static void json_key(jx *x, jbuf *b, const json_style *s, jv k) {
     json_text(x, b, k, s->ascii);
     return;
   }
+  if (!jv_is_num(k) && k.t != J_NONE) {
+    myna__jx_fail(x, MYNA_E_ARG, "keys must be str, int, float, bool or None, not %s", myna__jv_type(k));
+    return;
+  }
   json_value(x, &t, s, k, 0);
   json_text(x, b, myna__jbuf_take(x, &t), s->ascii);
 }

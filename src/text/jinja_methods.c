@@ -1,10 +1,9 @@
-/* jinja_methods.c: methods of Python's strings, dicts and lists, one row each, and formatting by % and format(). */
+/* jinja_methods.c: methods of Python's strings, dicts and lists, one row each. */
 #include "text/jinja_value.h"
 #include <stdlib.h>
 #include <utf8proc.h>
 
 static jv arg(const jargs *a, int i, const char *name, jv missing) { return myna__jx_arg(a, i, name, missing); }
-static bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1c && c <= 0x1f); }
 
 /* ---- shared with filters ---- */
 
@@ -16,19 +15,13 @@ jv myna__js_strip(jx *x, jv s, jv chars, int sides) {
   size_t a = 0, e = s.n;
   while ((sides & 1) && a < e && myna__jx_tick(x, work)) {
     size_t k = MYNA__MIN(myna__ju_len(s.u.s + a, e - a), e - a);
-    uint32_t c = myna__ju_get(s.u.s + a, k);
-    if (set ? !in_set(chars, s.u.s + a, k)
-            : !(is_blank(s.u.s[a]) || c == 0xA0 || c == 0x3000 || c == 0x2028 || c == 0x2029))
-      break;
+    if (set ? !in_set(chars, s.u.s + a, k) : !myna__ju_blank(myna__ju_get(s.u.s + a, k))) break;
     a += k;
   }
   while ((sides & 2) && e > a && myna__jx_tick(x, work)) {
     size_t k = 1;
     while (k < 4 && e - k > a && ((unsigned char)s.u.s[e - k] & 0xC0) == 0x80) k++;
-    uint32_t c = myna__ju_get(s.u.s + e - k, k);
-    if (set ? !in_set(chars, s.u.s + e - k, k)
-            : !(is_blank(s.u.s[e - k]) || c == 0xA0 || c == 0x3000 || c == 0x2028 || c == 0x2029))
-      break;
+    if (set ? !in_set(chars, s.u.s + e - k, k) : !myna__ju_blank(myna__ju_get(s.u.s + e - k, k))) break;
     e -= k;
   }
   return jv_str(s.u.s + a, e - a);
@@ -56,181 +49,6 @@ jv myna__js_replace(jx *x, myna__str s, myna__str from, myna__str to, int64_t co
   return myna__jbuf_take(x, &b);
 }
 
-/* ---- formatting ---- */
-
-/* A conversion such as -08.3f; kind is its letter. */
-typedef struct spec {
-  bool left, zero, plus, comma, right, mid;
-  int width, precision;
-  char kind;
-  uint32_t fill;
-} spec;
-
-static void padded(jx *x, jbuf *b, const spec *s, const char *p, size_t n) {
-  int64_t have = myna__ju_count((myna__str){p, n}), pad = MYNA__MAX(0, s->width - have);
-  int64_t before = s->left ? 0 : s->mid ? pad / 2 : pad;
-  bool zero = s->zero && !s->left;
-  char fill[4];
-  size_t k = myna__ju_put(fill, s->fill ? s->fill : ' ');
-  if (zero && n && (p[0] == '-' || p[0] == '+')) myna__jbuf_add(x, b, p++, 1), n--;
-  for (int64_t i = 0; i < before && !x->rc; i++) myna__jbuf_add(x, b, zero ? "0" : fill, zero ? 1 : k);
-  myna__jbuf_add(x, b, p, n);
-  for (int64_t i = before; i < pad && !x->rc; i++) myna__jbuf_add(x, b, fill, k);
-}
-
-static void number_text(jx *x, jbuf *b, const spec *s, jv v) {
-  char t[420], o[600], f[16];
-  bool whole = strchr("dioxXub", s->kind) != NULL && s->kind;
-  if (!jv_is_num(v)) {
-    myna__jx_fail(x, MYNA_E_ARG, "a number is required, not %s", myna__jv_type(v));
-    return;
-  }
-  if (whole) {
-    double d = v.t == J_FLOAT ? v.u.f : 0;
-    long long i = v.t == J_INT ? (long long)v.u.i : v.t == J_BOOL ? v.u.b : d > -9e18 && d < 9e18 ? (long long)d : 0;
-    unsigned long long u = i < 0 ? 0 - (unsigned long long)i : (unsigned long long)i;
-    snprintf(f, sizeof f, "%%s%%ll%c", s->kind == 'x' || s->kind == 'X' || s->kind == 'o' ? s->kind : 'u');
-    snprintf(t, sizeof t, f, i < 0 ? "-" : s->plus ? "+" : "", u);
-  } else {
-    snprintf(f, sizeof f, "%%%s.*%c", s->plus ? "+" : "", s->kind);
-    snprintf(t, sizeof t, f, s->precision < 0 ? 6 : MYNA__MIN(s->precision, 60), myna__jv_num(v));
-  }
-  size_t n = 0, digits = strspn(t + (t[0] == '-' || t[0] == '+'), "0123456789"), at = t[0] == '-' || t[0] == '+';
-  for (size_t i = 0; t[i]; i++) {
-    o[n++] = t[i];
-    if (s->comma && i >= at && i + 1 < at + digits && (at + digits - i - 1) % 3 == 0) o[n++] = ',';
-  }
-  padded(x, b, s, o, n);
-}
-
-static int number_at(const char *p, size_t n, size_t *i) {
-  int v = 0;
-  for (; *i < n && p[*i] >= '0' && p[*i] <= '9'; ++*i) v = MYNA__MIN(v * 10 + (p[*i] - '0'), 100000);
-  return v;
-}
-
-static void convert(jx *x, jbuf *b, const spec *s, jv v) {
-  if (s->kind == 's' || s->kind == 'r') {
-    jbuf t = {0};
-    if (s->kind == 'r')
-      myna__jv_repr(x, &t, v);
-    else
-      myna__jv_print(x, &t, v);
-    jv r = myna__jbuf_take(x, &t);
-    if (!x->rc) padded(x, b, s, r.u.s, s->precision >= 0 ? myna__ju_at(jv_text(r), s->precision) : r.n);
-  } else if (s->kind && strchr("dioxXufFeEgG", s->kind)) {
-    number_text(x, b, s, v);
-  } else {
-    myna__jx_fail(x, MYNA_E_ARG, "unsupported format character");
-  }
-}
-
-jv myna__jv_format(jx *x, jv v, const jargs *a) {
-  jbuf b = {0};
-  int next = 0;
-  for (size_t i = 0; i < v.n && !x->rc;) {
-    const char *p = v.u.s;
-    const char *pc = memchr(p + i, '%', v.n - i);
-    size_t e = pc ? (size_t)(pc - p) : v.n;
-    myna__jbuf_add(x, &b, p + i, e - i);
-    i = e + 1;
-    if (!pc) break;
-    spec s = {.precision = -1};
-    jv value = jv_undef();
-    bool named = false;
-    if (i < v.n && p[i] == '(') {
-      const char *close = memchr(p + i, ')', v.n - i);
-      if (!close) return myna__jx_fail(x, MYNA_E_ARG, "incomplete format key");
-      jv key = jv_str(p + i + 1, (size_t)(close - p) - i - 1);
-      for (int k = 0; k < a->n_kw; k++)
-        if (a->names[k].n == key.n && memcmp(a->names[k].p, key.u.s, key.n) == 0) value = a->values[k];
-      if (a->n_pos == 1 && jv_is_dict(a->pos[0])) value = myna__jdict_get(x, a->pos[0].u.d, key, NULL);
-      named = true;
-      i = (size_t)(close - p) + 1;
-    }
-    for (; i < v.n && strchr("-0+ #", p[i]) && p[i]; i++)
-      s.left |= p[i] == '-', s.zero |= p[i] == '0', s.plus |= p[i] == '+';
-    s.width = number_at(p, v.n, &i);
-    if (i < v.n && p[i] == '.') i++, s.precision = number_at(p, v.n, &i);
-    s.kind = i < v.n ? p[i++] : 0;
-    if (s.kind == '%') {
-      myna__jbuf_z(x, &b, "%");
-      continue;
-    }
-    if (!named && next >= a->n_pos) return myna__jx_fail(x, MYNA_E_ARG, "not enough arguments for format string");
-    convert(x, &b, &s, named ? value : a->pos[next++]);
-  }
-  return myna__jbuf_take(x, &b);
-}
-
-/* The part of a replacement field behind ':' */
-static spec field_spec(const char *p, size_t n, jv v) {
-  spec s = {.precision = -1, .left = !jv_is_num(v)};
-  size_t i = 0, k = n ? myna__ju_len(p, n) : 0;
-  if (k < n && strchr("<>^=", p[k]) && p[k]) s.fill = myna__ju_get(p, k), i = k;
-  if (i < n && strchr("<>^=", p[i]) && p[i]) s.left = p[i] == '<', s.mid = p[i] == '^', i++;
-  if (i < n && p[i] == '+') s.plus = true, i++;
-  if (i < n && p[i] == '0') s.zero = true, i++;
-  s.width = number_at(p, n, &i);
-  if (i < n && p[i] == ',') s.comma = true, i++;
-  if (i < n && p[i] == '.') i++, s.precision = number_at(p, n, &i);
-  s.kind = i < n ? p[i] : v.t == J_INT && (s.comma || s.plus) ? 'd' : v.t == J_FLOAT && s.precision >= 0 ? 'g' : 's';
-  return s;
-}
-
-/* The value a field's name stands for: "", "0", "name", then .attr and [item]. */
-static jv field_value(jx *x, const jargs *a, myna__str f, int *next) {
-  size_t n = 0;
-  while (n < f.n && f.p[n] != '.' && f.p[n] != '[') n++;
-  jv v = jv_undef();
-  bool digits = n > 0 && f.p[0] >= '0' && f.p[0] <= '9', found = false;
-  size_t at = 0;
-  int i = n == 0 ? (*next)++ : digits ? number_at(f.p, n, &at) : -1;
-  if (i >= 0 && i < a->n_pos) v = a->pos[i], found = true;
-  for (int k = 0; i < 0 && k < a->n_kw; k++)
-    if (a->names[k].n == n && memcmp(a->names[k].p, f.p, n) == 0) v = a->values[k], found = true;
-  if (!found) return myna__jx_fail(x, MYNA_E_ARG, "format() lacks an argument");
-  while (n < f.n && !x->rc) {
-    size_t s = n + 1, e = s;
-    bool item = f.p[n] == '[';
-    while (e < f.n && (item ? f.p[e] != ']' : f.p[e] != '.' && f.p[e] != '[')) e++;
-    at = 0;
-    bool number = item && e > s && f.p[s] >= '0' && f.p[s] <= '9';
-    v = item ? myna__jv_item(x, v, number ? jv_int(number_at(f.p + s, e - s, &at)) : jv_str(f.p + s, e - s))
-             : myna__jv_attr(x, v, (myna__str){f.p + s, e - s});
-    n = item ? e + 1 : e;
-  }
-  return v;
-}
-
-static jv s_format(jx *x, jfunc *f, const jargs *a) {
-  jbuf b = {0};
-  int next = 0;
-  myna__str t = jv_text(f->self);
-  for (size_t i = 0; i < t.n && !x->rc; i++) {
-    char c = t.p[i];
-    if ((c == '{' || c == '}') && i + 1 < t.n && t.p[i + 1] == c) {
-      myna__jbuf_add(x, &b, t.p + i++, 1);
-    } else if (c == '{') {
-      const char *close = memchr(t.p + i, '}', t.n - i);
-      if (!close) return myna__jx_fail(x, MYNA_E_ARG, "expected '}' in a format");
-      myna__str field = {t.p + i + 1, (size_t)(close - t.p) - i - 1}, name = field;
-      const char *colon = memchr(field.p, ':', field.n), *bang = memchr(field.p, '!', field.n);
-      if (colon) name.n = (size_t)(colon - field.p);
-      if (bang && (size_t)(bang - field.p) < name.n) name.n = (size_t)(bang - field.p);
-      jv v = field_value(x, a, name, &next);
-      size_t at = colon ? (size_t)(colon - field.p) + 1 : field.n;
-      spec s = field_spec(field.p + at, field.n - at, v);
-      if (bang && name.n + 1 < field.n && bang == field.p + name.n) s.kind = field.p[name.n + 1];
-      if (!x->rc) convert(x, &b, &s, v);
-      i = (size_t)(close - t.p);
-    } else {
-      myna__jbuf_add(x, &b, t.p + i, 1);
-    }
-  }
-  return myna__jbuf_take(x, &b);
-}
-
 /* ---- strings ---- */
 
 static jv s_upper(jx *x, jfunc *f, const jargs *a) { return (void)a, myna__jv_case(x, f->self, 'u'); }
@@ -248,13 +66,36 @@ static jv s_rstrip(jx *x, jfunc *f, const jargs *a) {
 static bool affix(jv s, jv t, bool end) {
   return t.t == J_STR && t.n <= s.n && (t.n == 0 || memcmp(end ? s.u.s + s.n - t.n : s.u.s, t.u.s, t.n) == 0);
 }
+
+/* The part of s that the arguments at 1 and 2, first and last place, leave; *from where it begins, in characters. False: it begins behind the end. */
+static bool part(jx *x, jv *s, const jargs *a, int64_t *from) {
+  *from = 0;
+  if (a->n_pos < 2) return true;
+  int64_t n = myna__ju_count(jv_text(*s)), p[2] = {0, n};
+  myna__jx_tick(x, s->n / 16);
+  for (int i = 0; i < 2 && i + 1 < a->n_pos; i++) {
+    jv v = a->pos[i + 1];
+    if (v.t != J_NONE && v.t != J_INT && v.t != J_BOOL)
+      myna__jx_fail(x, MYNA_E_ARG, "a place in a string must be an integer, not %s", myna__jv_type(v));
+    if (v.t == J_NONE) continue;
+    p[i] = jv_whole(v) < 0 ? MYNA__MAX(0, jv_whole(v) + n) : jv_whole(v);
+  }
+  *from = p[0];
+  if (p[0] > n || p[0] > p[1]) return false;
+  size_t at = myna__ju_at(jv_text(*s), p[0]);
+  *s = jv_str(s->u.s + at, myna__ju_at((myna__str){s->u.s + at, s->n - at}, MYNA__MIN(p[1], n) - p[0]));
+  return true;
+}
+
 static jv has_affix(jx *x, jv s, const jargs *a, bool end) {
   jv t = arg(a, 0, NULL, jv_undef());
+  int64_t from;
+  bool any = part(x, &s, a, &from);
   if (t.t == J_STR) myna__jx_tick(x, t.n / 64);
-  if (t.t == J_STR) return jv_bool(affix(s, t, end));
+  if (t.t == J_STR) return jv_bool(any && affix(s, t, end));
   if (t.t != J_TUPLE)
     return myna__jx_fail(x, MYNA_E_ARG, "an affix must be a string or a tuple, not '%s'", myna__jv_type(t));
-  for (int64_t i = 0; i < t.u.l->n; i++)
+  for (int64_t i = 0; any && i < t.u.l->n; i++)
     if (affix(s, t.u.l->v[i], end)) return jv_bool(true);
   return jv_bool(false);
 }
@@ -278,19 +119,43 @@ static jv s_replace(jx *x, jfunc *f, const jargs *a) {
   return myna__js_replace(x, jv_text(f->self), jv_text(from), jv_text(to), n.t == J_INT ? n.u.i : -1);
 }
 
+/* Bytes of the character at i of s, and whether it is a blank. */
+static size_t step(jv s, size_t i, bool *blank) {
+  size_t k = myna__ju_len(s.u.s + i, s.n - i);
+  *blank = myna__ju_blank(myna__ju_get(s.u.s + i, k));
+  return k;
+}
+
 static void split_blank(jx *x, jlist *l, jv s, int64_t max) {
-  size_t i = 0;
+  size_t i = 0, k;
+  bool blank;
   while (!x->rc) {
-    while (i < s.n && is_blank(s.u.s[i])) i++;
+    while (i < s.n && (k = step(s, i, &blank), blank)) i += k;
     if (i == s.n) return;
     size_t e = i;
     if (max >= 0 && l->n >= max) {
       myna__jlist_add(x, l, jv_str(s.u.s + i, s.n - i));
       return;
     }
-    while (e < s.n && !is_blank(s.u.s[e])) e++;
+    while (e < s.n && (k = step(s, e, &blank), !blank)) e += k;
     myna__jlist_add(x, l, jv_str(s.u.s + i, e - i));
     i = e;
+  }
+}
+
+/* From the end: at most max words, then what is before them; the list is backwards. */
+static void rsplit_blank(jx *x, jlist *l, jv s, int64_t max) {
+  while (!x->rc) {
+    s = myna__js_strip(x, s, jv_none(), 2);
+    if (!s.n) return;
+    size_t i = 0, word = 0, k;
+    bool blank;
+    for (; i < s.n; i += k)
+      if (k = step(s, i, &blank), blank) word = i + k;
+    myna__jx_tick(x, s.n / 16);
+    if (l->n >= max) word = 0;
+    myna__jlist_add(x, l, jv_str(s.u.s + word, s.n - word));
+    s.n = (uint32_t)word;
   }
 }
 
@@ -333,12 +198,13 @@ static jv s_rsplit(jx *x, jfunc *f, const jargs *a) {
   jv out = myna__jv_new(x, J_LIST), rev = myna__jv_new(x, J_LIST);
   if (x->rc) return out;
   size_t e = s.n;
-  if (sep.t == J_NONE) sep = jv_z(" ");
-  if (!need_text(x, sep)) return out;
-  if (!sep.n) return myna__jx_fail(x, MYNA_E_ARG, "empty separator");
-  for (int64_t hit; !x->rc && rev.u.l->n < max && (hit = last_hit(x, s.u.s, e, sep)) >= 0; e = (size_t)hit)
+  if (sep.t == J_NONE) rsplit_blank(x, rev.u.l, s, max);
+  if (sep.t != J_NONE && !need_text(x, sep)) return out;
+  if (sep.t != J_NONE && !sep.n) return myna__jx_fail(x, MYNA_E_ARG, "empty separator");
+  for (int64_t hit; sep.t != J_NONE && !x->rc && rev.u.l->n < max && (hit = last_hit(x, s.u.s, e, sep)) >= 0;
+       e = (size_t)hit)
     myna__jlist_add(x, rev.u.l, jv_str(s.u.s + hit + sep.n, e - (size_t)hit - sep.n));
-  myna__jlist_add(x, out.u.l, jv_str(s.u.s, e));
+  if (sep.t != J_NONE) myna__jlist_add(x, out.u.l, jv_str(s.u.s, e));
   for (int64_t i = rev.u.l->n; i > 0 && !x->rc; i--) myna__jlist_add(x, out.u.l, rev.u.l->v[i - 1]);
   return out;
 }
@@ -347,48 +213,67 @@ static jv s_splitlines(jx *x, jfunc *f, const jargs *a) {
   bool keep = myna__jv_true(arg(a, 0, "keepends", jv_bool(false)));
   jv s = f->self, out = myna__jv_new(x, J_LIST);
   for (size_t i = 0; i < s.n && !x->rc;) {
-    size_t e = i;
-    while (e < s.n && s.u.s[e] != '\n' && s.u.s[e] != '\r') e++;
-    size_t next = e + (e < s.n) + (e + 1 < s.n && s.u.s[e] == '\r' && s.u.s[e + 1] == '\n');
+    size_t e = i, k = 0;
+    while (e < s.n && !(k = myna__ju_break(s.u.s + e, s.n - e))) e++;
+    size_t next = e + (e < s.n ? k : 0);
     myna__jlist_add(x, out.u.l, jv_str(s.u.s + i, (keep ? next : e) - i));
     i = next;
   }
   return out;
 }
 
-static jv s_partition(jx *x, jfunc *f, const jargs *a) {
-  jv sep = arg(a, 0, NULL, jv_undef()), s = f->self, out = myna__jv_new(x, J_TUPLE);
-  if (!need_text(x, sep) || !myna__jx_tick(x, s.n / 64)) return out;
-  const char *hit = sep.n ? memmem(s.u.s, s.n, sep.u.s, sep.n) : NULL;
-  size_t at = hit ? (size_t)(hit - s.u.s) : s.n;
-  myna__jlist_add(x, out.u.l, jv_str(s.u.s, at));
-  myna__jlist_add(x, out.u.l, hit ? sep : jv_z(""));
-  myna__jlist_add(x, out.u.l, hit ? jv_str(s.u.s + at + sep.n, s.n - at - sep.n) : jv_z(""));
+static jv cut_at(jx *x, jv s, jv sep, int64_t at) {
+  jv out = myna__jv_new(x, J_TUPLE);
+  if (x->rc) return out;
+  size_t e = at < 0 ? 0 : (size_t)at + sep.n;
+  myna__jlist_add(x, out.u.l, jv_str(s.u.s, at < 0 ? 0 : (size_t)at));
+  myna__jlist_add(x, out.u.l, at < 0 ? jv_z("") : sep);
+  myna__jlist_add(x, out.u.l, jv_str(s.u.s + e, s.n - e));
   return out;
+}
+
+static jv s_partition(jx *x, jfunc *f, const jargs *a) {
+  jv sep = arg(a, 0, NULL, jv_undef()), s = f->self;
+  if (!need_text(x, sep) || !myna__jx_tick(x, s.n / 64)) return jv_undef();
+  if (!sep.n) return myna__jx_fail(x, MYNA_E_ARG, "empty separator");
+  const char *hit = memmem(s.u.s, s.n, sep.u.s, sep.n);
+  jv out = cut_at(x, s, sep, hit ? hit - s.u.s : -1);
+  if (!hit && !x->rc) out.u.l->v[0] = s, out.u.l->v[2] = jv_z("");
+  return out;
+}
+static jv s_rpartition(jx *x, jfunc *f, const jargs *a) {
+  jv sep = arg(a, 0, NULL, jv_undef()), s = f->self;
+  if (!need_text(x, sep)) return jv_undef();
+  if (!sep.n) return myna__jx_fail(x, MYNA_E_ARG, "empty separator");
+  return cut_at(x, s, sep, last_hit(x, s.u.s, s.n, sep));
 }
 
 static jv where(jx *x, jfunc *f, const jargs *a, bool last) {
   jv t = arg(a, 0, NULL, jv_undef()), s = f->self;
   if (!need_text(x, t) || !myna__jx_tick(x, s.n / 64)) return t;
-  int64_t at;
+  int64_t at, from;
+  if (!part(x, &s, a, &from)) return jv_int(-1);
   if (last) {
     at = last_hit(x, s.u.s, s.n, t);
   } else {
     const char *hit = t.n ? memmem(s.u.s, s.n, t.u.s, t.n) : s.u.s;
     at = hit ? hit - s.u.s : -1;
   }
-  return jv_int(at < 0 ? -1 : myna__ju_count((myna__str){s.u.s, (size_t)at}));
+  return jv_int(at < 0 ? -1 : from + myna__ju_count((myna__str){s.u.s, (size_t)at}));
 }
 static jv s_find(jx *x, jfunc *f, const jargs *a) { return where(x, f, a, false); }
 static jv s_rfind(jx *x, jfunc *f, const jargs *a) { return where(x, f, a, true); }
-static jv s_index(jx *x, jfunc *f, const jargs *a) {
-  jv v = where(x, f, a, false);
+static jv found_at(jx *x, jv v) {
   return v.t == J_INT && v.u.i < 0 ? myna__jx_fail(x, MYNA_E_ARG, "substring not found") : v;
 }
+static jv s_index(jx *x, jfunc *f, const jargs *a) { return found_at(x, where(x, f, a, false)); }
+static jv s_rindex(jx *x, jfunc *f, const jargs *a) { return found_at(x, where(x, f, a, true)); }
 
 static jv s_count(jx *x, jfunc *f, const jargs *a) {
   jv t = arg(a, 0, NULL, jv_undef()), s = f->self;
+  int64_t from;
   if (!need_text(x, t) || !myna__jx_tick(x, s.n / 64)) return t;
+  if (!part(x, &s, a, &from)) return jv_int(0);
   if (!t.n) return jv_int(myna__ju_count(jv_text(s)) + 1);
   int64_t n = 0;
   for (const char *p = s.u.s, *end = p + s.n; (p = memmem(p, (size_t)(end - p), t.u.s, t.n)); p += t.n) n++;
@@ -406,17 +291,51 @@ static jv s_join(jx *x, jfunc *f, const jargs *a) {
   return myna__jbuf_take(x, &b);
 }
 
-static jv justify(jx *x, jfunc *f, const jargs *a, bool left, bool zero) {
-  jv w = arg(a, 0, NULL, jv_int(0)), fill = arg(a, 1, NULL, jv_z(" "));
-  spec s = {.left = left, .zero = zero, .width = w.t == J_INT ? (int)MYNA__MIN(MYNA__MAX(w.u.i, 0), 100000000) : 0};
-  s.fill = fill.t == J_STR && fill.n ? myna__ju_get(fill.u.s, myna__ju_len(fill.u.s, fill.n)) : ' ';
+/* The method's text with fillers before and behind, up to the width that is its first argument. */
+static jv filled(jx *x, jfunc *f, const jargs *a, char how) {
+  jv w = arg(a, 0, NULL, jv_none()), fill = arg(a, 1, NULL, jv_z(" "));
+  if (w.t != J_INT && w.t != J_BOOL)
+    return myna__jx_fail(x, MYNA_E_ARG, "a width must be an integer, not %s", myna__jv_type(w));
+  if (fill.t != J_STR || !fill.n || myna__ju_len(fill.u.s, fill.n) != fill.n)
+    return myna__jx_fail(x, MYNA_E_ARG, "the fill must be exactly one character long");
+  myna__str s = jv_text(f->self);
+  myna__jx_tick(x, s.n / 16);
+  int64_t width = jv_whole(w), pad = MYNA__MAX(0, MYNA__MIN(width, INT32_MAX) - myna__ju_count(s));
+  int64_t left = how == 'c' ? pad / 2 + (pad & width & 1) : how == '<' ? 0 : pad;
+  uint32_t c = how == '0' ? '0' : myna__ju_get(fill.u.s, fill.n);
+  size_t head = how == '0' && s.n && (s.p[0] == '-' || s.p[0] == '+');
   jbuf b = {0};
-  padded(x, &b, &s, f->self.u.s, f->self.n);
+  myna__jbuf_add(x, &b, s.p, head);
+  myna__jf_fill(x, &b, c, left);
+  myna__jbuf_add(x, &b, s.p + head, s.n - head);
+  myna__jf_fill(x, &b, c, pad - left);
   return myna__jbuf_take(x, &b);
 }
-static jv s_ljust(jx *x, jfunc *f, const jargs *a) { return justify(x, f, a, true, false); }
-static jv s_rjust(jx *x, jfunc *f, const jargs *a) { return justify(x, f, a, false, false); }
-static jv s_zfill(jx *x, jfunc *f, const jargs *a) { return justify(x, f, a, false, true); }
+static jv s_center(jx *x, jfunc *f, const jargs *a) { return filled(x, f, a, 'c'); }
+static jv s_ljust(jx *x, jfunc *f, const jargs *a) { return filled(x, f, a, '<'); }
+static jv s_rjust(jx *x, jfunc *f, const jargs *a) { return filled(x, f, a, '>'); }
+static jv s_zfill(jx *x, jfunc *f, const jargs *a) { return filled(x, f, a, '0'); }
+
+static jv s_expandtabs(jx *x, jfunc *f, const jargs *a) {
+  jv w = arg(a, 0, "tabsize", jv_int(8));
+  int64_t size = w.t == J_INT ? MYNA__MIN(w.u.i, 1000000) : 8, at = 0;
+  jbuf b = {0};
+  jv s = f->self;
+  for (size_t i = 0; i < s.n && !x->rc;) {
+    size_t k = myna__ju_len(s.u.s + i, s.n - i);
+    char c = s.u.s[i];
+    if (c == '\t') {
+      int64_t pad = size > 0 ? size - at % size : 0;
+      myna__jf_fill(x, &b, ' ', pad);
+      at += pad;
+    } else {
+      myna__jbuf_add(x, &b, s.u.s + i, k);
+      at = c == '\n' || c == '\r' ? 0 : at + 1;
+    }
+    i += k;
+  }
+  return myna__jbuf_take(x, &b);
+}
 
 /* Are all characters of one kind, and is there any? */
 static jv all_are(jx *x, jv s, char kind) {
@@ -424,23 +343,52 @@ static jv all_are(jx *x, jv s, char kind) {
     size_t k = myna__ju_len(s.u.s + i, s.n - i);
     uint32_t c = myna__ju_get(s.u.s + i, k);
     utf8proc_category_t g = utf8proc_category((utf8proc_int32_t)c);
-    bool letter = g >= UTF8PROC_CATEGORY_LU && g <= UTF8PROC_CATEGORY_LO, digit = g == UTF8PROC_CATEGORY_ND;
-    bool is = kind == 'd' ? digit : kind == 'a' ? letter : kind == 'n' ? letter || digit : is_blank(s.u.s[i]);
+    bool letter = g >= UTF8PROC_CATEGORY_LU && g <= UTF8PROC_CATEGORY_LO, decimal = g == UTF8PROC_CATEGORY_ND;
+    bool number = decimal || g == UTF8PROC_CATEGORY_NL || g == UTF8PROC_CATEGORY_NO;
+    bool digit = decimal || c == 0xB2 || c == 0xB3 || c == 0xB9 || (c >= 0x2070 && c <= 0x2089 && number) ||
+                 (c >= 0x2460 && c <= 0x2468);
+    bool is = kind == 'd'   ? digit
+              : kind == 'D' ? decimal
+              : kind == 'N' ? number
+              : kind == 'a' ? letter
+              : kind == 'n' ? letter || number
+                            : myna__ju_blank(c);
     if (!is) return jv_bool(false);
     i += k;
   }
   return jv_bool(s.n > 0);
 }
 static jv s_isdigit(jx *x, jfunc *f, const jargs *a) { return (void)a, all_are(x, f->self, 'd'); }
+static jv s_isdecimal(jx *x, jfunc *f, const jargs *a) { return (void)a, all_are(x, f->self, 'D'); }
+static jv s_isnumeric(jx *x, jfunc *f, const jargs *a) { return (void)a, all_are(x, f->self, 'N'); }
 static jv s_isalpha(jx *x, jfunc *f, const jargs *a) { return (void)a, all_are(x, f->self, 'a'); }
 static jv s_isalnum(jx *x, jfunc *f, const jargs *a) { return (void)a, all_are(x, f->self, 'n'); }
 static jv s_isspace(jx *x, jfunc *f, const jargs *a) { return (void)a, all_are(x, f->self, 's'); }
-static jv cased(jx *x, jv s, char how) {
-  jv same = myna__jv_case(x, s, how), other = myna__jv_case(x, s, how == 'u' ? 'l' : 'u');
-  return jv_bool(!x->rc && myna__jv_equal(x, s, same) && !myna__jv_equal(x, s, other));
+static jv s_isascii(jx *x, jfunc *f, const jargs *a) {
+  (void)x, (void)a;
+  for (uint32_t i = 0; i < f->self.n; i++)
+    if ((unsigned char)f->self.u.s[i] >= 0x80) return jv_bool(false);
+  return jv_bool(true);
 }
-static jv s_isupper(jx *x, jfunc *f, const jargs *a) { return (void)a, cased(x, f->self, 'u'); }
-static jv s_islower(jx *x, jfunc *f, const jargs *a) { return (void)a, cased(x, f->self, 'l'); }
+/* Is all that has case of this one ('u', 'l', or 't': words with one capital), and is there any? */
+static jv all_cased(jx *x, jv s, char how) {
+  bool any = false, in_word = false;
+  for (size_t i = 0; i < s.n && myna__jx_tick(x, 1);) {
+    size_t k = myna__ju_len(s.u.s + i, s.n - i);
+    char c = myna__ju_case(myna__ju_get(s.u.s + i, k));
+    if (c && (how == 't' ? in_word != (c == 'l') : c != how)) return jv_bool(false);
+    any |= c != 0;
+    in_word = c != 0;
+    i += k;
+  }
+  return jv_bool(any);
+}
+static jv s_isupper(jx *x, jfunc *f, const jargs *a) { return (void)a, all_cased(x, f->self, 'u'); }
+static jv s_islower(jx *x, jfunc *f, const jargs *a) { return (void)a, all_cased(x, f->self, 'l'); }
+static jv s_istitle(jx *x, jfunc *f, const jargs *a) { return (void)a, all_cased(x, f->self, 't'); }
+static jv s_swapcase(jx *x, jfunc *f, const jargs *a) { return (void)a, myna__jv_case(x, f->self, 's'); }
+static jv s_casefold(jx *x, jfunc *f, const jargs *a) { return (void)a, myna__jv_case(x, f->self, 'f'); }
+static jv s_format(jx *x, jfunc *f, const jargs *a) { return myna__jv_format_fields(x, f->self, a); }
 
 /* ---- dicts and lists ---- */
 
@@ -559,7 +507,14 @@ typedef struct method_row {
 } method_row;
 
 static const method_row rows[] = {{'s', "capitalize", s_capitalize},
+                                  {'s', "center", s_center},
                                   {'s', "count", s_count},
+                                  {'s', "expandtabs", s_expandtabs},
+                                  {'s', "isascii", s_isascii},
+                                  {'s', "istitle", s_istitle},
+                                  {'s', "rindex", s_rindex},
+                                  {'s', "rpartition", s_rpartition},
+                                  {'s', "swapcase", s_swapcase},
                                   {'s', "endswith", s_endswith},
                                   {'s', "find", s_find},
                                   {'s', "format", s_format},
@@ -567,15 +522,15 @@ static const method_row rows[] = {{'s', "capitalize", s_capitalize},
                                   {'s', "isalnum", s_isalnum},
                                   {'s', "isalpha", s_isalpha},
                                   {'s', "isdigit", s_isdigit},
-                                  {'s', "isnumeric", s_isdigit},
-                                  {'s', "isdecimal", s_isdigit},
+                                  {'s', "isnumeric", s_isnumeric},
+                                  {'s', "isdecimal", s_isdecimal},
                                   {'s', "islower", s_islower},
                                   {'s', "isspace", s_isspace},
                                   {'s', "isupper", s_isupper},
                                   {'s', "join", s_join},
                                   {'s', "ljust", s_ljust},
                                   {'s', "lower", s_lower},
-                                  {'s', "casefold", s_lower},
+                                  {'s', "casefold", s_casefold},
                                   {'s', "lstrip", s_lstrip},
                                   {'s', "partition", s_partition},
                                   {'s', "removeprefix", s_removeprefix},

@@ -71,13 +71,29 @@ static jv path(jx *x, jv v, jv attr) {
 
 static jv by_attr(jx *x, jv v, const jargs *a) { return path(x, v, a->pos[0]); }
 
+/* By several paths, "a,b.c": a list; a.pos[1]: is case told apart? */
+static jv by_attrs(jx *x, jv v, const jargs *a) {
+  jv l = myna__jv_new(x, J_LIST);
+  myna__str s = jv_text(a->pos[0]);
+  while (!x->rc) {
+    const char *comma = memchr(s.p, ',', s.n);
+    size_t n = comma ? (size_t)(comma - s.p) : s.n;
+    jv k = path(x, v, jv_str(s.p, n));
+    myna__jlist_add(x, l.u.l, a->pos[1].u.b ? k : fold(x, k));
+    if (!comma) break;
+    s = (myna__str){comma + 1, s.n - n - 1};
+  }
+  return l;
+}
+
 static jv f_sort(jx *x, jv v, const jargs *a) {
   jv attr = arg(a, 2, "attribute", jv_none());
-  jargs key = {.pos = &attr, .n_pos = 1};
+  bool cases = bool_arg(a, 1, "case_sensitive", false), several = attr.t == J_STR && memchr(attr.u.s, ',', attr.n);
+  jv by[2] = {attr, jv_bool(cases)};
+  jargs key = {.pos = by, .n_pos = 2};
   jv l = myna__jv_iter(x, v);
   if (x->rc) return l;
-  return myna__jf_sorted(x, l, by_attr, &key, bool_arg(a, 0, "reverse", false),
-                         bool_arg(a, 1, "case_sensitive", false));
+  return myna__jf_sorted(x, l, several ? by_attrs : by_attr, &key, bool_arg(a, 0, "reverse", false), cases);
 }
 
 static jv f_dictsort(jx *x, jv v, const jargs *a) {
@@ -131,6 +147,7 @@ static jv f_groupby(jx *x, jv v, const jargs *a) {
     if (k.t == J_UNDEF) k = missing;
     if (i == 0 || !myna__jv_equal(x, cases ? k : fold(x, k), last)) {
       jv pair = myna__jv_new(x, J_TUPLE);
+      pair.safe = 1; /* its parts have names */
       group = myna__jv_new(x, J_LIST);
       if (x->rc) break;
       myna__jlist_add(x, pair.u.l, k);

@@ -12,8 +12,8 @@ static bool t_float(jx *x, jv v, const jargs *a) { return (void)x, (void)a, v.t 
 static bool t_boolean(jx *x, jv v, const jargs *a) { return (void)x, (void)a, v.t == J_BOOL; }
 static bool t_true(jx *x, jv v, const jargs *a) { return (void)x, (void)a, v.t == J_BOOL && v.u.b; }
 static bool t_false(jx *x, jv v, const jargs *a) { return (void)x, (void)a, v.t == J_BOOL && !v.u.b; }
-static bool t_callable(jx *x, jv v, const jargs *a) { return (void)x, (void)a, v.t == J_FUNC; }
-static bool t_escaped(jx *x, jv v, const jargs *a) { return (void)x, (void)a, v.safe; }
+static bool t_callable(jx *x, jv v, const jargs *a) { return (void)x, (void)a, v.t == J_FUNC || v.t == J_UNDEF; }
+static bool t_escaped(jx *x, jv v, const jargs *a) { return (void)x, (void)a, v.t == J_STR && v.safe; }
 static bool t_iterable(jx *x, jv v, const jargs *a) {
   return (void)x, (void)a, v.t == J_UNDEF || v.t == J_STR || jv_is_seq(v) || v.t == J_DICT;
 }
@@ -27,16 +27,13 @@ static int64_t remainder_of(jx *x, jv v, jv by) {
 static bool t_odd(jx *x, jv v, const jargs *a) { return (void)a, remainder_of(x, v, jv_int(2)) == 1; }
 static bool t_even(jx *x, jv v, const jargs *a) { return (void)a, remainder_of(x, v, jv_int(2)) == 0; }
 static bool t_divisibleby(jx *x, jv v, const jargs *a) { return remainder_of(x, v, arg(a, 0, "num", jv_none())) == 0; }
-static bool t_lower(jx *x, jv v, const jargs *a) {
-  (void)a;
-  jv s = text_of(x, v), low = myna__jv_case(x, s, 'l'), up = myna__jv_case(x, s, 'u');
-  return !x->rc && myna__jv_equal(x, s, low) && !myna__jv_equal(x, low, up);
+static bool case_is(jx *x, jv v, const char *method) {
+  bool found = false;
+  jv s = text_of(x, v), f = x->rc ? s : myna__jv_method(x, s, (myna__str){method, strlen(method)}, &found);
+  return found && myna__jv_true(myna__jv_call(x, f, &(jargs){0}));
 }
-static bool t_upper(jx *x, jv v, const jargs *a) {
-  (void)a;
-  jv s = text_of(x, v), low = myna__jv_case(x, s, 'l'), up = myna__jv_case(x, s, 'u');
-  return !x->rc && myna__jv_equal(x, s, up) && !myna__jv_equal(x, low, up);
-}
+static bool t_lower(jx *x, jv v, const jargs *a) { return (void)a, case_is(x, v, "islower"); }
+static bool t_upper(jx *x, jv v, const jargs *a) { return (void)a, case_is(x, v, "isupper"); }
 static jv other(const jargs *a) { return arg(a, 0, "other", jv_undef()); }
 static bool t_eq(jx *x, jv v, const jargs *a) { return myna__jv_compare(x, '=', v, other(a)); }
 static bool t_ne(jx *x, jv v, const jargs *a) { return myna__jv_compare(x, '!', v, other(a)); }

@@ -361,35 +361,6 @@ size_t myna__ju_put(char out[4], uint32_t c) {
   return n > 0 ? (size_t)n : 0;
 }
 
-static bool is_letter(uint32_t c) {
-  utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-  return k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO;
-}
-
-jv myna__jv_case(jx *x, jv s, char how) {
-  jbuf b = {0};
-  bool start = true;
-  for (size_t i = 0; i < s.n && !x->rc;) {
-    size_t k = myna__ju_len(s.u.s + i, s.n - i);
-    if (k == 1 && (unsigned char)s.u.s[i] >= 0x80) { /* not UTF-8: as it is */
-      myna__jbuf_add(x, &b, s.u.s + i, 1);
-      i++;
-      continue;
-    }
-    uint32_t c = myna__ju_get(s.u.s + i, k);
-    bool up = how == 'u' || (start && how != 'l');
-    char out[4];
-    uint32_t d = (uint32_t)(up ? utf8proc_toupper((utf8proc_int32_t)c) : utf8proc_tolower((utf8proc_int32_t)c));
-    myna__jbuf_add(x, &b, out, myna__ju_put(out, d));
-    if (how == 'T')
-      start = c < 0x80 && strchr("-({[< \t\n\r\f\v", (int)c) != NULL;
-    else
-      start = how == 't' && !is_letter(c);
-    i += k;
-  }
-  return myna__jbuf_take(x, &b);
-}
-
 /* ---- text ---- */
 
 void myna__jv_float_text(char out[40], double f) {
@@ -432,6 +403,12 @@ void myna__jv_float_text(char out[40], double f) {
   out[w] = 0;
 }
 
+/* Characters that repr() escapes. */
+static bool hidden(uint32_t c) {
+  utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
+  return k == UTF8PROC_CATEGORY_CN || (k >= UTF8PROC_CATEGORY_ZS && k <= UTF8PROC_CATEGORY_CO);
+}
+
 static void repr_str(jx *x, jbuf *b, jv v) {
   bool single = memchr(v.u.s, '\'', v.n) != NULL, dbl = memchr(v.u.s, '"', v.n) != NULL;
   char q = single && !dbl ? '"' : '\'';
@@ -439,13 +416,14 @@ static void repr_str(jx *x, jbuf *b, jv v) {
   for (size_t i = 0; i < v.n && !x->rc;) {
     size_t k = myna__ju_len(v.u.s + i, v.n - i);
     unsigned char c = (unsigned char)v.u.s[i];
-    char t[8] = {0};
+    char t[12] = {0};
+    uint32_t u = myna__ju_get(v.u.s + i, k);
     if (c == (unsigned char)q || c == '\\')
       t[0] = '\\', t[1] = (char)c;
     else if (c == '\n' || c == '\r' || c == '\t')
       t[0] = '\\', t[1] = (char)(c == '\n' ? 'n' : c == '\r' ? 'r' : 't');
-    else if (c < 32 || c == 127)
-      snprintf(t, sizeof t, "\\x%02x", c);
+    else if (c < 32 || c == 127 || (k > 1 && hidden(u)))
+      snprintf(t, sizeof t, u < 0x100 ? "\\x%02x" : u < 0x10000 ? "\\u%04x" : "\\U%08x", u);
     if (t[0])
       myna__jbuf_z(x, b, t);
     else

@@ -21,7 +21,7 @@ typedef enum jtype {
 
 typedef struct jv {
   jtype t : 8;
-  unsigned safe : 1; /* of STR: went through safe or escape */
+  unsigned safe : 1; /* of STR: went through safe or escape; of TUPLE: a pair of groupby, with names */
   uint32_t n;        /* bytes of a STR */
   union {
     bool b;
@@ -140,9 +140,11 @@ int64_t myna__ju_count(myna__str s);
 size_t myna__ju_at(myna__str s, int64_t k);
 uint32_t myna__ju_get(const char *p, size_t n);
 size_t myna__ju_put(char out[4], uint32_t c);
-jv myna__jv_case(
-    jx *x, jv s,
-    char how); /* 'u' upper, 'l' lower, 'c' capitalize, 't' title by words of letters, 'T' jinja's title, 's' swap */
+char myna__ju_case(uint32_t c);                 /* 'u' upper, 'l' lower, 't' title, 0 none */
+bool myna__ju_blank(uint32_t c);                /* Python's isspace() */
+size_t myna__ju_break(const char *p, size_t n); /* bytes of the line break at p, 0 for none; n > 0 */
+/* 'u' upper, 'l' lower, 'c' capitalize, 't' title by words of letters, 'T' jinja's title, 's' swapcase, 'f' casefold */
+jv myna__jv_case(jx *x, jv s, char how);
 
 /* calls */
 jv myna__jv_call(jx *x, jv f, const jargs *a);
@@ -154,7 +156,9 @@ jv myna__jx_filter(jx *x, const void *row, jv v, const jargs *a);
 bool myna__jx_test(jx *x, const void *row, jv v, const jargs *a);
 void myna__jv_tojson(jx *x, jbuf *b, jv v, const jargs *a);
 void myna__jx_globals(jx *x);
-jv myna__jv_format(jx *x, jv s, const jargs *a); /* "%s" % args */
+jv myna__jv_format(jx *x, jv s, const jargs *a);           /* "%s" % args */
+jv myna__jv_format_fields(jx *x, jv s, const jargs *a);    /* "{}".format(args) */
+void myna__jf_fill(jx *x, jbuf *b, uint32_t c, int64_t n); /* n times the character */
 jv myna__jv_binary(jx *x, char op, jv a, jv b);
 bool myna__jv_in(jx *x, jv a, jv b);
 bool myna__jv_compare(jx *x, char op, jv a, jv b);
