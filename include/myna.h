@@ -161,6 +161,7 @@ typedef struct myna_engine_options {
   bool kv_type_set, kv_type_v_set;
   bool exact;              /* float activations and F32 KV for any file */
   int64_t mem_limit;       /* bytes of private memory + mapped file; 0: none */
+  int64_t grammar_bytes;   /* planned for grammars, as told to myna_grammar_limit; 0: nothing is */
   bool mem_weights_cached; /* leave the mapped file out of the limit */
   /* NULL, or a directory: pages that leave the pool go to a file there, of at most disk_max bytes (0: 1 GB), and come back when a prompt wants them. The
    * file has no name and goes with the engine. */

@@ -42,6 +42,14 @@ MYNA_API void myna_grammar_free_text(char *text);
  * same one for the same text. 0 (at the beginning): none, and those kept are let go; negative: no change. Returns the limit before. Thread-safe. */
 MYNA_API int64_t myna_grammar_cache(int64_t bytes);
 
+/* The most that all grammars of the process may hold: compiled, kept or in use, with what runs them and their masks. Near it kept ones are let go and masks
+ * are found anew, slower; a request whose grammar has no room is refused with MYNA_E_LIMIT and the numbers, one that is too large by itself when it is
+ * compiled. A step may go beyond by the masks that it needs at once. 0 (at the beginning): no limit; negative: no change. Returns the limit before.
+ * Thread-safe. */
+MYNA_API int64_t myna_grammar_limit(int64_t bytes);
+/* What they hold now, in bytes. Thread-safe. */
+MYNA_API int64_t myna_grammar_held(void);
+
 /* Grammars are counted: each from_ gives one reference, requests hold their own. */
 MYNA_API myna_grammar *myna_grammar_ref(myna_grammar *g);
 MYNA_API void myna_grammar_free(myna_grammar *g);

@@ -143,6 +143,8 @@ int place_process(const options *o);
 /* Opens --model, or the model that ships; on a wrong path suggests near names. */
 int open_model(const options *o, bool header_only, myna_model **out);
 int engine_options(const options *o, myna_engine_options *e);
+/* Under --mem-limit a part of it is for grammars, planned and kept to. */
+void grammar_memory(myna_engine_options *e);
 /* For commands that measure the weights: an F32 cache unless a flag chooses its type. */
 int measuring_options(const options *o, myna_engine_options *e);
 /* After myna_engine_new or myna_session_new failed: tells err and what would fit. Returns EXIT_FAIL. */

@@ -103,6 +103,13 @@ int place_process(const options *o) {
 
 /* ---- options ---- */
 
+void grammar_memory(myna_engine_options *e) {
+  enum { PART = 16, MOST = 64 << 20 };
+  if (e->mem_limit <= 0) return;
+  e->grammar_bytes = e->mem_limit / PART < MOST ? e->mem_limit / PART : MOST;
+  if (e->grammar_bytes > 0) myna_grammar_limit(e->grammar_bytes);
+}
+
 int engine_options(const options *o, myna_engine_options *e) {
   int64_t batch = o->ubatch ? o->ubatch : o->batch;
   *e = (myna_engine_options){.n_threads = (int)o->threads,
@@ -122,6 +129,7 @@ int engine_options(const options *o, myna_engine_options *e) {
   if (o->mem_weights && strcmp(o->mem_weights, "cached") != 0)
     return usage("--mem-weights %s: only cached is possible", o->mem_weights);
   e->mem_weights_cached = o->mem_weights != NULL;
+  if (o->grammar || o->grammar_file || o->json_schema || o->json_schema_file || o->regex) grammar_memory(e);
   if (o->poll < 0 || o->poll > 100) return usage("--poll %lld: 0 to 100", (long long)o->poll);
   int rc = numa_mode(o, &e->numa);
   return rc ? rc : cache_types(o, e);

@@ -88,7 +88,8 @@ static int share_context(const options *o, myna_engine_options *eo) {
 static int serve(const options *o, myna_model *m, const myna_engine_options *eo, server_options *so) {
   char why[512] = "";
   myna_err err = {0};
-  myna_grammar_cache((int64_t)64 << 20); /* the same schemas come with every request */
+  /* The same schemas come with every request. */
+  myna_grammar_cache(eo->mem_limit > 0 ? eo->grammar_bytes : (int64_t)64 << 20);
   if (myna_engine_new(&so->engine, m, eo, &err) < 0) return engine_failed(m, eo, &err);
   signal(SIGPIPE, SIG_IGN); /* clients go when they like */
   int rc = server_run(so, &interrupted, why, sizeof why) < 0 ? failed("%s", why) : 0;
@@ -109,6 +110,7 @@ int cmd_serve(options *o) {
   if (rc == 0) rc = open_chat(o, m, &conversing);
   if (rc == 0) rc = share_context(o, &eo);
   if (rc == 0 && eo.mem_limit > 0) { /* the engine plans what runs; what waits gets a small part */
+    grammar_memory(&eo);
     so.waiting_bytes = eo.mem_limit / 32;
     eo.mem_limit -= so.waiting_bytes;
   }

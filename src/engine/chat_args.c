@@ -1,176 +1,79 @@
-/* chat_args.c: the arguments of a function as rules of GBNF. JSON spellings take the schema's own grammar; in the others parameters stand one by one:
- * strings as bare text up to a delimiter, the rest as JSON or in the family's own signs for lists and objects. */
+/* chat_args.c: the arguments of a function as rules of GBNF. JSON spellings take the schema's own grammar; in the others parameters stand one by one, as
+ * a row per spelling says; their values are in chat_values.c. */
 #include "engine/chat_args.h"
 #include "myna_grammar.h"
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { NAME = 48, MAX_DEPTH = 16, MAX_DELIM = 160, ANY_ORDER = 5 };
+enum { NAME = MYNA__RULE_NAME, ANY_ORDER = 5, MAX_MEMBERS = 1000 };
 #define PUT(m, ...) myna__buf_printf(&(m)->b, __VA_ARGS__)
-#define QUOTE "<|\"|>"
 
 typedef struct myna__args_maker maker;
-/* What is the same for all values of one function. */
-typedef struct scope {
-  maker *m;
-  const json_t *root; /* the parameters' schema: references lead into it */
-  bool strict;
-  int i; /* rules are named tI-.. */
-} scope;
+typedef myna__args scope;
 
-static int nomem(maker *m) { return myna__err(m->err, MYNA_E_NOMEM, "no memory for a grammar"); }
-static void new_name(scope *c, char name[NAME]) { snprintf(name, NAME, "t%d-v%d", c->i, c->m->n_values++); }
+int myna__args_nomem(maker *m) { return myna__err(m->err, MYNA_E_NOMEM, "no memory for a grammar"); }
+void myna__args_name(scope *c, char name[NAME]) { snprintf(name, NAME, "t%d-v%d", c->i, c->m->n_values++); }
 
-/* ---- JSON by schema ---- */
-
-/* Appends the rules of schema with this prefix. */
-static int schema_rules(maker *m, const json_t *schema, const char *prefix, myna_err *err) {
-  char *json = json_dumps(schema, JSON_COMPACT | JSON_ENCODE_ANY), *text = NULL;
-  if (!json) return nomem(m);
-  int rc = myna_schema_to_gbnf(json, strlen(json), prefix, NULL, &text, err);
-  free(json);
-  if (rc == 0) myna__buf_str(&m->b, text);
-  if (rc == 0) PUT(m, "\n");
-  myna_grammar_free_text(text);
-  return rc;
+int myna__args_fail(scope *c, int code, const char *msg) {
+  return myna__err(c->m->err, code, "tools[%d].function.parameters%s%.60s: %s", c->m->tool, c->key ? "." : "",
+                   c->key ? c->key : "", msg);
 }
 
-/* The same, with `any` instead where the schema cannot be kept and the tool is not strict. */
-static int json_rules(scope *c, const json_t *schema, const char *any, const char *prefix) {
-  maker *m = c->m;
-  myna_err err = {0};
-  int rc = schema_rules(m, schema, prefix, &err);
-  if (rc == 0 || rc == MYNA_E_NOMEM) return rc < 0 ? nomem(m) : 0;
-  if (c->strict) return myna__err(m->err, rc, "tools[%d].function.parameters: %s", m->tool, err.msg);
-  json_t *v = json_loads(any, 0, NULL);
-  rc = v ? schema_rules(m, v, prefix, m->err) : nomem(m);
-  json_decref(v);
-  return rc;
+/* ---- spellings ---- */
+
+/* What stands before a parameter's value and behind it; part: which values it is written for. */
+typedef void frame(const struct myna__chat_format *f, const char *key, myna__args_part part, myna__buf *head,
+                   myna__buf *end);
+
+static void tag_frame(const struct myna__chat_format *f, const char *key, myna__args_part part, myna__buf *head,
+                      myna__buf *end) {
+  const char *attr = part == MYNA__PART_TEXT ? "\" string=\"true" : "\" string=\"false";
+  myna__buf_printf(head, "%s%s%s%s", f->param, key, f->attr ? attr : "", f->param_sep);
+  myna__buf_str(end, f->param_end);
+}
+static void nested_frame(const struct myna__chat_format *f, const char *key, myna__args_part part, myna__buf *head,
+                         myna__buf *end) {
+  myna__buf_printf(head, "%s<%s>", f->param, key);
+  myna__buf_printf(end, "%s</%s>", f->param, key);
+}
+static void python_frame(const struct myna__chat_format *f, const char *key, myna__args_part part, myna__buf *head,
+                         myna__buf *end) {
+  myna__buf_printf(head, "%s=", key);
+}
+static void gemma_frame(const struct myna__chat_format *f, const char *key, myna__args_part part, myna__buf *head,
+                        myna__buf *end) {
+  myna__buf_printf(head, "%s:", key);
 }
 
-/* A part of the parameters as a schema of its own: what it refers to comes along. */
-static json_t *alone(const json_t *s, const json_t *root) {
-  static const char *const defs[] = {"$defs", "definitions"};
-  json_t *copy = json_copy((json_t *)(uintptr_t)s);
-  for (int i = 0; copy && json_is_object(copy) && i < 2; i++) {
-    json_t *d = json_object_get(root, defs[i]);
-    if (d && !json_object_get(copy, defs[i]) && json_object_set(copy, defs[i], d) < 0) {
-      json_decref(copy);
-      return NULL;
-    }
-  }
-  return copy;
+static bool only_names(const char *key) {
+  for (; *key; key++)
+    if (!((*key >= 'a' && *key <= 'z') || (*key >= 'A' && *key <= 'Z') || (*key >= '0' && *key <= '9') || *key == '_'))
+      return false;
+  return true;
+}
+static bool tag_key(const struct myna__chat_format *f, const char *key) {
+  return !strstr(key, f->param_sep) && !(f->attr && strchr(key, '"'));
+}
+static bool nested_key(const struct myna__chat_format *f, const char *key) {
+  return !strpbrk(key, "<>") && key[0] != '/';
+}
+static bool name_key(const struct myna__chat_format *f, const char *key) {
+  return only_names(key) && !(key[0] >= '0' && key[0] <= '9');
 }
 
-static int json_value(scope *c, const json_t *s, char name[NAME]) {
-  char prefix[NAME];
-  new_name(c, prefix);
-  strcat(prefix, "-"); /* NAME has room for it */
-  json_t *copy = alone(s, c->root);
-  int rc = copy ? json_rules(c, copy, "{}", prefix) : nomem(c->m);
-  json_decref(copy);
-  snprintf(name, NAME, "%.30sroot", prefix);
-  return rc;
-}
-
-/* ---- text up to a delimiter ---- */
-
-static int points_of(const char *s, uint32_t *out) {
-  int n = 0;
-  for (const uint8_t *p = (const uint8_t *)s; *p && n < MAX_DELIM; n++) {
-    int len = *p < 0x80 ? 1 : *p < 0xE0 ? 2 : *p < 0xF0 ? 3 : 4;
-    uint32_t c = len == 1 ? *p : *p & (0xFFu >> (len + 1));
-    for (int i = 1; i < len && p[i]; i++) c = c << 6 | (p[i] & 0x3F);
-    out[n] = c;
-    for (int i = 0; i < len && *p; i++) p++;
-  }
-  return n;
-}
-
-/* How much of the delimiter d[0..n) stands at the end, when c follows its first k. */
-static int follow(const uint32_t *d, int k, uint32_t c) {
-  for (int len = k + 1; len > 0; len--)
-    if (d[len - 1] == c && (len == 1 || memcmp(d, d + k - (len - 1), (size_t)(len - 1) * sizeof *d) == 0)) return len;
-  return 0;
-}
-
-/* Rule `name`: any text that has the delimiter at its end and nowhere else, as an automaton: state k has read k of it. */
-static int until(maker *m, const char *name, const char *delim) {
-  uint32_t d[MAX_DELIM], seen[MAX_DELIM];
-  int n = points_of(delim, d), n_seen = 0;
-  if (n == 0 || n >= MAX_DELIM) return myna__err(m->err, MYNA_E_LIMIT, "the name of a parameter is too long");
-  for (int i = 0; i < n; i++) {
-    bool old = false;
-    for (int k = 0; k < n_seen; k++) old |= seen[k] == d[i];
-    if (!old) seen[n_seen++] = d[i];
-  }
-  PUT(m, "%s ::= %s-0\n", name, name);
-  for (int k = 0; k < n; k++) {
-    PUT(m, "%s-%d ::= ", name, k);
-    for (int i = 0; i < n_seen; i++) {
-      int to = follow(d, k, seen[i]);
-      if (!to) continue;
-      PUT(m, "\"\\U%08X\" ", seen[i]);
-      if (to < n) PUT(m, "%s-%d ", name, to);
-      PUT(m, "| ");
-    }
-    PUT(m, "[^");
-    for (int i = 0; i < n_seen; i++)
-      if (follow(d, k, seen[i])) PUT(m, "\\U%08X", seen[i]);
-    PUT(m, "] %s-0\n", name);
-  }
-  return 0;
-}
-
-/* Keywords of strings that text without quotes is not held to. */
-static int check_text(scope *c, const json_t *s) {
-  static const char *const words[] = {"pattern", "format", "minLength", "maxLength"};
-  for (size_t i = 0; c->strict && i < MYNA__COUNT(words); i++)
-    if (json_object_get(s, words[i]))
-      return myna__err(c->m->err, MYNA_E_UNSUPPORTED,
-                       "tools[%d].function.parameters: %s is not supported for a strict tool of this model", c->m->tool,
-                       words[i]);
-  return 0;
-}
-
-static int text_value(scope *c, const json_t *s, const char *before, const char *delim, char name[NAME]) {
-  maker *m = c->m;
-  const json_t *list = json_object_get(s, "enum"), *one = json_object_get(s, "const");
-  char text[NAME];
-  TRY(check_text(c, s));
-  bool closed = json_is_string(one) || json_array_size(list) > 0;
-  for (size_t i = 0; i < json_array_size(list); i++) closed &= json_is_string(json_array_get(list, i));
-  new_name(c, text);
-  if (!closed) TRY(until(m, text, delim));
-  bool cdata = !closed && m->f->param && strcmp(m->f->param, "<param name=\"") == 0;
-  char inner[NAME];
-  if (cdata) {
-    new_name(c, inner);
-    TRY(until(m, inner, "]]>"));
-  }
-  new_name(c, name);
-  PUT(m, "%s ::= ", name);
-  if (cdata) {
-    PUT(m, "\"<![CDATA[\" %s ", inner);
-    myna__args_lit(&m->b, delim);
-    PUT(m, "| ");
-  }
-  if (*before) myna__args_lit(&m->b, before);
-  if (!closed) {
-    PUT(m, "%s\n", text);
-    return 0;
-  }
-  PUT(m, "(");
-  for (size_t i = 0; i < json_array_size(list); i++) {
-    if (i) PUT(m, "| ");
-    myna__args_lit(&m->b, json_string_value(json_array_get(list, i)));
-  }
-  if (json_is_string(one)) myna__args_lit(&m->b, json_string_value(one));
-  PUT(m, ") ");
-  myna__args_lit(&m->b, delim);
-  PUT(m, "\n");
-  return 0;
-}
+/* How parameters of a scheme are written: one row per scheme. */
+static const struct signs {
+  myna__args_value *value; /* NULL: the arguments are one JSON object */
+  frame *frame;
+  bool (*key)(const struct myna__chat_format *f, const char *key); /* whether such a key can be written */
+  const char *sep;                                                 /* between parameters, a rule */
+  const char *before, *behind;                                     /* of all parameters, and of each, rules */
+} spellings[MYNA__CALLS_HARMONY + 1] = {
+    [MYNA__CALLS_XML] = {myna__args_xml, tag_frame, tag_key, "", "nl ", " nl"},
+    [MYNA__CALLS_NESTED] = {myna__args_nested, nested_frame, nested_key, "", "", ""},
+    [MYNA__CALLS_PYTHON] = {myna__args_python, python_frame, name_key, "\",\" sp", "", ""},
+    [MYNA__CALLS_GEMMA] = {myna__args_gemma, gemma_frame, name_key, "\",\" sp", "", ""},
+};
 
 /* ---- parameters one by one ---- */
 
@@ -200,7 +103,7 @@ static void any_order(maker *m, const char *base, const member *p, int n, const 
 /* Many members: those that are required, in any order if they are few, then any of the others. */
 static int in_order(maker *m, const char *base, const member *p, int n, const char *sep) {
   member *needed = myna__alloc((size_t)n * sizeof *needed);
-  if (!needed) return nomem(m);
+  if (!needed) return myna__args_nomem(m);
   char part[NAME];
   int k = 0, others = 0;
   for (int i = 0; i < n; i++) {
@@ -237,204 +140,101 @@ static bool is_required(const json_t *schema, const char *key) {
   return false;
 }
 
-static int value(scope *c, const json_t *s, const char *end, int depth, char name[NAME]);
-
-/* One parameter with its signs. */
-static int parameter(scope *c, const char *key, const json_t *s, int depth, char name[NAME]) {
+/* One parameter with its signs, for these of its values. */
+static int parameter_part(scope *c, const char *key, const json_t *s, myna__args_part part, int depth,
+                          char name[NAME]) {
   const struct myna__chat_format *f = c->m->f;
+  const struct signs *signs = &spellings[f->scheme];
   myna__buf end = {0}, head = {0};
   char v[NAME];
-  bool text = myna__chat_types(s, c->root) & MYNA__TYPE_STRING || myna__chat_types(s, c->root) == 0;
-  if (f->scheme == MYNA__CALLS_XML) {
-    myna__buf_printf(&head, "%s%s%s%s", f->param, key,
-                     !f->attr ? ""
-                     : text   ? "\" string=\"true"
-                              : "\" string=\"false",
-                     f->param_sep);
-    myna__buf_printf(&end, "%s%s", f->lines ? "\n" : "", f->param_end);
-  } else if (f->scheme == MYNA__CALLS_NESTED) {
-    myna__buf_printf(&head, "%s<%s>", f->param, key);
-    myna__buf_printf(&end, "%s</%s>", f->param, key);
-  } else {
-    myna__buf_printf(&head, "%s%s", key, f->scheme == MYNA__CALLS_PYTHON ? "=" : ":");
-  }
-  int rc = head.failed || end.failed ? nomem(c->m) : value(c, s, end.data ? end.data : "", depth, v);
+  signs->frame(f, key, part, &head, &end);
+  int rc =
+      head.failed || end.failed ? myna__args_nomem(c->m) : signs->value(c, s, end.data ? end.data : "", part, depth, v);
   if (rc == 0) {
-    new_name(c, name);
+    myna__args_name(c, name);
     PUT(c->m, "%s ::= ", name);
     myna__args_lit(&c->m->b, head.data);
     if (f->value_open) {
       PUT(c->m, "nl ");
       myna__args_lit(&c->m->b, f->value_open);
     }
-    PUT(c->m, "%s%s%s\n", f->lines ? "\"\\n\" " : "", v, f->scheme == MYNA__CALLS_XML ? " nl" : "");
+    PUT(c->m, "%s%s%s\n", f->lines ? "\"\\n\" " : "", v, signs->behind);
   }
   myna__buf_free(&head);
   myna__buf_free(&end);
   return rc;
 }
 
-/* Rule `name`: the members of an object, without what stands around them. */
-static int members(scope *c, const json_t *schema, const char *sep, int depth, char name[NAME]) {
-  json_t *props = json_object_get(schema, "properties"), *s;
-  size_t n = json_object_size(props);
-  if (n > 1000) return myna__err(c->m->err, MYNA_E_LIMIT, "tools[%d]: more than 1000 parameters", c->m->tool);
-  member *list = myna__alloc((n + 1) * sizeof *list);
-  if (!list) return nomem(c->m);
-  const char *key;
-  int k = 0, rc = 0;
-  json_object_foreach(props, key, s) {
-    if (rc < 0) break;
-    list[k].required = is_required(schema, key);
-    rc = parameter(c, key, s, depth + 1, list[k++].rule);
+/* MYNA_E_NOTFOUND: it cannot be written. */
+static int parameter(scope *c, const char *key, const json_t *s, int depth, char name[NAME]) {
+  const struct myna__chat_format *f = c->m->f;
+  unsigned types = myna__chat_types(s, c->root);
+  char text[NAME], rest[NAME];
+  int a = MYNA_E_NOTFOUND, b = MYNA_E_NOTFOUND;
+  if (!key[0] || strlen(key) > MYNA__CALL_NAME || !spellings[f->scheme].key(f, key)) return MYNA_E_NOTFOUND;
+  if (!f->attr) return parameter_part(c, key, s, MYNA__PART_ALL, depth, name);
+  if (!types || types & MYNA__TYPE_STRING) a = parameter_part(c, key, s, MYNA__PART_TEXT, depth, text);
+  if (a < 0 && a != MYNA_E_NOTFOUND) return a;
+  if (types != MYNA__TYPE_STRING) b = parameter_part(c, key, s, MYNA__PART_REST, depth, rest);
+  if (b < 0 && (b != MYNA_E_NOTFOUND || a < 0)) return b;
+  myna__args_name(c, name);
+  PUT(c->m, "%s ::= %s%s%s\n", name, a == 0 ? text : "", a == 0 && b == 0 ? " | " : "", b == 0 ? rest : "");
+  return 0;
+}
+
+/* Appends one member to the list; one that cannot be written is left out unless it is needed. */
+static int add_member(scope *c, const json_t *schema, const char *key, const json_t *s, int depth, member *list,
+                      int *n) {
+  if (depth == 1) c->key = key;
+  member *p = &list[*n];
+  p->required = is_required(schema, key);
+  int rc = parameter(c, key, s, depth, p->rule);
+  if (rc == 0) ++*n;
+  if (rc == MYNA_E_NOTFOUND && p->required && c->strict)
+    return myna__args_fail(c, MYNA_E_UNSUPPORTED, "the model's calls have no way to write any value of it");
+  return rc == MYNA_E_NOTFOUND ? 0 : rc;
+}
+
+int myna__args_members(scope *c, const json_t *schema, int depth, char name[NAME]) {
+  json_t *props = json_object_get(schema, "properties"), *needed = json_object_get(schema, "required"), *s;
+  json_t *others = json_object_get(schema, "additionalProperties"), *any = json_object();
+  size_t most = json_object_size(props) + json_array_size(needed);
+  const char *key, *sep = spellings[c->m->f->scheme].sep;
+  int n = 0, rc = 0;
+  member *list = any && most <= MAX_MEMBERS ? myna__alloc((most + 1) * sizeof *list) : NULL;
+  if (!list) {
+    json_decref(any);
+    return any ? myna__err(c->m->err, MYNA_E_LIMIT, "tools[%d]: more than %d parameters", c->m->tool, MAX_MEMBERS)
+               : myna__args_nomem(c->m);
+  }
+  json_object_foreach(props, key, s) if (rc == 0) rc = add_member(c, schema, key, s, depth + 1, list, &n);
+  for (size_t i = 0; i < json_array_size(needed) && rc == 0; i++) { /* what is asked for and not described */
+    key = json_string_value(json_array_get(needed, i));
+    if (!key || json_object_get(props, key)) continue;
+    rc = add_member(c, schema, key, json_is_object(others) ? others : any, depth + 1, list, &n);
   }
   char base[NAME];
-  new_name(c, base);
-  snprintf(name, NAME, "%.30s-%df", base, n <= ANY_ORDER ? (1 << n) - 1 : (int)n);
+  myna__args_name(c, base);
+  snprintf(name, NAME, "%.30s-%df", base, n <= ANY_ORDER ? (1 << n) - 1 : n);
   if (rc == 0 && n <= ANY_ORDER)
-    any_order(c->m, base, list, (int)n, sep);
+    any_order(c->m, base, list, n, sep);
   else if (rc == 0)
-    rc = in_order(c->m, base, list, (int)n, sep);
-  myna__free(list, (n + 1) * sizeof *list);
+    rc = in_order(c->m, base, list, n, sep);
+  myna__free(list, (most + 1) * sizeof *list);
+  json_decref(any);
   return rc;
 }
 
-/* ---- the families' own signs for lists and objects ---- */
-
-static int object_value(scope *c, const json_t *s, const char *end, int depth, char name[NAME]) {
-  bool nested = c->m->f->scheme == MYNA__CALLS_NESTED;
-  char body[NAME];
-  TRY(members(c, s, nested ? "" : "\",\" sp", depth, body));
-  new_name(c, name);
-  PUT(c->m, nested ? "%s ::= %s nl " : "%s ::= \"{\" %s \"}\" ", name, body);
-  if (*end) myna__args_lit(&c->m->b, end);
-  PUT(c->m, "\n");
-  return 0;
-}
-
-static int array_value(scope *c, const json_t *s, const char *end, int depth, char name[NAME]) {
-  maker *m = c->m;
-  bool nested = m->f->scheme == MYNA__CALLS_NESTED;
-  const json_t *items = json_object_get(s, "items");
-  char item[NAME], close[NAME];
-  snprintf(close, sizeof close, "%.20s</item>", nested ? m->f->param : "");
-  json_t *any = json_is_object(items) ? NULL : json_object();
-  int rc = value(c, any ? any : items, nested ? close : "", depth + 1, item);
-  json_decref(any);
-  TRY(rc);
-  new_name(c, name);
-  PUT(m, "%s ::= ", name);
-  if (nested) {
-    PUT(m, "(");
-    myna__buf_printf(&m->b, "\"%s<item>\" %s nl)* ", m->f->param, item);
-  } else {
-    PUT(m, "\"[\" (%s (\",\" sp %s)*)? \"]\" ", item, item);
-  }
-  if (*end) myna__args_lit(&m->b, end);
-  PUT(m, "\n");
-  return 0;
-}
-
-/* Gemma: a value of which nothing is known. */
-static void any_gemma(scope *c, char name[NAME]) {
-  snprintf(name, NAME, "t%d-any%d", c->i, c->m->n_values++);
-  maker *m = c->m;
-  PUT(m, "%s ::= %s-s | \"-\"? [0-9]+ (\".\" [0-9]+)? | \"true\" | \"false\" | \"null\" | ", name, name);
-  PUT(m, "\"[\" (%s (\",\" %s)*)? \"]\" | \"{\" (%s-k \":\" %s (\",\" %s-k \":\" %s)*)? \"}\"\n", name, name, name,
-      name, name, name);
-  PUT(m, "%s-k ::= [a-zA-Z_] [a-zA-Z0-9_-]*\n%s-s ::= \"<|\\\"|>\" [^<]* \"<|\\\"|>\"\n", name, name);
-}
-
-/* Keywords that the signs of a family do not show. */
-static int check_tree(scope *c, const json_t *s) {
-  static const char *const known[] = {"type",    "properties", "required", "items",       "description",
-                                      "title",   "default",    "examples", "$defs",       "enum",
-                                      "minimum", "maximum",    "const",    "definitions", "additionalProperties",
-                                      "anyOf",   "oneOf"};
-  const char *key;
-  json_t *v;
-  if (!c->strict || !json_is_object(s)) return 0;
-  json_object_foreach((json_t *)(uintptr_t)s, key, v) {
-    bool ok = false;
-    for (size_t i = 0; i < MYNA__COUNT(known); i++) ok |= strcmp(known[i], key) == 0;
-    if (!ok)
-      return myna__err(c->m->err, MYNA_E_UNSUPPORTED,
-                       "tools[%d].function.parameters: %.60s is not supported for a strict tool of this model",
-                       c->m->tool, key);
-  }
-  return 0;
-}
-
-/* One of the alternatives of a schema; MYNA_E_NOTFOUND where it has none. */
-static int union_value(scope *c, const json_t *s, const char *end, int depth, char name[NAME]) {
-  const json_t *any = json_object_get(s, "anyOf");
-  if (!any) any = json_object_get(s, "oneOf");
-  size_t n = json_array_size(any);
-  if (n == 0 || n > 16) return MYNA_E_NOTFOUND;
-  char one[16][NAME];
-  for (size_t i = 0; i < n; i++) TRY(value(c, json_array_get(any, i), end, depth + 1, one[i]));
-  new_name(c, name);
-  PUT(c->m, "%s ::= %s", name, one[0]);
-  for (size_t i = 1; i < n; i++) PUT(c->m, " | %s", one[i]);
-  PUT(c->m, "\n");
-  return 0;
-}
-
-/* Python: any literal. */
-static void any_python(scope *c, char name[NAME]) {
-  snprintf(name, NAME, "t%d-any%d", c->i, c->m->n_values++);
-  maker *m = c->m;
-  PUT(m,
-      "%s ::= %s-s | \"-\"? [0-9]+ (\".\" [0-9]+)? | \"True\" | \"False\" | \"None\" | \"true\" | \"false\" | \"null\"",
-      name, name);
-  PUT(m, " | \"[\" (%s (\",\" sp %s)*)? \"]\"", name, name);
-  PUT(m, " | \"{\" (%s-s \":\" sp %s (\",\" sp %s-s \":\" sp %s)*)? \"}\"\n", name, name, name, name);
-  PUT(m, "%s-s ::= [\"] ([^\"\\\\\\n] | [\\\\] [^\\n])* [\"] | ['] ([^'\\\\\\n] | [\\\\] [^\\n])* [']\n", name);
-}
-
-/* Rule `name`: a value of this schema and the end behind it. */
-static int value(scope *c, const json_t *s, const char *end, int depth, char name[NAME]) {
-  const struct myna__chat_format *f = c->m->f;
-  unsigned types = myna__chat_types(s, c->root);
-  bool tree = f->scheme == MYNA__CALLS_GEMMA || f->scheme == MYNA__CALLS_NESTED;
-  if (depth > MAX_DEPTH) return myna__err(c->m->err, MYNA_E_LIMIT, "tools[%d]: nested too deep", c->m->tool);
-  if (tree) TRY(check_tree(c, s));
-  if (tree && types == MYNA__TYPE_OBJECT && json_object_get(s, "properties"))
-    return object_value(c, s, end, depth, name);
-  if (tree && types == MYNA__TYPE_ARRAY) return array_value(c, s, end, depth, name);
-  bool text = types & MYNA__TYPE_STRING || types == 0;
-  if (tree && !(text && f->scheme == MYNA__CALLS_NESTED)) {
-    int rc = union_value(c, s, end, depth, name);
-    if (rc != MYNA_E_NOTFOUND) return rc;
-  }
-  /* Of objects and lists whose members are not known Python's literals are legal too. */
-  bool vague = types == MYNA__TYPE_OBJECT ? !json_object_get(s, "properties")
-                                          : types == MYNA__TYPE_ARRAY && !json_object_get(s, "items");
-  if (f->scheme == MYNA__CALLS_PYTHON && !c->strict && (vague || types == 0)) {
-    any_python(c, name);
-    return 0;
-  }
-  if (f->scheme == MYNA__CALLS_GEMMA && types == MYNA__TYPE_STRING) return text_value(c, s, QUOTE, QUOTE, name);
-  if (f->scheme == MYNA__CALLS_GEMMA && types != MYNA__TYPE_PLAIN && types != MYNA__TYPE_NULL) {
-    any_gemma(c, name);
-    return 0;
-  }
-  if (text && (f->scheme == MYNA__CALLS_XML || f->scheme == MYNA__CALLS_NESTED)) return text_value(c, s, "", end, name);
-  char v[NAME];
-  TRY(json_value(c, s, v));
-  new_name(c, name);
-  const char *type = json_string_value(json_object_get(s, "type"));
-  const char *words = f->scheme != MYNA__CALLS_PYTHON || !type ? ""
-                      : strcmp(type, "boolean") == 0           ? "\"True\" | \"False\" | "
-                      : strcmp(type, "null") == 0              ? "\"None\" | "
-                                                               : "";
-  PUT(c->m, "%s ::= %s%s ", name, words, v);
-  if (*end) myna__args_lit(&c->m->b, end);
-  PUT(c->m, "\n");
-  return 0;
-}
-
 /* ---- a function ---- */
+
+const char *myna__args_beyond(const json_t *s) {
+  static const char *const words[] = {
+      "patternProperties", "minProperties", "maxProperties", "allOf", "anyOf", "oneOf", "enum", "const",
+      "prefixItems",       "$ref",          "propertyNames"};
+  for (size_t i = 0; i < MYNA__COUNT(words); i++)
+    if (json_object_get(s, words[i])) return words[i];
+  return json_is_array(json_object_get(s, "items")) ? "items" : NULL;
+}
 
 /* Parameters that are named are all that there are, unless the schema says otherwise. */
 static json_t *closed_copy(const json_t *params) {
@@ -451,23 +251,55 @@ static json_t *closed_copy(const json_t *params) {
   return NULL;
 }
 
+/* The arguments as one JSON object; as any where the schema cannot be kept and the tool is not strict. */
+static int json_args(scope *c, char name[NAME]) {
+  maker *m = c->m;
+  char *json = json_dumps(c->root, JSON_COMPACT | JSON_ENCODE_ANY), *text = NULL;
+  static const char any[] = "{\"type\":\"object\"}";
+  myna_err err = {0};
+  if (!json) return myna__args_nomem(m);
+  snprintf(name, NAME, "t%d-j", c->i);
+  int rc = myna_schema_to_gbnf(json, strlen(json), name, NULL, &text, &err);
+  free(json);
+  if (rc < 0 && rc != MYNA_E_NOMEM && !c->strict) {
+    err = (myna_err){0};
+    rc = myna_schema_to_gbnf(any, sizeof any - 1, name, NULL, &text, &err);
+  }
+  if (rc < 0) return rc == MYNA_E_NOMEM ? myna__args_nomem(m) : myna__args_fail(c, rc, err.msg);
+  PUT(m, "%s\n", text);
+  myna_grammar_free_text(text);
+  strcat(name, "root"); /* NAME has room for it */
+  return 0;
+}
+
+/* Where parameters stand one by one: what grammars of JSON refuse is refused here too, so that every keyword is known. */
+static int each_args(scope *c, char name[NAME]) {
+  char *json = json_dumps(c->root, JSON_COMPACT | JSON_ENCODE_ANY), *text = NULL;
+  myna_err err = {0};
+  if (!json) return myna__args_nomem(c->m);
+  int rc = myna_schema_to_gbnf(json, strlen(json), "", NULL, &text, &err);
+  free(json);
+  myna_grammar_free_text(text);
+  if (rc == MYNA_E_NOMEM) return myna__args_nomem(c->m);
+  if (rc < 0 && c->strict) return myna__args_fail(c, rc, err.msg);
+  c->vague = rc < 0;
+  const char *beyond = myna__args_beyond(c->root);
+  if (beyond && c->strict) {
+    char msg[128];
+    snprintf(msg, sizeof msg, "%s is not supported at this place for a strict tool of this model", beyond);
+    return myna__args_fail(c, MYNA_E_UNSUPPORTED, msg);
+  }
+  return myna__args_members(c, c->root, 0, name);
+}
+
 int myna__args_rules(maker *m, int i, const json_t *function) {
   json_t *params = closed_copy(json_object_get(function, "parameters"));
-  if (!params) return nomem(m);
+  if (!params) return myna__args_nomem(m);
   scope c = {.m = m, .root = params, .i = i, .strict = json_is_true(json_object_get(function, "strict"))};
   char name[NAME];
-  enum myna__chat_scheme k = m->f->scheme;
-  int rc;
-  if (k == MYNA__CALLS_JSON || k == MYNA__CALLS_NAMED || k == MYNA__CALLS_HARMONY) {
-    snprintf(name, NAME, "t%d-j", i);
-    rc = json_rules(&c, params, "{\"type\":\"object\"}", name);
-    strcat(name, "root");
-  } else {
-    bool comma = k == MYNA__CALLS_PYTHON || k == MYNA__CALLS_GEMMA;
-    rc = k == MYNA__CALLS_NESTED || k == MYNA__CALLS_GEMMA ? check_tree(&c, params) : 0;
-    if (rc == 0) rc = members(&c, params, comma ? "\",\" sp" : "", 0, name);
-  }
-  if (rc == 0) PUT(m, k == MYNA__CALLS_XML ? "t%d-args ::= nl %s\n" : "t%d-args ::= %s\n", i, name);
+  const struct signs *signs = &spellings[m->f->scheme];
+  int rc = signs->value ? each_args(&c, name) : json_args(&c, name);
+  if (rc == 0) PUT(m, "t%d-args ::= %s%s\n", i, signs->before ? signs->before : "", name);
   json_decref(params);
   return rc;
 }

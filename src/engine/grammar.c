@@ -44,6 +44,7 @@ myna_grammar *myna_grammar_ref(myna_grammar *g) {
 
 void myna_grammar_free(myna_grammar *g) {
   if (!g || atomic_fetch_sub(&g->refs, 1) > 1) return;
+  myna__gram_unreport(g);
   myna__gmasks_free_all(g);
   if (g->machine) myna__gmachine_free(g->machine);
   myna__free(g->machine, sizeof *g->machine);

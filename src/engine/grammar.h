@@ -151,6 +151,8 @@ struct myna_grammar {
   /* Nodes of one class take the same texts of up to class_depth bytes (grammar_class.c). */
   int32_t *classes; /* [n_nodes], NULL until the first request */
   int32_t n_classes, class_depth;
+  int64_t least;                  /* bytes of the machine when it was made new */
+  int64_t counted, counted_fixed; /* of grammar_room.c, behind the lock */
 };
 
 /* Takes nothing of t. */
@@ -217,6 +219,7 @@ int32_t myna__gmachine_next(myna__gmachine *m, int32_t state, uint8_t byte);
 /* The state of configurations [n], sorted; of nodes that consume. */
 int32_t myna__gmachine_intern(myna__gmachine *m, const myna__gpair *p, int64_t n);
 int64_t myna__gmachine_bytes(const myna__gmachine *m);
+int64_t myna__gmachine_held(const myna__gmachine *m); /* with its scratch, which follows from the grammar */
 /* Appends a shortest text to the end of the language. */
 int myna__gmachine_close(const myna__gmachine *m, int32_t state, myna__buf *out, myna_err *err);
 /* Makes *m new, with the n states that are alive as its only ones; *states[i] become their new numbers. Changes nothing when it fails. */
@@ -228,6 +231,19 @@ int myna__gram_classify(myna_grammar *g, myna_err *err);
 /* grammar_mask.c */
 void myna__gmasks_free_all(myna_grammar *g);
 int64_t myna__gmasks_bytes(const myna_grammar *g);
+
+/* grammar_room.c: under a limit of memory. So many bytes, or that part of the limit when it is less. */
+int64_t myna__gram_part(int64_t bytes, int part);
+int64_t myna__gram_bytes(const myna_grammar *g);
+/* What g holds is counted anew, or not any more; with its lock held, or alone. */
+void myna__gram_report(myna_grammar *g);
+void myna__gram_unreport(myna_grammar *g);
+/* Bytes beyond the limit, with what g has grown since it was counted (NULL: nothing); 0: none. */
+int64_t myna__gram_over(const myna_grammar *g);
+/* Whether what all grammars need leaves room for masks: MYNA_E_LIMIT with the numbers else. */
+int myna__gram_admit(myna_err *err);
+/* grammar_cache.c: grammars that nobody uses go while there is too much; without any grammar's lock. */
+void myna__gram_trim(void);
 
 /* grammar_cache.c: a grammar that was compiled from this text before, with a reference; NULL. And keeping one. */
 myna_grammar *myna__gram_cached(char kind, const char *root, const char *text, size_t n);

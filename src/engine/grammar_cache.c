@@ -27,10 +27,8 @@ static void drop(entry *e) {
 
 static int64_t bytes_of(entry *e) {
   myna_grammar *g = e->g;
-  int64_t n = (int64_t)e->n + g->cap_nodes * (int64_t)sizeof *g->nodes + g->cap_items * (int64_t)sizeof *g->items +
-              g->cap_closures * (int64_t)sizeof *g->closures;
   pthread_mutex_lock(&g->lock);
-  n += myna__gmasks_bytes(g) + (g->machine ? myna__gmachine_bytes(g->machine) : 0);
+  int64_t n = (int64_t)e->n + myna__gram_bytes(g);
   pthread_mutex_unlock(&g->lock);
   return n;
 }
@@ -52,6 +50,20 @@ static void limit(void) {
     if (!e->kind || n <= room) return;
     drop(e);
   }
+}
+
+void myna__gram_trim(void) {
+  if (myna__gram_over(NULL) == 0) return;
+  pthread_mutex_lock(&lock);
+  while (myna__gram_over(NULL) > 0) {
+    entry *e = NULL;
+    for (int i = 0; i < ENTRIES; i++)
+      if (entries[i].kind && atomic_load(&entries[i].g->refs) == 1 && (!e || entries[i].used < e->used))
+        e = &entries[i];
+    if (!e) break;
+    drop(e);
+  }
+  pthread_mutex_unlock(&lock);
 }
 
 int64_t myna_grammar_cache(int64_t bytes) {

@@ -453,6 +453,7 @@ int myna__gram_compile(myna_grammar **out, const myna__tree *t, int32_t root, my
     myna_grammar_free(g);
     return rc;
   }
+  myna__gram_report(g);
   *out = g;
   return 0;
 }

@@ -310,7 +310,8 @@ int32_t myna__gmachine_both(myna__gmachine *m, int32_t a, int32_t b) {
 
 int32_t myna__gmachine_next(myna__gmachine *m, int32_t state, uint8_t byte) {
   int32_t *row = m->states[state].row;
-  if (!row && m->n_rows < MAX_ROWS && (row = myna__alloc(256 * sizeof *row))) {
+  if (!row && m->n_rows < myna__gram_part(MAX_ROWS * (int64_t)1024, 8) / 1024 &&
+      (row = myna__alloc(256 * sizeof *row))) {
     memset(row, 0xFF, 256 * sizeof *row);
     m->states[state].row = row;
     m->n_rows++;
@@ -378,6 +379,14 @@ void myna__gmachine_free(myna__gmachine *m) {
 int64_t myna__gmachine_bytes(const myna__gmachine *m) {
   return m->cap_frames * (int64_t)sizeof *m->frames + m->cap_states * (int64_t)sizeof *m->states +
          (m->cap_members + m->cap_pairs) * (int64_t)sizeof *m->pairs + m->n_rows * 1024;
+}
+
+int64_t myna__gmachine_held(const myna__gmachine *m) {
+  return myna__gmachine_bytes(m) + (int64_t)sizeof *m +
+         (m->n_frame_slots + m->n_state_slots + m->cap_caller_next) * (int64_t)sizeof(int32_t) +
+         (m->cap_work + m->cap_out + m->cap_callers) * (int64_t)sizeof(myna__gpair) +
+         m->n_seen * (int64_t)sizeof *m->seen + m->g->n_rules * 4 +
+         m->g->n_nodes * (int64_t)(sizeof *m->last + 2 * sizeof *m->stack);
 }
 
 /* Copies the frames that map marks, and what they know, into n; map[old frame] is the new one. Frames know only older ones: marks go down, copies up. */

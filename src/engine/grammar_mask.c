@@ -87,7 +87,8 @@ void myna__gmasks_free_all(myna_grammar *g) {
 int64_t myna__gmasks_bytes(const myna_grammar *g) {
   int64_t n = 0;
   for (const myna__gmasks *k = g->masks; k; k = k->next)
-    n += k->base_bytes + k->mask_bytes + g->n_classes * (int64_t)sizeof(base *);
+    n += (int64_t)sizeof *k + k->base_bytes + k->mask_bytes + g->n_classes * (int64_t)sizeof(base *) +
+         k->n_sets * WAYS * (int64_t)sizeof *k->masks + (k->cap_roots + g->n_tokens) * 4;
   return n;
 }
 
@@ -122,7 +123,8 @@ static int init(myna__gmasks *k, myna_err *err) {
   const myna_grammar *g = k->g;
   k->trie = myna__gtrie_of(k->tk);
   k->n_words = (k->n_vocab + 63) / 64;
-  for (k->n_sets = 1; 2 * k->n_sets * WAYS * k->n_words * 8 <= MASK_BYTES && k->n_sets < 512;) k->n_sets *= 2;
+  int64_t room = myna__gram_part(MASK_BYTES, 4) / (WAYS * (k->n_words * 8 + (int64_t)sizeof *k->masks));
+  for (k->n_sets = 1; 2 * k->n_sets <= room && k->n_sets < 512;) k->n_sets *= 2;
   k->tokens = myna__alloc((size_t)(g->n_tokens + 1) * sizeof *k->tokens);
   k->bases = myna__calloc((size_t)g->n_classes * sizeof(base *));
   k->masks = myna__calloc((size_t)(k->n_sets * WAYS) * sizeof *k->masks);
@@ -345,6 +347,7 @@ static int make_bases(myna__gmasks *k, int32_t state) {
       if (m->g->nodes[node].kind != MYNA__GNODE_BYTE) continue;
       const base *b = k->bases[classes[node]];
       if (!b && (pass == 0 ? ++lacks > BASES : false)) return 0;
+      if (!b && pass == 1 && myna__gram_over(k->g) > 0) return 0;
       if (!b && pass == 1) TRY(make_base(k, node));
       b = k->bases[classes[node]];
       if (b && b->heavy) return 0;
@@ -353,8 +356,8 @@ static int make_bases(myna__gmasks *k, int32_t state) {
 }
 
 /* The least recently used half goes. Those of this clock stay: they are about to be used. */
-static void limit_bases(myna__gmasks *k) {
-  while (k->base_bytes > BASE_BYTES) {
+static void limit_bases(myna__gmasks *k, int64_t most) {
+  while (k->base_bytes > most) {
     int64_t oldest = k->clock, before = k->base_bytes;
     for (int32_t i = 0; i < k->g->n_classes; i++)
       if (k->bases[i]) oldest = MYNA__MIN(oldest, k->bases[i]->used);
@@ -431,6 +434,22 @@ static mask *set_of(const myna__gmasks *k, int32_t state) {
   return k->masks + (int64_t)(h >> 16 & (uint32_t)(k->n_sets - 1)) * WAYS;
 }
 
+/* Under a limit for all grammars: masks go first, which are found from bases in no time. */
+static void make_room(myna__gmasks *k) {
+  int64_t over = myna__gram_over(k->g), oldest = k->clock;
+  for (int64_t i = 0; over > 0 && i < k->n_sets * WAYS; i++)
+    if (k->masks[i].bits) oldest = MYNA__MIN(oldest, k->masks[i].used);
+  for (int64_t i = 0; over > 0 && i < k->n_sets * WAYS; i++) {
+    mask *x = &k->masks[i];
+    if (!x->bits || x->used > (oldest + k->clock) / 2) continue;
+    myna__free(x->bits, (size_t)k->n_words * sizeof *x->bits);
+    *x = (mask){0};
+    k->mask_bytes -= k->n_words * 8;
+    over -= k->n_words * 8;
+  }
+  limit_bases(k, over > 0 ? MYNA__MIN(BASE_BYTES, MYNA__MAX(k->base_bytes - over, 0)) : BASE_BYTES);
+}
+
 bool myna__gmasks_has(const myna__gmasks *k, int32_t state) {
   const mask *in = set_of(k, state);
   for (int i = 0; i < WAYS; i++)
@@ -451,7 +470,7 @@ int myna__gmasks_get(myna__gmasks *k, int32_t state, const uint64_t **bits, int6
     if (in[i].used < x->used) x = &in[i];
   }
   if (x->state != state) {
-    limit_bases(k);
+    make_room(k);
     if (!x->bits) {
       if (!(x->bits = myna__alloc((size_t)k->n_words * sizeof *x->bits))) return MYNA_E_NOMEM;
       k->mask_bytes += k->n_words * 8;

@@ -3,7 +3,7 @@
 #include "engine/grammar_run.h"
 #include "engine/grammar_mask.h"
 
-enum { MACHINE_BYTES = 1 << 26, MAX_SIGNS = 32, SIGN_BYTES = 64 };
+enum { MACHINE_BYTES = 1 << 26, LEAST_BYTES = 1 << 16, MAX_SIGNS = 32, SIGN_BYTES = 64 };
 
 /* A control token that stands for its text. */
 typedef struct sign {
@@ -39,6 +39,7 @@ int myna__grun_new(myna__grun **out, myna_grammar *g, const myna__tokenizer *tk,
   *out = NULL;
   myna__grun *r = myna__calloc(sizeof *r);
   if (!r) return myna__err(err, MYNA_E_NOMEM, "no memory for a grammar");
+  bool first = false;
   r->n_vocab = n_vocab;
   r->tk = tk;
   r->bits = myna__alloc(bits_bytes(r));
@@ -46,12 +47,16 @@ int myna__grun_new(myna__grun **out, myna_grammar *g, const myna__tokenizer *tk,
   if (rc == 0) {
     pthread_mutex_lock(&g->lock);
     rc = myna__gmasks_of(g, tk, n_vocab, &r->masks, err);
+    myna__gram_report(g);
+    first = !g->runs;
     if (rc == 0) {
       r->g = myna_grammar_ref(g);
       r->state = g->machine->start;
       enlist(r);
     }
     pthread_mutex_unlock(&g->lock);
+    myna__gram_trim();
+    if (rc == 0 && first) rc = myna__gram_admit(err); /* more requests with the same grammar need nothing more */
   }
   if (rc < 0)
     myna__grun_free(r);
@@ -76,6 +81,14 @@ void myna__grun_free(myna__grun *r) {
 
 /* ---- reading ---- */
 
+static int64_t most(void) { return myna__gram_part(MACHINE_BYTES, 2); }
+
+/* Whether the machine is to be made new: it is too large, or has doubled where there is no room. */
+static bool much(const myna_grammar *g) {
+  int64_t n = myna__gmachine_bytes(g->machine);
+  return n > most() || (n > 2 * MYNA__MAX(g->least, LEAST_BYTES) && myna__gram_over(g) > 0);
+}
+
 /* Makes the machine new with the states of all runs. */
 static int compact(myna_grammar *g) {
   int64_t n = 0, k = 0;
@@ -89,19 +102,24 @@ static int compact(myna_grammar *g) {
   if (rc < 0) return rc;
   for (myna__grun *r = g->runs; r; r = r->next) r->mask_state = 0;
   myna__gmasks_forget(g);
-  return myna__gmachine_bytes(g->machine) > MACHINE_BYTES ? MYNA_E_LIMIT : 0;
+  g->least = myna__gmachine_bytes(g->machine);
+  return g->least > most() ? MYNA_E_LIMIT : 0;
 }
 
 /* Enters the machine: room in it, and an error when there is none. */
 static int enter(myna__grun *r) {
   pthread_mutex_lock(&r->g->lock);
   int rc = r->state < 0 ? r->state : 0;
-  if (rc == 0 && myna__gmachine_bytes(r->g->machine) > MACHINE_BYTES) rc = compact(r->g);
+  if (rc == 0 && much(r->g)) rc = compact(r->g);
   if (rc < 0) r->state = rc;
   return rc;
 }
 
-static void leave(myna__grun *r) { pthread_mutex_unlock(&r->g->lock); }
+static void leave(myna__grun *r) {
+  myna__gram_report(r->g);
+  pthread_mutex_unlock(&r->g->lock);
+  myna__gram_trim();
+}
 
 static int32_t read_text(myna_grammar *g, int32_t s, const char *text, size_t n) {
   enum { FUEL = 1 << 28 };
@@ -254,6 +272,7 @@ int myna_grammar_prepare(myna_grammar *g, const struct myna_model *m, myna_err *
   TRY(myna__model_tokenizer(model, &tk, err));
   pthread_mutex_lock(&g->lock);
   int rc = myna__gmasks_of(g, tk, model->cfg.n_vocab, &k, err);
+  myna__gram_report(g);
   pthread_mutex_unlock(&g->lock);
   return rc;
 }

@@ -7,7 +7,10 @@ enum { MAX_NODES = 1 << 20, MAX_BYTES = 1 << 24, MAX_RULES = 1 << 16, MAX_TOKENS
 
 int myna__gram_grow(void **p, int64_t *cap, int64_t need, size_t size, int64_t max, myna_err *err) {
   if (need <= *cap) return 0;
+  int64_t room = myna__gram_part(INT64_MAX, 2) / (int64_t)size;
   if (need > max) return myna__err(err, MYNA_E_LIMIT, "the grammar is too large");
+  if (need > room) return myna__err(err, MYNA_E_LIMIT, "the grammar is too large for the memory limit");
+  max = MYNA__MIN(max, room);
   int64_t n = MYNA__MIN(MYNA__MAX(need, *cap ? 2 * *cap : 16), max);
   void *q = myna__realloc(*p, (size_t)*cap * size, (size_t)n * size);
   if (!q) return myna__err(err, MYNA_E_NOMEM, "no memory for a grammar");

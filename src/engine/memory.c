@@ -13,6 +13,7 @@ static int defaults(const myna_model *m, myna_engine_options *o, myna_err *err) 
     return myna__err(err, MYNA_E_ARG, "n_batch is %lld", (long long)o->n_batch);
   if (o->n_seq < 0 || o->n_seq > 1 << 16) return myna__err(err, MYNA_E_ARG, "n_seq is %lld", (long long)o->n_seq);
   if (o->disk_max < 0) return myna__err(err, MYNA_E_ARG, "disk_max is %lld", (long long)o->disk_max);
+  if (o->grammar_bytes < 0) return myna__err(err, MYNA_E_ARG, "grammar_bytes is %lld", (long long)o->grammar_bytes);
   if (o->disk_max == 0) o->disk_max = (int64_t)1 << 30;
   if (o->n_ctx == 0) o->n_ctx = MYNA__MIN(m->cfg.n_ctx_train, 4096);
   if (o->n_seq == 0) o->n_seq = 8;
@@ -51,6 +52,12 @@ static int64_t of_requests(const myna_model *m, const myna_engine_options *o) {
   return o->n_seq * each + (2 << 20);
 }
 
+/* Beside what grammars hold: masks of running requests, and the vocabulary's trie. */
+static int64_t of_grammars(const myna_model *m, const myna_engine_options *o) {
+  enum { PER_SEQUENCE = 5, TRIE = 64 }; /* bytes per token of the vocabulary */
+  return m->cfg.n_vocab * (o->n_seq * PER_SEQUENCE + TRIE);
+}
+
 int myna__engine_plan(myna_model *m, myna_engine_options *o, myna__lm_options *lo, myna__lm_options *draft,
                       myna_memory *out, myna_err *err) {
   myna_model *dm = o->draft_model;
@@ -77,6 +84,7 @@ int myna__engine_plan(myna_model *m, myna_engine_options *o, myna__lm_options *l
   *out = (myna_memory){.weights = m->file_bytes, .compute = s.compute, .limit = o->mem_limit};
   out->tokenizer = m->cfg.n_vocab * 96;
   out->other = of_requests(m, o);
+  if (o->grammar_bytes > 0) out->other += o->grammar_bytes + of_grammars(m, o);
   if (o->disk_dir) out->other += myna__disk_memory(o->disk_max, s.stride);
   int64_t draft_file = dm ? dm->file_bytes : 0, mapped = o->mem_weights_cached ? 0 : out->weights + draft_file;
   int64_t pages = (o->kv_tokens > 0 ? pages_of(o->kv_tokens) : per_seq * o->n_seq) + SPARE;

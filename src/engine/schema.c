@@ -18,7 +18,8 @@ typedef struct compiler {
     int rule;
   } * jobs;
   int n_jobs, cap_jobs;
-  int ws, sp, chr; /* rules: between tokens, after a colon, a character of a string */
+  int ws, sp, chr;   /* rules: between tokens, after a colon, a character of a string */
+  const char *avoid; /* occurs in no string; NULL: none */
 } compiler;
 
 static int compare_nodes(const void *a, const void *b) {
@@ -153,21 +154,35 @@ static int emit_numbers(compiler *k, int rule, const myna__jset *s, bool integer
   return 0;
 }
 
+/* Rules of the JSON strings of d, without what is avoided; the first one. */
+static int string_rules(compiler *k, const myna__dfa *d) {
+  myna__dfa kept = *d;
+  if (k->avoid) TRY(myna__dfa_beside(&k->c, d, k->avoid, MYNA__SC_DFA_RULES, NULL, &kept));
+  return myna__rules_dfa(&k->g, &kept, true);
+}
+
+/* Strings of these lengths as an automaton. */
+static int lengths(compiler *k, const myna__bounds *n, myna__dfa *d) {
+  bool any = n->min == 0 && n->max < 0;
+  return myna__dfa_length(&k->c, (int)n->min, any || n->max < 0 ? -1 : (int)MYNA__MIN(n->max, MYNA__SC_REPEAT), d);
+}
+
 static int emit_strings(compiler *k, int rule, const myna__jset *s) {
   bool plain;
   myna__bounds n;
   myna__dfa d;
   myna__galt a = {0};
   TRY(myna__schema_strings(&k->c, s, true, &plain, &n, &d));
-  if (!plain) {
-    int first = myna__rules_dfa(&k->g, &d, true);
+  if (plain && n.max >= 0 && n.max < n.min) return 0;
+  point_at(k, s, "minLength");
+  if (plain && n.min > MYNA__SC_REPEAT) return myna__sc_fail(&k->c, MYNA_E_LIMIT, "minLength is too large");
+  if (plain && k->avoid) TRY(lengths(k, &n, &d));
+  if (!plain || k->avoid) {
+    int first = string_rules(k, &d);
     TRY_N(first);
     myna__alt_rule(&a, first, 1, 1);
     return myna__rule_add(&k->g, rule, &a);
   }
-  if (n.max >= 0 && n.max < n.min) return 0;
-  point_at(k, s, "minLength");
-  if (n.min > MYNA__SC_REPEAT) return myna__sc_fail(&k->c, MYNA_E_LIMIT, "minLength is too large");
   myna__alt_lit(&a, "\"");
   if (n.max) myna__alt_rule(&a, k->chr, (int)n.min, n.max < 0 ? -1 : (int)MYNA__MIN(n.max, MYNA__SC_REPEAT));
   myna__alt_lit(&a, "\"");
@@ -358,7 +373,7 @@ static int other_pair(compiler *k, object *o, unsigned mask, int patterns) {
   bool never;
   TRY(other_value(k, o, mask, &set, &never));
   if (never) return 0;
-  if (!o->n && !patterns) {
+  if (!o->n && !patterns && !k->avoid) {
     myna__alt_lit(&a, "\"");
     myna__alt_rule(&a, k->chr, 0, -1);
     myna__alt_lit(&a, "\"");
@@ -367,7 +382,7 @@ static int other_pair(compiler *k, object *o, unsigned mask, int patterns) {
     for (int i = 0; i < o->n; i++) total += o->names[i].n;
     if (total >= MYNA__SC_DFA_RULES) return 0; /* too many to tell others from: there are none, which is sound */
     TRY(other_names(k, o, mask, &names));
-    int first = myna__rules_dfa(&k->g, &names, true);
+    int first = string_rules(k, &names);
     TRY_N(first);
     myna__alt_rule(&a, first, 1, 1);
   }
@@ -496,6 +511,7 @@ static int emit_enum(compiler *k, int rule, const myna__jset *s, const myna__jno
     size_t n = b.len;
     myna__buf_free(&b);
     if (!text) return myna__sc_nomem(&k->c);
+    if (k->avoid && memmem(text, n, k->avoid, strlen(k->avoid))) continue;
     myna__alt_bytes(&a, (myna__str){text, n});
     TRY(myna__rule_add(&k->g, rule, &a));
   }
@@ -541,9 +557,14 @@ static int compile(compiler *k, const char *json, size_t n, const char *prefix, 
 
 int myna_schema_to_gbnf(const char *json, size_t n, const char *prefix, const myna_schema_options *o, char **text,
                         myna_err *err) {
+  return myna__schema_gbnf(json, n, prefix, o, NULL, text, err);
+}
+
+int myna__schema_gbnf(const char *json, size_t n, const char *prefix, const myna_schema_options *o, const char *avoid,
+                      char **text, myna_err *err) {
   if (!text || (!json && n)) return myna__err(err, MYNA_E_ARG, "no schema, or nowhere to put the grammar");
   myna_err own = {0}; /* places need an error to be told in */
-  compiler k = {.c = {.fuel = MYNA__SC_FUEL, .compact = o && o->compact, .err = err ? err : &own}};
+  compiler k = {.c = {.fuel = MYNA__SC_FUEL, .compact = o && o->compact, .err = err ? err : &own}, .avoid = avoid};
   *text = NULL;
   k.g.c = &k.c;
   int rc = compile(&k, json, n, prefix ? prefix : "", text);

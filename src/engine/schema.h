@@ -96,7 +96,7 @@ typedef struct myna__dfa {
   int n, nc;
   const uint32_t *lo; /* [nc], ascending from 0 */
   int32_t *to;        /* [n, nc] */
-  uint8_t *accept;    /* [n] */
+  uint8_t *accept;    /* [n]; not zero: accepts. A product takes its second factor's */
 } myna__dfa;
 int myna__dfa_new(myna__sc *c, myna__dfa *d, int n, int nc);
 int myna__dfa_product(myna__sc *c, const myna__dfa *a, const myna__dfa *b, myna__dfa *out); /* intersection */
@@ -104,6 +104,11 @@ int myna__dfa_complement(myna__sc *c, const myna__dfa *a, myna__dfa *out);
 int myna__dfa_minimize(myna__sc *c, myna__dfa *d);
 int myna__dfa_length(myna__sc *c, int min, int max, myna__dfa *out); /* max -1: none */
 int myna__dfa_words(myna__sc *c, const myna__str *words, int n, myna__dfa *out);
+/* Texts behind which the first of mark's first `most` code points begins, and not before: it is met neither within nor across the end. */
+int myna__dfa_avoid(myna__sc *c, const char *mark, int most, myna__dfa *out);
+/* d without texts in which mark occurs (or, where that needs more states than so many, a beginning of it), and with `more`, which may be NULL. */
+int myna__dfa_beside(myna__sc *c, const myna__dfa *d, const char *mark, int states, const myna__dfa *more,
+                     myna__dfa *out);
 bool myna__dfa_accepts(const myna__dfa *d, myna__str utf8);
 int myna__dfa_live(myna__sc *c, const myna__dfa *d, uint8_t **live); /* [n]: can reach an accepting state */
 /* ECMAScript regular expression that is searched for (schema_regex.c): what surely matches, or with `wide` what may match. */
@@ -148,6 +153,7 @@ typedef struct myna__rules {
   myna__srule *rules;
   int n, cap;
   myna__map classes; /* set of code points -> rule */
+  bool raw;          /* code points stand as they are, nothing is escaped */
 } myna__rules;
 int myna__rule_new(myna__rules *g); /* its number, or negative */
 void myna__alt_lit(myna__galt *a, const char *text);
@@ -157,9 +163,30 @@ void myna__alt_rule(myna__galt *a, int rule, int min, int max);
 int myna__rule_add(myna__rules *g, int rule, const myna__galt *a);
 /* Rules for the automaton's texts, written as they are, or as JSON strings with their quotes; the first rule's number. */
 int myna__rules_dfa(myna__rules *g, const myna__dfa *d, bool json_string);
+/* The same for text as it is (raw): behind it ends[0] where a state's accept has bit 0, ends[1] where it has bit 1. most: states,
+ * more are MYNA_E_LIMIT. */
+int myna__rules_text(myna__rules *g, const myna__dfa *d, const char *const ends[2], int most);
 /* Drops what has no text; MYNA_E_ARG when the root has none. */
 int myna__rules_prune(myna__rules *g, int root);
 int myna__rules_print(myna__rules *g, int root, const char *prefix, char **text);
+
+/* ---- conversions (schema.c, schema_text.c) ---- */
+
+/* As myna_schema_to_gbnf; no JSON string has `avoid` (without signs that JSON escapes) within, so that it ends what stands around. */
+int myna__schema_gbnf(const char *json, size_t n, const char *prefix, const myna_schema_options *o, const char *avoid,
+                      char **text, myna_err *err);
+
+/* Strings as text without quotes, which end where their reader sees them end. */
+typedef struct myna__text_end {
+  const char *mark;   /* what a reader looks for: it occurs in no text */
+  const char *end;    /* what stands behind each text; it begins with mark */
+  const char *except; /* NULL, or a regular expression of texts that are read as something else */
+  bool line;          /* one line break before the end is no part of the text */
+} myna__text_end;
+/* Rules of the strings of a schema as such text with its end; what else the schema allows is left out. The last rule is `prefix`root. Errors as of
+ * myna_schema_to_gbnf; MYNA_E_ARG also where no string of the schema can be written so. */
+int myna__schema_text_gbnf(const char *json, size_t n, const char *prefix, const myna__text_end *e, char **text,
+                           myna_err *err);
 
 /* ---- meaning (schema_valid.c, schema.c) ---- */
 

@@ -58,10 +58,20 @@ static int refine(myna__sc *c, const myna__dfa *a, const myna__dfa *b, uint32_t 
   return 0;
 }
 
+/* The pair of what can still be accepted by both; all others are one, of which nothing is. */
+static int next_pair(myna__sc *c, pairs *q, const uint8_t *live[2], int32_t a, int32_t b, int32_t *id) {
+  bool both = a >= 0 && live[0][a] && live[1][b];
+  return pair_id(c, q, both ? a : -1, both ? b : -1, id);
+}
+
 static int fill_product(myna__sc *c, pairs *q, const myna__dfa *a, const myna__dfa *b, int32_t (*from)[2], int nc,
                         int32_t **rows) {
   int cap = 0;
-  TRY(pair_id(c, q, 0, 0, &(int32_t){0}));
+  uint8_t *live[2];
+  TRY(myna__dfa_live(c, a, &live[0]));
+  TRY(myna__dfa_live(c, b, &live[1]));
+  const uint8_t *alive[2] = {live[0], live[1]};
+  TRY(next_pair(c, q, alive, 0, 0, &(int32_t){0}));
   for (int i = 0; i < q->n; i++) {
     TRY(myna__sc_burn(c, nc * 4));
     if (i >= cap) { /* rows of all states so far */
@@ -72,15 +82,17 @@ static int fill_product(myna__sc *c, pairs *q, const myna__dfa *a, const myna__d
       *rows = p;
       cap = more;
     }
+    int32_t x = q->p[i][0], y = q->p[i][1];
     for (int k = 0; k < nc; k++) {
-      int32_t x = a->to[q->p[i][0] * a->nc + from[k][0]], y = b->to[q->p[i][1] * b->nc + from[k][1]];
-      TRY(pair_id(c, q, x, y, &(*rows)[i * nc + k]));
+      int32_t to = x < 0 ? -1 : a->to[x * a->nc + from[k][0]];
+      TRY(next_pair(c, q, alive, to, x < 0 ? -1 : b->to[y * b->nc + from[k][1]], &(*rows)[i * nc + k]));
     }
   }
   return 0;
 }
 
-int myna__dfa_product(myna__sc *c, const myna__dfa *a, const myna__dfa *b, myna__dfa *out) {
+/* Not made smallest, which takes long for chains. */
+static int product(myna__sc *c, const myna__dfa *a, const myna__dfa *b, myna__dfa *out) {
   uint32_t *lo = NULL;
   int32_t(*from)[2] = NULL;
   int32_t *rows = NULL;
@@ -92,8 +104,13 @@ int myna__dfa_product(myna__sc *c, const myna__dfa *a, const myna__dfa *b, myna_
   TRY(rc);
   uint8_t *accept = myna__sc_alloc(c, (size_t)q.n);
   if (!accept) return myna__sc_nomem(c);
-  for (int i = 0; i < q.n; i++) accept[i] = a->accept[q.p[i][0]] && b->accept[q.p[i][1]];
+  for (int i = 0; i < q.n; i++) accept[i] = q.p[i][0] >= 0 && a->accept[q.p[i][0]] ? b->accept[q.p[i][1]] : 0;
   *out = (myna__dfa){.n = q.n, .nc = nc, .lo = lo, .to = rows, .accept = accept};
+  return 0;
+}
+
+int myna__dfa_product(myna__sc *c, const myna__dfa *a, const myna__dfa *b, myna__dfa *out) {
+  TRY(product(c, a, b, out));
   return myna__dfa_minimize(c, out);
 }
 
@@ -232,6 +249,43 @@ int myna__dfa_words(myna__sc *c, const myna__str *words, int n, myna__dfa *out) 
   }
   out->n = used;
   return myna__dfa_minimize(c, out);
+}
+
+/* How much of mark[0..n) stands at the end when v follows its first k. */
+static int stands(const uint32_t *mark, int k, uint32_t v) {
+  for (int len = k + 1; len > 0; len--)
+    if (mark[len - 1] == v && (len == 1 || memcmp(mark, mark + k - (len - 1), (size_t)(len - 1) * sizeof *mark) == 0))
+      return len;
+  return 0;
+}
+
+int myna__dfa_avoid(myna__sc *c, const char *mark, int most, myna__dfa *out) {
+  enum { LONGEST = 512 };
+  uint32_t points[LONGEST];
+  const myna__str word = {mark, strlen(mark)};
+  int n = 0, nc = 0;
+  uint32_t *lo = NULL;
+  for (const char *s = mark, *end = s + word.n; s < end && n < LONGEST && n < most;) points[n++] = next_point(&s, end);
+  if (n == 0) return myna__sc_fail(c, MYNA_E_LIMIT, "nothing to avoid");
+  TRY(word_classes(c, &word, 1, word.n, &lo, &nc));
+  TRY(myna__dfa_new(c, out, n + 1, nc));
+  out->lo = lo;
+  for (int k = 0; k <= n; k++) { /* state k has read k of the mark; the last one has met it */
+    for (int j = 0; j < nc; j++) out->to[k * nc + j] = k == n ? n : stands(points, k, lo[j]);
+    int at = k;
+    for (int i = 0; i + 1 < n && at < n; i++) at = stands(points, at, points[i]);
+    out->accept[k] = k < n && at < n;
+  }
+  return 0;
+}
+
+int myna__dfa_beside(myna__sc *c, const myna__dfa *d, const char *mark, int states, const myna__dfa *more,
+                     myna__dfa *out) {
+  myna__dfa avoid;
+  int most = states / d->n;
+  TRY(myna__dfa_avoid(c, mark, MYNA__MAX(most, 1), &avoid));
+  if (more) TRY(myna__dfa_product(c, &avoid, more, &avoid));
+  return product(c, d, &avoid, out);
 }
 
 bool myna__dfa_accepts(const myna__dfa *d, myna__str s) {

@@ -42,10 +42,12 @@ static void class_point(myna__buf *b, uint32_t v) {
 }
 
 /* What of lo..hi may be written as it is, to the text of a class. */
-static void class_range(myna__buf *b, uint32_t lo, uint32_t hi) {
-  static const uint32_t raw[][2] = {{0x20, 0x21}, {0x23, 0x5B}, {0x5D, 0xD7FF}, {0xE000, 0x10FFFF}};
-  for (size_t i = 0; i < MYNA__COUNT(raw); i++) {
-    uint32_t x = MYNA__MAX(lo, raw[i][0]), y = MYNA__MIN(hi, raw[i][1]);
+static void class_range(const myna__rules *g, myna__buf *b, uint32_t lo, uint32_t hi) {
+  static const uint32_t json[][2] = {{0x20, 0x21}, {0x23, 0x5B}, {0x5D, 0xD7FF}, {0xE000, 0x10FFFF}};
+  static const uint32_t raw[][2] = {{0x01, 0xD7FF}, {0xE000, 0x10FFFF}};
+  const uint32_t(*ranges)[2] = g->raw ? raw : json;
+  for (size_t i = 0; i < (g->raw ? MYNA__COUNT(raw) : MYNA__COUNT(json)); i++) {
+    uint32_t x = MYNA__MAX(lo, ranges[i][0]), y = MYNA__MIN(hi, ranges[i][1]);
     if (x > y) continue;
     class_point(b, x);
     if (y > x) {
@@ -80,13 +82,14 @@ static int class_rule(myna__rules *g, const myna__dfa *d, const uint8_t *in) {
     if (!in[k]) continue;
     int last = k;
     while (last + 1 < d->nc && in[last + 1]) last++;
-    class_range(&b, d->lo[k], last + 1 < d->nc ? d->lo[last + 1] - 1 : 0x10FFFF);
+    class_range(g, &b, d->lo[k], last + 1 < d->nc ? d->lo[last + 1] - 1 : 0x10FFFF);
     k = last;
   }
   bool some = b.len > 1;
   myna__buf_str(&b, "]");
   for (int k = 0; k < d->nc; k++) /* makes the key whole */
-    if (in[k] && d->lo[k] <= '\\') myna__buf_printf(&b, "%x,%x;", d->lo[k], k + 1 < d->nc ? d->lo[k + 1] : 0x110000);
+    if (in[k] && !g->raw && d->lo[k] <= '\\')
+      myna__buf_printf(&b, "%x,%x;", d->lo[k], k + 1 < d->nc ? d->lo[k + 1] : 0x110000);
   char *key = b.failed ? NULL : myna__arena_strndup(&g->c->arena, b.data, b.len);
   size_t n = b.len;
   myna__buf_free(&b);
@@ -104,11 +107,12 @@ static int class_rule(myna__rules *g, const myna__dfa *d, const uint8_t *in) {
     TRY(myna__rule_add(g, (int)rule, &a));
   }
   for (int k = 0; k < d->nc; k++)
-    if (in[k]) TRY(add_escapes(g, (int)rule, d->lo[k], k + 1 < d->nc ? d->lo[k + 1] - 1 : 0x10FFFF));
+    if (in[k] && !g->raw) TRY(add_escapes(g, (int)rule, d->lo[k], k + 1 < d->nc ? d->lo[k + 1] - 1 : 0x10FFFF));
   return (int)rule;
 }
 
-static int state_rule(myna__rules *g, const myna__dfa *d, int i, const int32_t *rule_of, const char *end, uint8_t *in) {
+static int state_rule(myna__rules *g, const myna__dfa *d, int i, const int32_t *rule_of, const char *const ends[2],
+                      uint8_t *in) {
   for (int k = 0; k < d->nc; k++) {
     int to = d->to[i * d->nc + k];
     bool seen = false;
@@ -122,13 +126,16 @@ static int state_rule(myna__rules *g, const myna__dfa *d, int i, const int32_t *
     myna__alt_rule(&a, rule_of[to], 1, 1);
     TRY(myna__rule_add(g, rule_of[i], &a));
   }
-  if (!d->accept[i]) return 0;
-  myna__galt a = {0};
-  if (*end) myna__alt_lit(&a, end);
-  return myna__rule_add(g, rule_of[i], &a);
+  for (int k = 0; k < 2; k++) {
+    if (!(d->accept[i] >> k & 1)) continue;
+    myna__galt a = {0};
+    if (*ends[k]) myna__alt_lit(&a, ends[k]);
+    TRY(myna__rule_add(g, rule_of[i], &a));
+  }
+  return 0;
 }
 
-int myna__rules_dfa(myna__rules *g, const myna__dfa *d, bool json_string) {
+static int automaton(myna__rules *g, const myna__dfa *d, const char *open, const char *const ends[2], int most) {
   uint8_t *live, *in = myna__sc_alloc(g->c, (size_t)d->nc);
   int32_t *rule_of = myna__sc_alloc(g->c, (size_t)d->n * sizeof *rule_of);
   if (!in || !rule_of) return myna__sc_nomem(g->c);
@@ -138,21 +145,30 @@ int myna__rules_dfa(myna__rules *g, const myna__dfa *d, bool json_string) {
   for (int i = 0; i < d->n; i++) {
     rule_of[i] = -1;
     if (!live[i]) continue;
-    if (++n > MYNA__SC_DFA_RULES) return myna__sc_fail(g->c, MYNA_E_LIMIT, "the automaton has too many states");
+    if (++n > most) return myna__sc_fail(g->c, MYNA_E_LIMIT, "the automaton has too many states");
     rule_of[i] = myna__rule_new(g);
     TRY_N(rule_of[i]);
   }
   for (int i = 0; i < d->n; i++)
     if (live[i]) {
       TRY(myna__sc_burn(g->c, (int64_t)d->nc * 8));
-      TRY(state_rule(g, d, i, rule_of, json_string ? "\"" : "", in));
+      TRY(state_rule(g, d, i, rule_of, ends, in));
     }
   if (rule_of[0] < 0) return first; /* no text */
   myna__galt a = {0};
-  if (json_string) myna__alt_lit(&a, "\"");
+  if (*open) myna__alt_lit(&a, open);
   myna__alt_rule(&a, rule_of[0], 1, 1);
   TRY(myna__rule_add(g, first, &a));
   return first;
+}
+
+int myna__rules_dfa(myna__rules *g, const myna__dfa *d, bool json_string) {
+  const char *quote = json_string ? "\"" : "", *const ends[2] = {quote, ""};
+  return automaton(g, d, quote, ends, MYNA__SC_DFA_RULES);
+}
+
+int myna__rules_text(myna__rules *g, const myna__dfa *d, const char *const ends[2], int most) {
+  return automaton(g, d, "", ends, most);
 }
 
 /* ---- the end ---- */

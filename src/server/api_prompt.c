@@ -39,14 +39,21 @@ bool api_add_prompt(api_request *r, int32_t *tokens, int64_t n) {
 
 typedef struct growing {
   int32_t *ids;
-  int64_t n;
+  int64_t n, cap;
 } growing;
 
 static int append(growing *g, const int32_t *ids, int64_t n, api_error *e) {
-  int32_t *p = realloc(g->ids, (size_t)(g->n + n + 1) * sizeof *p);
-  if (!p) return api_fail(e, 500, "server_error", NULL, "out of memory");
-  g->ids = p;
-  if (n) memcpy(p + g->n, ids, (size_t)n * sizeof *p);
+  if (!g->ids || g->n + n + 1 > g->cap) { /* ids of long prompts come one by one */
+    int64_t cap = g->n + n + 1 + g->n / 2;
+    int32_t *p = realloc(g->ids, (size_t)cap * sizeof *p);
+    if (!p) {
+      api_fail(e, 500, "server_error", NULL, "out of memory");
+      return -1;
+    }
+    g->ids = p;
+    g->cap = cap;
+  }
+  if (n) memcpy(g->ids + g->n, ids, (size_t)n * sizeof *ids);
   g->n += n;
   return 0;
 }

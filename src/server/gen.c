@@ -3,7 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_UNREAD = 16 << 20, MAX_SEQUENCES = 256, EVENTS_PER_WAKE = 256, PER_SEQUENCE = 64 << 10, PER_BODY_BYTE = 8 };
+enum {
+  MAX_UNREAD = 16 << 20,
+  MAX_SEQUENCES = 256,
+  EVENTS_PER_WAKE = 256,
+  PER_SEQUENCE = 64 << 10,
+  PER_TOKEN = 20,
+  PER_BODY_BYTE = 8
+};
 
 /* ---- on a thread of http_work.c ---- */
 
@@ -45,10 +52,12 @@ static int submit(call *c, api_error *e) {
   return 0;
 }
 
-/* Under a limit of memory what runs was planned for; what waits must fit into what was left for it. */
+/* Under a limit of memory what runs was planned for; what waits must fit into what was left for it: tokens, sampler, mask. */
 static bool has_memory(call *c, int n) {
   const server *s = c->s;
-  int64_t each = s->env.n_ctx * (int64_t)sizeof(int32_t) + PER_SEQUENCE, more = n * each;
+  myna_model_info info;
+  myna_model_get_info(s->o->model, &info);
+  int64_t each = s->env.n_ctx * (int64_t)sizeof(int32_t) + info.n_vocab * PER_TOKEN + PER_SEQUENCE, more = n * each;
   int64_t all = atomic_fetch_add(&c->s->held, more) + more, most = s->o->waiting_bytes + s->n_seq * each;
   c->held += more;
   if (s->o->waiting_bytes <= 0 || all <= most) return true;

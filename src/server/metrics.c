@@ -98,6 +98,7 @@ char *metrics_text(server *s) {
   value(f, "myna_tokens_reused_total", "counter", "Prompt tokens found computed", (double)e.tokens_reused);
   value(f, "myna_tokens_drafted_total", "counter", "Tokens guessed", (double)e.n_drafted);
   value(f, "myna_tokens_accepted_total", "counter", "Guesses that were right", (double)e.n_accepted);
+  value(f, "myna_grammar_bytes", "gauge", "What grammars hold", (double)myna_grammar_held());
   disk_values(f, &e.disk);
   distribution(f, "myna_first_token_seconds", "From submission to the first token", &m->first_token);
   distribution(f, "myna_inter_token_seconds", "Mean time between tokens of a request", &m->inter_token);

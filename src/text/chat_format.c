@@ -163,7 +163,7 @@ static const struct myna__chat_format rows[] = {
          .call_ends_think = true),
     BOTH(.name = "minicpm5", .marks = {"<function name=", "<param name="}, .scheme = MYNA__CALLS_XML,
          .open = "<function name=\"", .sep = "\">", .param = "<param name=\"", .param_sep = "\">",
-         .param_end = "</param>", .close = "</function>"),
+         .param_end = "</param>", .close = "</function>", .cdata = true),
     {.name = "functionary-v3.2",
      .marks = {">>>all"},
      NO_THINK,

@@ -36,6 +36,7 @@ typedef struct myna__chat_format {
   bool call_ids;        /* NAMED: the name is functions.NAME:N, the whole is the id */
   bool id_last;         /* JSON: the id stands behind the arguments, so that a call is told when it is whole */
   bool lines;           /* XML: values stand on lines of their own */
+  bool cdata;           /* XML: the model writes some values as CDATA sections */
   bool attr;            /* XML: string="true" or "false" behind the name of a parameter tells its type */
   bool call_ends_think; /* a call within the reasoning ends it */
   bool reopens;         /* the model writes the tag of its reasoning even where the prompt ends with it */
@@ -66,6 +67,8 @@ enum {
 };
 /* The types that schema allows as a mask, as far as they are easily seen; 0: any. References lead into root. */
 unsigned myna__chat_types(const json_t *schema, const json_t *root);
+/* What the reference "#/a/b" names within root, NULL where there is nothing; other references are not followed. */
+const json_t *myna__chat_follow(const json_t *root, const char *ref);
 /* The schema of the property key[0..n) of schema, NULL where it has none. */
 const json_t *myna__chat_sub(const json_t *schema, const json_t *root, const char *key, size_t n);
 

@@ -45,7 +45,9 @@ static const char *closing(const reader *r, const char *s, const char *name, siz
 
 static void value(reader *r, const char *s, const char *end, const json_t *schema);
 
-static const json_t *item_schema(const json_t *schema) {
+static const json_t *item_schema(const json_t *schema, const json_t *root) {
+  for (int k = 0; k < 8 && json_object_get(schema, "$ref") && !json_object_get(schema, "items"); k++)
+    schema = myna__chat_follow(root, json_string_value(json_object_get(schema, "$ref")));
   const json_t *items = json_object_get(schema, "items");
   static const char *const unions[] = {"anyOf", "oneOf"};
   for (int k = 0; !items && k < 2; k++) {
@@ -77,7 +79,7 @@ static bool elements(reader *r, const char *s, const char *end, const json_t *sc
       myna__value_escape(r->out, name, n);
       myna__buf_str(r->out, "\":");
     }
-    value(r, behind, to, list ? item_schema(schema) : myna__chat_sub(schema, r->root, name, n));
+    value(r, behind, to, list ? item_schema(schema, r->root) : myna__chat_sub(schema, r->root, name, n));
     const char *next = tag(r, to, &closes, &name, &n);
     if (!next) break;
     s = next;

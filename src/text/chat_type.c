@@ -15,9 +15,8 @@ const json_t *myna__chat_tool_find(const json_t *tools, const char *name) {
   return NULL;
 }
 
-/* What "#/a/b" names within root; other references are not followed. */
-static const json_t *follow(const json_t *root, const char *ref) {
-  if (ref[0] != '#') return NULL;
+const json_t *myna__chat_follow(const json_t *root, const char *ref) {
+  if (!ref || ref[0] != '#') return NULL;
   for (ref++; root && *ref == '/';) {
     size_t n = strcspn(++ref, "/");
     root = json_object_getn(root, ref, n);
@@ -58,7 +57,7 @@ static unsigned types(const json_t *s, const json_t *root, int depth) {
   for (size_t i = 0; i < json_array_size(list); i++) mask |= of_value(json_array_get(list, i));
   if (json_object_get(s, "const")) mask = of_value(json_object_get(s, "const"));
   const char *ref = json_string_value(json_object_get(s, "$ref"));
-  if (!mask && ref) mask = types(follow(root, ref), root, depth + 1);
+  if (!mask && ref) mask = types(myna__chat_follow(root, ref), root, depth + 1);
   static const char *const unions[] = {"anyOf", "oneOf", "allOf"};
   for (int k = 0; !mask && k < 3; k++) {
     const json_t *any = json_object_get(s, unions[k]);
@@ -77,7 +76,7 @@ const json_t *myna__chat_sub(const json_t *schema, const json_t *root, const cha
     const char *ref = json_string_value(json_object_get(schema, "$ref"));
     if (p) return p;
     if (!ref) break;
-    schema = follow(root, ref);
+    schema = myna__chat_follow(root, ref);
   }
   static const char *const unions[] = {"anyOf", "oneOf", "allOf"};
   for (int k = 0; k < 3; k++) {
