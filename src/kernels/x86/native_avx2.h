@@ -92,11 +92,11 @@ INLINE void native_run(vf *acc, const columns_in *in, int part, int64_t k, int n
   const int64_t at = k / 256 * bytes;
   for (int r = 0; r < LANES; r++) {
     const uint8_t *p = row_at(in->rows, 0, LANES * part + r, at);
-    const uint8_t *ahead = whole           ? p + NATIVE_AHEAD
-                           : r + 1 < LANES ? p + in->rows->stride[0]
-                                           : row_at(in->rows, 0, LANES * part, at + n * bytes);
-    for (int b = 0; b < n; b++, p += bytes, ahead += bytes) {
-      UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(ahead + i);
+    const uint8_t *next = whole           ? p + NATIVE_AHEAD
+                          : r + 1 < LANES ? p + in->rows->stride[0]
+                                          : row_at(in->rows, 0, LANES * part, at + n * bytes);
+    for (int b = 0; b < n; b++, p += bytes, next += bytes) {
+      UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(next + i);
       row(s + (b * LANES + r) * C, j + (b * LANES + r) * C, in, p, k + 256 * b, C);
     }
   }
