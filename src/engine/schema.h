@@ -34,15 +34,16 @@ void *myna__sc_alloc(myna__sc *c, size_t n); /* zeroed; NULL on failure or where
 /* Takes work units; MYNA_E_LIMIT once all are used. */
 int myna__sc_burn(myna__sc *c, int64_t units);
 /* Fails with the JSON pointer of c->at before the message; returns the code. */
-int myna__sc_fail(myna__sc *c, int code, const char *fmt, ...) MYNA__PRINTF(3, 4);
+void myna__sc_say(myna__sc *c, int code, const char *fmt, ...) MYNA__PRINTF(3, 4);
+/* An expression, so that analyzers see that it is negative. */
+#define myna__sc_fail(c, code, ...) (myna__sc_say(c, code, __VA_ARGS__), (code))
 /* Fails after an allocation that did. Here, so that who checks the code sees that it fails. */
 static inline int myna__sc_nomem(myna__sc *c) {
   if (c->arena.total <= MYNA__SC_MEMORY) {
     myna__err(c->err, MYNA_E_NOMEM, "out of memory");
     return MYNA_E_NOMEM;
   }
-  myna__sc_fail(c, MYNA_E_LIMIT, "the schema is too complex");
-  return MYNA_E_LIMIT;
+  return myna__sc_fail(c, MYNA_E_LIMIT, "the schema is too complex");
 }
 /* Holds n + 1 elements of the given size in the arena. */
 int myna__sc_grow(myna__sc *c, void **p, int n, int *cap, size_t elem);

@@ -5,7 +5,7 @@
 
 int myna__dfa_new(myna__sc *c, myna__dfa *d, int n, int nc) {
   if (n > MYNA__SC_STATES) {
-    myna__sc_fail(c, MYNA_E_LIMIT, "the automaton has too many states");
+    myna__sc_say(c, MYNA_E_LIMIT, "the automaton has too many states");
     return MYNA_E_LIMIT;
   }
   TRY(myna__sc_burn(c, (int64_t)n * nc));
@@ -67,10 +67,11 @@ static int next_pair(myna__sc *c, pairs *q, const uint8_t *live[2], int32_t a, i
 static int fill_product(myna__sc *c, pairs *q, const myna__dfa *a, const myna__dfa *b, int32_t (*from)[2], int nc,
                         int32_t **rows) {
   int cap = 0;
-  uint8_t *live[2];
-  TRY(myna__dfa_live(c, a, &live[0]));
-  TRY(myna__dfa_live(c, b, &live[1]));
-  const uint8_t *alive[2] = {live[0], live[1]};
+  uint8_t *of_a = NULL, *of_b = NULL;
+  TRY(myna__dfa_live(c, a, &of_a));
+  TRY(myna__dfa_live(c, b, &of_b));
+  if (!of_a || !of_b) return myna__sc_nomem(c);
+  const uint8_t *alive[2] = {of_a, of_b};
   TRY(next_pair(c, q, alive, 0, 0, &(int32_t){0}));
   for (int i = 0; i < q->n; i++) {
     TRY(myna__sc_burn(c, nc * 4));
@@ -103,7 +104,7 @@ static int product(myna__sc *c, const myna__dfa *a, const myna__dfa *b, myna__df
   myna__map_free(&q.map);
   TRY(rc);
   uint8_t *accept = myna__sc_alloc(c, (size_t)q.n);
-  if (!accept) return myna__sc_nomem(c);
+  if (!accept || !rows) return myna__sc_nomem(c); /* there is a state */
   for (int i = 0; i < q.n; i++) accept[i] = q.p[i][0] >= 0 && a->accept[q.p[i][0]] ? b->accept[q.p[i][1]] : 0;
   *out = (myna__dfa){.n = q.n, .nc = nc, .lo = lo, .to = rows, .accept = accept};
   return 0;

@@ -13,14 +13,14 @@ int myna__sc_burn(myna__sc *c, int64_t units) {
   return c->fuel < 0 ? myna__sc_fail(c, MYNA_E_LIMIT, "the schema is too complex") : 0;
 }
 
-int myna__sc_fail(myna__sc *c, int code, const char *fmt, ...) {
+void myna__sc_say(myna__sc *c, int code, const char *fmt, ...) {
   char where[256] = "#", what[256];
   va_list ap;
   va_start(ap, fmt);
   vsnprintf(what, sizeof what, fmt, ap);
   va_end(ap);
   if (c->at) myna__sj_pointer(c->at, where, sizeof where);
-  return myna__err(c->err, code, "%s: %s", where, what);
+  myna__err(c->err, code, "%s: %s", where, what);
 }
 
 int myna__sc_grow(myna__sc *c, void **p, int n, int *cap, size_t elem) {
@@ -103,7 +103,8 @@ static int read_tree(reader *r, myna__jnode **out) {
       TRY_N(myna__json_next(&r->j));
     }
     if (r->j.token == MYNA__JSON_OBJECT_END || r->j.token == MYNA__JSON_ARRAY_END) {
-      if (!open) return myna__sc_fail(r->c, MYNA_E_FORMAT, "an end without a beginning"); /* the reader refuses it first */
+      if (!open)
+        return myna__sc_fail(r->c, MYNA_E_FORMAT, "an end without a beginning"); /* the reader refuses it first */
       if (open->kind == MYNA__J_OBJECT) TRY(check_names(r, open));
       open = open->parent;
       continue;

@@ -82,7 +82,7 @@ static int type_mask(const myna__jnode *v) {
 
 static int fail_at(myna__sc *c, const myna__jnode *at, int code, const char *what) {
   c->at = at;
-  myna__sc_fail(c, code, "%s", what);
+  myna__sc_say(c, code, "%s", what);
   return code;
 }
 

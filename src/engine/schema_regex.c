@@ -33,11 +33,11 @@ typedef struct frag {
 } frag;
 
 static int bad(parser *r, const char *what) {
-  myna__sc_fail(r->c, MYNA_E_FORMAT, "regular expression: %s", what);
+  myna__sc_say(r->c, MYNA_E_FORMAT, "regular expression: %s", what);
   return MYNA_E_FORMAT;
 }
 static int unsupported(parser *r, const char *what) {
-  myna__sc_fail(r->c, MYNA_E_UNSUPPORTED, "regular expression: %s are not supported", what);
+  myna__sc_say(r->c, MYNA_E_UNSUPPORTED, "regular expression: %s are not supported", what);
   return MYNA_E_UNSUPPORTED;
 }
 
