@@ -44,7 +44,7 @@ static void panel(FILE *f, const comparison *c, bool rate) {
   top = round_up(top);
   fprintf(f, "<text x=\"%d\" y=\"%d\" font-weight=\"bold\">%s</text>\n", left, TOP - 14,
           rate ? "Tokens per second by clients (higher is better)"
-               : "Seconds by characters of the request, line to p90 (lower is better)");
+               : "Seconds by characters, line to p90 (lower is better)");
   for (int i = 0; i <= 4; i++) {
     double y = BOTTOM - (BOTTOM - TOP) * i / 4.0;
     fprintf(f, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#ddd\"/>", left, y, left + PANEL - 10, y);
