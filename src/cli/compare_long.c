@@ -41,13 +41,12 @@ static double mean(const series *s) {
   return s->n > 0 ? sum / s->n : NAN;
 }
 
-static bool reads_alone(const options *o, comparison *c, server *s, unsigned round) {
+static int reads_alone(const options *o, comparison *c, server *s, unsigned round) {
   reply r;
   bool ok = ask(o, c, s, c->long_prompt, round, 1001, 1, NULL, &r);
   series_add(&s->beside.alone, ok ? r.first_s : NAN);
   series_add(&s->beside.tokens, ok ? (double)r.prompt_tokens : NAN);
-  if (!ok && note_failure(s, &s->beside.failed, &r)) return false;
-  return true;
+  return !ok && !interrupted && note_failure(s, &s->beside.failed, &r) ? gone(s, r.error) : 0;
 }
 
 /* A stream runs; when its pace has settled a long prompt is sent. The stream is cut off when that one's first token is there. */
@@ -86,8 +85,8 @@ static int reads_beside(const options *o, comparison *c, server *s, unsigned rou
 }
 
 int measure_beside(const options *o, comparison *c, server *s, unsigned round) {
-  if (!reads_alone(o, c, s, round)) return interrupted ? 0 : gone(s, s->error);
-  return interrupted ? 0 : reads_beside(o, c, s, round);
+  int rc = reads_alone(o, c, s, round);
+  return rc || interrupted ? rc : reads_beside(o, c, s, round);
 }
 
 /* ---- a prefix that was read before ---- */
