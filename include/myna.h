@@ -312,6 +312,12 @@ MYNA_API int myna_cancel(myna_engine *e, int64_t id);
  * the next call from the same engine. One consumer at a time. */
 MYNA_API int myna_next_event(myna_engine *e, int timeout_ms, myna_event *out);
 
+/* What rows of MYNA_EVENT_LOGITS say, as n_probs tells it of answers: the n most likely tokens of logits [n_vocab], best first (of equals the lower id), in
+ * ids [n] and logprobs [n] (natural logarithms of the softmax), and token id's (0 <= id < n_vocab) in *logprob. Returns how many there are, at most n_vocab;
+ * MYNA_E_ARG, MYNA_E_NOMEM. Keeps nothing. Thread-safe. */
+MYNA_API int myna_logprobs(const float *logits, int64_t n_vocab, int32_t id, float *logprob, int n, int32_t *ids,
+                           float *logprobs, myna_err *err);
+
 /* Pages that left memory and are, or were, on disk (disk_dir). */
 typedef struct myna_disk_stats {
   int64_t bytes, max_bytes; /* held now, what is being written included; 0 of 0: there is no disk */

@@ -487,3 +487,16 @@ void myna__logprobs(const float *logits, int64_t n_vocab, int32_t id, float *log
   myna__cand top[MYNA__LOGPROBS_MAX];
   myna__logprobs_in(logits, n_vocab, id, logprob, MYNA__MIN(n, MYNA__LOGPROBS_MAX), ids, logprobs, top);
 }
+
+int myna_logprobs(const float *logits, int64_t n_vocab, int32_t id, float *logprob, int n, int32_t *ids,
+                  float *logprobs, myna_err *err) {
+  if (n_vocab < 1 || n_vocab > INT32_MAX || id < 0 || id >= n_vocab || n < 0)
+    return myna__err(err, MYNA_E_ARG, "log-probabilities of token %d and %d others of %lld", id, n, (long long)n_vocab);
+  n = (int)MYNA__MIN(n, n_vocab);
+  size_t bytes = (size_t)MYNA__MAX(n, 1) * sizeof(myna__cand);
+  myna__cand *top = myna__alloc(bytes);
+  if (!top) return myna__err(err, MYNA_E_NOMEM, "no memory for log-probabilities");
+  myna__logprobs_in(logits, n_vocab, id, logprob, n, ids, logprobs, top);
+  myna__free(top, bytes);
+  return n;
+}

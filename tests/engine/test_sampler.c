@@ -656,6 +656,15 @@ static void test_logprobs(void **state) {
   myna__logprobs(logits, 5, 0, &lp, 6, ids, lps);
   assert_int_equal(ids[5], -1);
   assert_float_equal(lp, logf(0.1f), 1e-5f);
+  ids[5] = 77;
+  assert_int_equal(myna_logprobs(logits, 5, 2, &lp, 6, ids, lps, NULL), 5); /* no more than there are */
+  assert_memory_equal(ids, ((int32_t[]){1, 2, 3, 0, 4, 77}), 24);
+  assert_float_equal(lp, logf(0.2f), 1e-5f);
+  assert_float_equal(lps[4], logf(0.1f), 1e-5f);
+  myna_err err = {0};
+  assert_int_equal(myna_logprobs(logits, 5, 5, &lp, 1, ids, lps, &err), MYNA_E_ARG);
+  assert_non_null(strstr(err.msg, "token 5"));
+  assert_int_equal(myna_logprobs(logits, 5, 0, &lp, -1, ids, lps, NULL), MYNA_E_ARG);
 }
 
 /* The k best of many, also with few different values: by value, then id. */
