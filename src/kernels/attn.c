@@ -162,6 +162,10 @@ static void walk_page(const attn_job *j, myna__attn_page *p, myna__attn_row *row
   for (int i = 0; i < n; i++)
     if (row[i].lo < row[i].hi) lo = MYNA__MIN(lo, row[i].lo), hi = MYNA__MAX(hi, row[i].hi);
   if (lo >= hi) return;
+  if (j->t->attn_walk) {
+    j->t->attn_walk(p, row, n, kind_k, kind_v, w->open_v);
+    return;
+  }
   if (j->t->attn_open_v[kind_v] && (n >= MANY || !j->t->attn_values[kind_v])) {
     j->t->attn_open_v[kind_v](w->open_v, p, lo, hi);
     p->v = p->next_v = (const uint8_t *)w->open_v;
