@@ -35,6 +35,8 @@ INLINE __m256 high_half(__m256i pairs) {
 }
 /* Small tiles wait for memory: they fetch the next page while they work on this one. */
 INLINE void fetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
+/* What lies there is loaded again rather than kept: in registers that the sums want. */
+INLINE void again(const uint8_t **p) { __asm__("" : "+r"(*p)); }
 /* acc[r][i] += x[r][at] * v[i] */
 INLINE void add_products(sums acc, const float *const *x, int64_t at, const __m256 *v, int R, int n) {
   UNROLL for (int r = 0; r < R; r++) {
@@ -56,15 +58,15 @@ INLINE void scores(const tile *t, int R, int n, int g, int kind) {
     UNROLL for (int i = 0; i < n; i++) acc[r][i] = _mm256_setzero_ps();
   }
   for (int64_t d = 0; kind == MYNA__KV_BF16 && d < half; d++) {
-    const uint8_t *at[A_VECTORS]; /* 16 positions are together */
+    const uint8_t *at[A_VECTORS / 2]; /* of 16 positions */
     UNROLL for (int i = 0; i < n; i++) {
-      at[i] = k + ((g + i) / 2 * half + d) * 64 + (g + i) % 2 * 32;
-      if (i % 2 == 0) fetch(at[i] + ahead);
-      v[i] = low_half(_mm256_loadu_si256((const void *)at[i]));
+      if (i % 2 == 0) fetch((at[i / 2] = k + ((g + i) / 2 * half + d) * 64) + ahead);
+      v[i] = low_half(_mm256_loadu_si256((const void *)(at[i / 2] + i % 2 * 32)));
     }
     add_products(acc, q, 2 * d, v, R, n);
     if (2 * d + 1 == dim) break; /* an odd dim is padded */
-    UNROLL for (int i = 0; i < n; i++) v[i] = high_half(_mm256_loadu_si256((const void *)at[i]));
+    UNROLL for (int i = 0; i < n / 2 && R == A_ROWS; i++) again(&at[i]);
+    UNROLL for (int i = 0; i < n; i++) v[i] = high_half(_mm256_loadu_si256((const void *)(at[i / 2] + i % 2 * 32)));
     add_products(acc, q, 2 * d + 1, v, R, n);
   }
   for (int64_t d = 0; kind != MYNA__KV_BF16 && d < dim; d++) {
@@ -312,6 +314,7 @@ INLINE void add_pairs(sums acc, const float *const *w, const uint8_t *v, int64_t
     add_products(acc, w, 2 * j, x, R, n);
   }
   if (high) {
+    if (R == A_ROWS) again(&v);
     UNROLL for (int i = 0; i < n; i++) x[i] = high_half(_mm256_loadu_si256((const void *)(v + 32 * i)));
     add_products(acc, w, 2 * j + 1, x, R, n);
   }
@@ -381,6 +384,25 @@ INLINE void values_opened(const tile *t, int R, const float *x, int64_t d) {
       _mm256_storeu_ps(t->row[r].o + d + 8 * i, acc[r][i]);
 }
 
+/* 16 dims of the positions that the rows see: x[pos][16]. */
+INLINE void open_values(float *x, const tile *t, int64_t d, int kind) {
+  const int lo = t->row->lo, hi = t->row->hi;
+  for (int j = lo / 2; kind == MYNA__KV_BF16 && j < (hi + 1) / 2; j++) {
+    const uint8_t *v = t->p->v + (j * t->p->dim_v + d) * 4;
+    fetch(v + t->ahead_v);
+    UNROLL for (int i = 0; i < 2; i++) {
+      __m256i pairs = _mm256_loadu_si256((const void *)(v + 32 * i));
+      _mm256_store_ps(x + 32 * j + 8 * i, low_half(pairs));
+      _mm256_store_ps(x + 32 * j + 16 + 8 * i, high_half(pairs));
+    }
+  }
+  for (int j = lo; kind != MYNA__KV_BF16 && j < hi; j++) {
+    __m256 v[2];
+    load_values(v, t, j, d, 2, kind);
+    UNROLL for (int i = 0; i < 2; i++) _mm256_store_ps(x + 16 * j + 8 * i, v[i]);
+  }
+}
+
 /* Dimensions [d, end) of R rows. */
 INLINE void row_values(const tile *t, int R, int64_t d, int64_t end, int kind) {
   const int wide = tile_width(R);
@@ -410,16 +432,11 @@ static void tail_values(const tile *t, int n, int64_t d, int kind) {
 /* n rows that see the same positions: 16 dims at a time for tiles of 4 and 6 rows; smaller ones stand at the end and take all at once. */
 INLINE void run_values(const tile *t, int n, bool fetches, int kind) {
   const int64_t dim = t->p->dim_v, all = dim / 8 * 8;
-  const bool opens = myna__kv_facts[kind].groups && n >= 2 * A_ROWS;
+  const bool opens = n >= 2 * A_ROWS;
   for (int64_t d = 0; d < all; d += 16) {
     int64_t end = MYNA__MIN(d + 16, all);
     _Alignas(64) float x[MYNA__PAGE * 16];
-    if (opens && end == d + 16)
-      for (int j = t->row->lo; j < t->row->hi; j++) {
-        __m256 v[2];
-        load_values(v, t, j, d, 2, kind);
-        UNROLL for (int i = 0; i < 2; i++) _mm256_store_ps(x + 16 * j + 8 * i, v[i]);
-      }
+    if (opens && end == d + 16) open_values(x, t, d, kind);
     for (int i = 0, R; i < n; i += R) {
       tile u = part(t, i, fetches && i == 0);
       R = myna__attn_tile_rows(n - i);
