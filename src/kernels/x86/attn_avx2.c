@@ -65,7 +65,7 @@ INLINE void scores(const tile *t, int R, int n, int g, int kind) {
     }
     add_products(acc, q, 2 * d, v, R, n);
     if (2 * d + 1 == dim) break; /* an odd dim is padded */
-    UNROLL for (int i = 0; i < n / 2 && R == A_ROWS; i++) again(&at[i]);
+    if (R == A_ROWS) again(&at[0]);
     UNROLL for (int i = 0; i < n; i++) v[i] = high_half(_mm256_loadu_si256((const void *)(at[i / 2] + i % 2 * 32)));
     add_products(acc, q, 2 * d + 1, v, R, n);
   }
@@ -83,18 +83,27 @@ INLINE void scores(const tile *t, int R, int n, int g, int kind) {
 
 /* ---- scores of codes: R rows, 16 positions from 16 * g on ---- */
 
-/* Even and odd bytes of a query as int16, per word of 4 bytes, behind what every level keeps there. */
+/* Behind what every level keeps of a query: per word of 4 codes its even and odd bytes as int16 (Q8_0), then per group what the offset of the keys' codes adds up to. */
 INLINE int64_t query_pairs(int64_t dim) { return myna__query_sum(dim) + 4 * myna__kv_groups(dim); }
+INLINE int64_t query_offset(int64_t dim) { return query_pairs(dim) + 2 * myna__query_d(dim); }
 
-static void query_q8_0_avx2(void *to, const float *q, int64_t dim, float scale) {
+INLINE void prepare_query(uint8_t *to, const float *q, int64_t dim, float scale, int bits) {
   myna__query_codes(to, q, dim, scale);
-  const int8_t *c = to;
+  const int8_t *c = (const int8_t *)to;
   int16_t pair[4];
-  for (int64_t d = 0; d < dim; d += 4) {
+  for (int64_t d = 0; bits == 8 && d < dim; d += 4) {
     for (int i = 0; i < 4; i++) pair[i / 2 + i % 2 * 2] = c[d + i];
-    memcpy((uint8_t *)to + query_pairs(dim) + 2 * d, pair, sizeof pair);
+    memcpy(to + query_pairs(dim) + 2 * d, pair, sizeof pair);
+  }
+  for (int64_t i = 0; i < myna__kv_groups(dim); i++) {
+    int32_t sum;
+    memcpy(&sum, to + myna__query_sum(dim) + 4 * i, 4);
+    sum *= -(1 << (bits - 1));
+    memcpy(to + query_offset(dim) + 4 * i, &sum, 4);
   }
 }
+static void query_q8_0_avx2(void *to, const float *q, int64_t dim, float scale) { prepare_query(to, q, dim, scale, 8); }
+static void query_q4_0_avx2(void *to, const float *q, int64_t dim, float scale) { prepare_query(to, q, dim, scale, 4); }
 
 INLINE __m256i broadcast32(const uint8_t *p) {
   int32_t x;
@@ -140,17 +149,16 @@ INLINE void dot_nibbles(counts acc, const uint8_t *c, const uint8_t *const *q, i
 
 INLINE void scores_codes(const tile *t, int R, int64_t g, int bits) {
   const int64_t dim = t->p->dim_k, n_word = myna__k_words(dim, bits), n_group = myna__kv_groups(dim),
-                ahead = t->ahead_k, at_d = myna__query_d(dim), at_sum = myna__query_sum(dim),
+                ahead = t->ahead_k, at_d = myna__query_d(dim), at_offset = query_offset(dim),
                 at_pairs = query_pairs(dim);
   const uint8_t *codes = t->p->k + myna__kv_scales(dim) + g * n_word * 64, *dk = t->p->k + g * n_group * 32, *q[4];
-  UNROLL for (int r = 0; r < R; r++) {
-    q[r] = t->row[r].q;
-    UNROLL for (int i = 0; i < 2; i++) _mm256_storeu_ps(t->s[r] + 16 * g + 8 * i, _mm256_setzero_ps());
-  }
+  __m256 s[4][2];
+  UNROLL for (int r = 0; r < R; r++) q[r] = t->row[r].q, s[r][0] = s[r][1] = _mm256_setzero_ps();
   for (int64_t k = 0; k < n_group; k++) {
     const int64_t end = MYNA__MIN((k + 1) * bits, n_word);
     counts acc;
-    UNROLL for (int r = 0; r < R; r++) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
+    UNROLL for (int r = 0; r < R; r++) acc[r][0] = acc[r][1] =
+        bits == 8 ? broadcast32(q[r] + at_offset + 4 * k) : _mm256_setzero_si256();
     if (k % 2 == 0) fetch(dk + ahead + 32 * k);
     for (int64_t w = k * bits; w < end; w++) {
       fetch(codes + ahead + 64 * w);
@@ -162,15 +170,16 @@ INLINE void scores_codes(const tile *t, int R, int64_t g, int bits) {
     UNROLL for (int i = 0; i < 2; i++) {
       __m256 d = _mm256_cvtph_ps(_mm_loadu_si128((const void *)(dk + 32 * k + 16 * i)));
       UNROLL for (int r = 0; r < R; r++) {
-        float *s = t->s[r] + 16 * g + 8 * i;
-        __m256i offset = _mm256_slli_epi32(broadcast32(q[r] + at_sum + 4 * k), bits - 1), sum = acc[r][i];
-        if (bits == 4) sum = _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
-        __m256 x = _mm256_cvtepi32_ps(_mm256_sub_epi32(sum, offset)),
-               dq = _mm256_castsi256_ps(broadcast32(q[r] + at_d + 4 * k));
-        _mm256_storeu_ps(s, _mm256_fmadd_ps(x, _mm256_mul_ps(d, dq), _mm256_loadu_ps(s)));
+        __m256i sum = acc[r][i];
+        if (bits == 4)
+          sum = _mm256_add_epi32(_mm256_madd_epi16(sum, _mm256_set1_epi16(1)), broadcast32(q[r] + at_offset + 4 * k));
+        __m256 dq = _mm256_castsi256_ps(broadcast32(q[r] + at_d + 4 * k));
+        s[r][i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(d, dq), s[r][i]);
       }
     }
   }
+  UNROLL for (int r = 0; r < R; r++) UNROLL for (int i = 0; i < 2; i++)
+      _mm256_storeu_ps(t->s[r] + 16 * g + 8 * i, s[r][i]);
 }
 
 /* ---- all scores of n rows ---- */
@@ -257,29 +266,42 @@ INLINE float largest(__m256 x) {
   return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
 }
 
-/* myna__page_softmax, in registers. */
-static void soften_avx2(const tile *t, int r) {
+/* myna__page_softmax in two parts, each over all rows before the next: what one row waits for, others do meanwhile. First scale, cap, hide and the new maximum. */
+static void raise_max(const tile *t, int r) {
   myna__attn_row *row = &t->row[r];
   float *s = t->s[r];
-  __m256 x[8], max = _mm256_set1_ps(-INFINITY), scale = _mm256_set1_ps(t->p->scale);
-  UNROLL for (int g = 0; g < 8; g++) x[g] = _mm256_mul_ps(_mm256_loadu_ps(s + 8 * g), scale);
+  __m256 x[8], max[2], scale = _mm256_set1_ps(t->p->scale);
+  UNROLL for (int g = 0; g < 8; g++)
+      _mm256_storeu_ps(s + 8 * g, x[g] = _mm256_mul_ps(_mm256_loadu_ps(s + 8 * g), scale));
   if (t->p->softcap != 0.0f || row->lo > 0 || row->hi < 64) {
-    UNROLL for (int g = 0; g < 8; g++) _mm256_storeu_ps(s + 8 * g, x[g]);
     if (t->p->softcap != 0.0f) cap_scores(s, t->p->softcap);
     hide(s, row->lo, row->hi);
     UNROLL for (int g = 0; g < 8; g++) x[g] = _mm256_loadu_ps(s + 8 * g);
   }
-  UNROLL for (int g = 0; g < 8; g++) max = _mm256_max_ps(x[g], max); /* the second operand if one is NaN */
-  float top = largest(max);
+  max[0] = max[1] = _mm256_set1_ps(-INFINITY);
+  UNROLL for (int g = 0; g < 8; g++) max[g % 2] =
+      _mm256_max_ps(x[g], max[g % 2]); /* the second operand if one is NaN */
+  float top = largest(_mm256_max_ps(max[0], max[1]));
   if (top > row->m) rescale(row, top, t->p->dim_v);
+}
+/* Then weights and their sums. */
+static void weigh(const tile *t, int r) {
+  myna__attn_row *row = &t->row[r];
+  float *s = t->s[r];
   __m256 m = _mm256_set1_ps(row->m == -INFINITY ? 0.0f : row->m), l[2];
   UNROLL for (int i = 0; i < 2; i++) l[i] = _mm256_loadu_ps(row->l + 8 * i);
   UNROLL for (int g = 0; g < 8; g++) {
-    __m256 w = exp8(_mm256_sub_ps(x[g], m));
+    __m256 w = exp8(_mm256_sub_ps(_mm256_loadu_ps(s + 8 * g), m));
     l[g % 2] = _mm256_add_ps(l[g % 2], w);
     _mm256_storeu_ps(s + 8 * g, w);
   }
   UNROLL for (int i = 0; i < 2; i++) _mm256_storeu_ps(row->l + 8 * i, l[i]);
+}
+static void soften_avx2(const tile *t, int n) {
+  for (int r = 0; r < n; r++)
+    if (t->row[r].lo < t->row[r].hi) raise_max(t, r);
+  for (int r = 0; r < n; r++)
+    if (t->row[r].lo < t->row[r].hi) weigh(t, r);
 }
 
 /* ---- values: R rows that see the same positions, n vectors of dimensions from d on ---- */
@@ -288,19 +310,21 @@ static void soften_avx2(const tile *t, int r) {
 INLINE void open_codes(__m256 *v, const uint8_t *c, const float *scale, int64_t d, int n, int bits) {
   const __m128i nibble = _mm_set1_epi8(15), offset = _mm_set1_epi8(8);
   UNROLL for (int i = 0; i < n; i += 2) {
-    __m128i x;
+    __m128i x, y;
     const int64_t at = d + 8 * i;
-    if (bits == 8)
-      x = n == 1 ? _mm_loadl_epi64((const void *)(c + at)) : _mm_loadu_si128((const void *)(c + at));
-    else {
+    if (bits == 8) {
+      x = _mm_loadl_epi64((const void *)(c + at));
+      y = n > 1 ? _mm_loadl_epi64((const void *)(c + at + 8)) : x;
+    } else {
       const uint8_t *from = c + at / 32 * 16 + (n == 1 ? at % 16 : 0);
-      x = n == 1 ? _mm_loadl_epi64((const void *)from) : _mm_loadu_si128((const void *)from);
       bool high = n > 2 ? i % 4 == 2 : at % 32 >= 16;
+      x = n == 1 ? _mm_loadl_epi64((const void *)from) : _mm_loadu_si128((const void *)from);
       x = _mm_sub_epi8(_mm_and_si128(high ? _mm_srli_epi16(x, 4) : x, nibble), offset);
+      y = _mm_srli_si128(x, 8);
     }
     __m256 by = _mm256_broadcast_ss(scale + at / 32);
     v[i] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(x)), by);
-    if (n > 1) v[i + 1] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(x, 8))), by);
+    if (n > 1) v[i + 1] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(y)), by);
   }
 }
 
@@ -367,7 +391,7 @@ INLINE void values(const tile *t, int R, int n, int64_t d, int kind) {
       _mm256_storeu_ps(t->row[r].o + d + 8 * i, acc[r][i]);
 }
 
-/* 6 rows, 16 dims that were opened for all tiles: x[pos][16]. */
+/* R rows, 16 dims that were opened for all tiles: x[pos][16]. */
 INLINE void values_opened(const tile *t, int R, const float *x, int64_t d) {
   const float *w[A_ROWS];
   sums acc;
@@ -513,8 +537,7 @@ static void walk_avx2(const myna__attn_page *p, myna__attn_row *row, int n, int 
     R = MYNA__MIN(n - first, A_MOST);
     tile t = {p, row + first, s, scratch, p->next_k - p->k, p->next_v - p->v};
     scores_of[kind_k](&t, R);
-    for (int r = 0; r < R; r++)
-      if (t.row[r].lo < t.row[r].hi) soften_avx2(&t, r);
+    soften_avx2(&t, R);
     values_of[kind_v](&t, R);
   }
 }
@@ -523,4 +546,5 @@ void myna__fill_attn_avx2(myna__ktable *t) {
   myna__fill_attn_level(t);
   t->attn_walk = walk_avx2;
   t->attn_query[MYNA__KV_Q8_0] = query_q8_0_avx2;
+  t->attn_query[MYNA__KV_Q4_0] = query_q4_0_avx2;
 }
