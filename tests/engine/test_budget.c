@@ -103,7 +103,7 @@ static void test_wishes(void **state) {
     if (uniform <= 0.95 && m.tile == 1)
       good = good && o.missed <= 1.03 && o.longest <= 3.2; /* no step had to be longer */
     if (any > 1.1 && m.tile == 1 && depth[k / 15 % 4] == 0) good = good && fabs(o.wait / 2 - o.slow / 1.5) < 0.2;
-    kept += uniform <= 0.95, shared += any < 0.95 * uniform, missed += any > 1;
+    kept += uniform <= 0.95, shared += any<0.95 * uniform, missed += any> 1;
     if (!good)
       fail_msg(
           "%d tokens per read%s, attention %d, %lld streams: wait %.2f, slow %.2f, longest %.1f; can be %.2f, %.2f",
