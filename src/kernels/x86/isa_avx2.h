@@ -37,7 +37,8 @@ enum {
   C_INT = 4,
   C_INTS = 4,
   C_HALF = 6,
-  SCALES_PAIRED = true
+  SCALES_PAIRED = true,
+  FILE_ORDER = true
 }; /* see isa_avx512.h */
 
 /* As in isa_avx512.h. */
@@ -154,7 +155,7 @@ INLINE void vi_store16(void *p, vi v) { _mm_storeu_si128(p, _mm256_castsi256_si1
 typedef enum dot_mode { DOT_4BIT, DOT_5BIT, DOT_6BIT, DOT_7BIT, DOT_8BIT } dot_mode;
 
 #ifdef __AVXVNNI__
-enum { C_SHORT = 4, FILE_ORDER = false };
+enum { C_SHORT = 4 };
 INLINE bool dot_needs_offset(dot_mode m) { return true; }
 INLINE vi vi_dot_pairs16(vi i, vi a, vi b) { return _mm256_dpwssd_avx_epi32(i, a, b); }
 /* As in isa_avx512.h. */
@@ -163,7 +164,7 @@ INLINE void dot_step(vi *i, vi *pairs, vi w, vi a, int k, int steps, dot_mode mo
 }
 #else
 #define PAIRS_OF_PRODUCTS /* mul_pairs_avx2.h */
-enum { C_SHORT = 3, FILE_ORDER = true };
+enum { C_SHORT = 3 };
 INLINE bool dot_needs_offset(dot_mode m) { return m != DOT_8BIT; }
 /* Sums of two products that fit int16 together. */
 INLINE int dot_chain(dot_mode mode) { return mode == DOT_4BIT ? 8 : mode == DOT_5BIT ? 4 : mode == DOT_6BIT ? 2 : 1; }
