@@ -35,9 +35,9 @@ void myna__call_typed(myna__buf *out, const char *text, size_t n, unsigned types
 }
 
 static void put_key(myna__call *c, const char *key, size_t n) {
-  myna__buf_str(&c->args, c->n_params++ ? ",\"" : "{\"");
+  myna__buf_str(&c->args, c->n_params++ ? ", \"" : "{\"");
   myna__value_escape(&c->args, key, n);
-  myna__buf_str(&c->args, "\":");
+  myna__buf_str(&c->args, "\": ");
   c->value = (myna__value){0};
   c->seen = 0;
 }

@@ -59,21 +59,21 @@ static const answer answers[] = {
     {"solar", 0, "<|think|>hm<|end|><|begin|>assistant<|content|>Hi<|end|>", "r(hm)c(Hi)"},
     /* JSON between markers */
     {"hermes", 0, "<think>\nhm\n</think>\n\nHi <tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>",
-     "r(hm)c(Hi)t(f){\"a\":1}"},
+     "r(hm)c(Hi)t(f){\"a\": 1}"},
     {"hermes", 0, "see <tool_call> here", "c(see <tool_call> here)"},
     {"hermes", NO_TOOLS, "<tool_call>{\"name\":\"f\",\"arguments\":{}}",
      "c(<tool_call>{\"name\":\"f\",\"arguments\":{}})"},
     {"hermes", 0, "<tool_call>{\"arguments\": {\"a\": [1, {\"b\": null}]}, \"name\": \"f\"}</tool_call> bye",
-     "t(f){\"a\":[1,{\"b\":null}]}c(bye)"},
+     "t(f){\"a\": [1, {\"b\": null}]}c(bye)"},
     {"hermes", 0, "<tool_call>{\"name\":\"f\"}</tool_call>\n<tool_call>{\"name\":\"g\",\"arguments\":{}}</tool_call>",
      "t(f){}t(g){}"},
     {"hermes", ONE, "<tool_call>{\"name\":\"f\"}</tool_call>\n<tool_call>{\"name\":\"g\",\"arguments\":{\"x\":1}}",
      "t(f){}"},
-    {"hermes", 0, "<tool_call>{\"name\":\"f\",\"arguments\":\"{\\\"a\\\": 1}\"}</tool_call>", "t(f){\"a\":1}"},
+    {"hermes", 0, "<tool_call>{\"name\":\"f\",\"arguments\":\"{\\\"a\\\": 1}\"}</tool_call>", "t(f){\"a\": 1}"},
     {"hermes", 0, "<tool_call>{\"name\":\"f\",\"arguments\":{\"a\":\"1\n2\\d\"}}</tool_call>",
-     "t(f){\"a\":\"1\\n2\\\\d\"}"},
-    {"hermes", 0, "<tool_call>{\"name\":\"f\",\"parameters\":{\"a\":-1.5e3,}}", "t(f){\"a\":-1.5e3}"},
-    {"hermes", 0, "<tool_call>{\"name\":\"f\",\"arguments\":{\"a\":[1,oops}}", "t(f){\"a\":[1,null]}c(oops}})"},
+     "t(f){\"a\": \"1\\n2\\\\d\"}"},
+    {"hermes", 0, "<tool_call>{\"name\":\"f\",\"parameters\":{\"a\":-1.5e3,}}", "t(f){\"a\": -1.5e3}"},
+    {"hermes", 0, "<tool_call>{\"name\":\"f\",\"arguments\":{\"a\":[1,oops}}", "t(f){\"a\": [1, null]}c(oops}})"},
     {"hermes", 0, "<tool_call>{\"name\":\"a b\",\"arguments\":{}}",
      "c(<tool_call>{\"name\":\"a b\",\"arguments\":{}})"},
     {"hermes", 0, "<tool_call>{\"a\":<tool_call>{\"name\":\"f\"}", "c(<tool_call>{\"a\":)t(f){}"},
@@ -81,17 +81,17 @@ static const answer answers[] = {
      "r(so <tool_call>\n{\"name\":\"f\",\"arguments\":{}}</tool_call> hm)c(Hi)"},
     {"mistral", 0, "[TOOL_CALLS][{\"name\":\"f\",\"arguments\":{}},{\"name\":\"g\",\"arguments\":{}}]", "t(f){}t(g){}"},
     {"mistral", 0, "[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {\"a\": 1}, \"id\": \"123456789\"}]",
-     "t(f/123456789){\"a\":1}"},
+     "t(f/123456789){\"a\": 1}"},
     {"nemotron", OPEN, "hm\n</think>\n\n<TOOLCALL>[{\"name\": \"f\", \"arguments\": {\"n\": 1}}]</TOOLCALL>\n",
-     "r(hm)t(f){\"n\":1}"},
+     "r(hm)t(f){\"n\": 1}"},
     {"command-r7b", 0,
      "<|START_THINKING|>hm<|END_THINKING|><|START_ACTION|>[\n    {\"tool_call_id\": \"0\", \"tool_name\": \"f\", "
      "\"parameters\": {\"n\": 1}},\n    {\"tool_call_id\": \"1\", \"tool_name\": \"g\", \"parameters\": "
      "{}}\n]<|END_ACTION|>",
-     "r(hm)t(f/0){\"n\":1}t(g/1){}"},
-    {"command-r", 0, "Action:\n```json\n[{\"tool_name\": \"f\", \"parameters\": {\"n\": 1}}]\n```", "t(f){\"n\":1}"},
-    {"apertus", 0, "<|tools_prefix|>[{\"f\": {\"n\": 1}}, {\"g\": {}}]<|tools_suffix|>", "t(f){\"n\":1}t(g){}"},
-    {"firefunction", 0, " functools[{\"name\": \"f\", \"arguments\": {\"n\": 1}}]", "t(f){\"n\":1}"},
+     "r(hm)t(f/0){\"n\": 1}t(g/1){}"},
+    {"command-r", 0, "Action:\n```json\n[{\"tool_name\": \"f\", \"parameters\": {\"n\": 1}}]\n```", "t(f){\"n\": 1}"},
+    {"apertus", 0, "<|tools_prefix|>[{\"f\": {\"n\": 1}}, {\"g\": {}}]<|tools_suffix|>", "t(f){\"n\": 1}t(g){}"},
+    {"firefunction", 0, " functools[{\"name\": \"f\", \"arguments\": {\"n\": 1}}]", "t(f){\"n\": 1}"},
     {"granite", 0, "<think>hm</think><|tool_call|>[{\"name\": \"f\", \"arguments\": {}}]", "r(hm)t(f){}"},
     {"phi-4", 0, "<|tool_call|>[{\"name\": \"f\", \"arguments\": {}}]<|/tool_call|>", "t(f){}"},
     {"hunyuan", 0, "Ok <tool_calls>[{\"name\": \"f\", \"arguments\": {}}]</tool_calls>", "c(Ok)t(f){}"},
@@ -100,9 +100,9 @@ static const answer answers[] = {
      "r(Here are my reasoning steps:\n\nhm)t(f){}"},
     {"gigachat-3", 0, "Hi<|message_sep|>\n\nfunction call<|role_sep|>\n{\"name\": \"f\", \"arguments\": {}}",
      "c(Hi)t(f){}"},
-    {"gigachat-3.1", 0, "<|function_call|>{\"name\": \"f\", \"arguments\": {\"n\": 1}}", "t(f){\"n\":1}"},
+    {"gigachat-3.1", 0, "<|function_call|>{\"name\": \"f\", \"arguments\": {\"n\": 1}}", "t(f){\"n\": 1}"},
     /* without markers */
-    {"llama-3", 0, "{\"name\": \"f\", \"parameters\": {\"x\": \"\xC3\xA4\"}}", "t(f){\"x\":\"\xC3\xA4\"}"},
+    {"llama-3", 0, "{\"name\": \"f\", \"parameters\": {\"x\": \"\xC3\xA4\"}}", "t(f){\"x\": \"\xC3\xA4\"}"},
     {"llama-3", 0,
      "{\"type\": \"function\", \"name\": \"f\", \"parameters\": {}}; {\"name\": \"g\", \"parameters\": {}}",
      "t(f){}t(g){}"},
@@ -111,18 +111,18 @@ static const answer answers[] = {
     {"llama-3", 0, "{no call}", "c({no call})"},
     {"llama-3", 0, "Hi {\"name\": \"f\", \"parameters\": {}}", "c(Hi {\"name\": \"f\", \"parameters\": {}})"},
     {"llama-3", 0, "<|python_tag|>{\"name\": \"f\", \"parameters\": {}}", "t(f){}"},
-    {"llama-3", 0, "<|python_tag|>brave_search.call(query=\"a b\")", "t(brave_search){\"query\":\"a b\"}"},
+    {"llama-3", 0, "<|python_tag|>brave_search.call(query=\"a b\")", "t(brave_search){\"query\": \"a b\"}"},
     {"functionary-v3.2", 0, "all\nHello,\nyou", "c(Hello,\nyou)"},
-    {"functionary-v3.2", 0, "f\n{\"n\": 1}>>>g\n{}", "t(f){\"n\":1}t(g){}"},
-    {"functionary-v3.2", 0, "all\nHi>>>f\n{\"n\": 1}", "c(Hi)t(f){\"n\":1}"},
+    {"functionary-v3.2", 0, "f\n{\"n\": 1}>>>g\n{}", "t(f){\"n\": 1}t(g){}"},
+    {"functionary-v3.2", 0, "all\nHi>>>f\n{\"n\": 1}", "c(Hi)t(f){\"n\": 1}"},
     {"functionary-v3.2", 0, "Hello you", "c(Hello you)"},
-    {"pythonic", 0, "[f(n=1, s='it\\'s'), g()]", "t(f){\"n\":1,\"s\":\"it's\"}t(g){}"},
+    {"pythonic", 0, "[f(n=1, s='it\\'s'), g()]", "t(f){\"n\": 1, \"s\": \"it's\"}t(g){}"},
     {"pythonic", 0, "[link text](url) and [Wiki](http://x)", "c([link text](url) and [Wiki](http://x))"},
     /* names before JSON */
-    {"functionary-v3.1", 0, "<function=f>{\"n\": 1}</function>", "t(f){\"n\":1}"},
-    {"mistral-args", 0, "ok[TOOL_CALLS]f[ARGS]{\"a\": 2}[TOOL_CALLS]g[ARGS]{}", "c(ok)t(f){\"a\":2}t(g){}"},
-    {"mistral-args", 0, "[TOOL_CALLS]f[CALL_ID]123456789[ARGS]{\"n\": 1}", "t(f/123456789){\"n\":1}"},
-    {"mistral-args", 0, "[TOOL_CALLS][{\"name\":\"f\",\"arguments\":{\"n\":1}}]", "t(f){\"n\":1}"},
+    {"functionary-v3.1", 0, "<function=f>{\"n\": 1}</function>", "t(f){\"n\": 1}"},
+    {"mistral-args", 0, "ok[TOOL_CALLS]f[ARGS]{\"a\": 2}[TOOL_CALLS]g[ARGS]{}", "c(ok)t(f){\"a\": 2}t(g){}"},
+    {"mistral-args", 0, "[TOOL_CALLS]f[CALL_ID]123456789[ARGS]{\"n\": 1}", "t(f/123456789){\"n\": 1}"},
+    {"mistral-args", 0, "[TOOL_CALLS][{\"name\":\"f\",\"arguments\":{\"n\":1}}]", "t(f){\"n\": 1}"},
     {"mistral-args", 0, "[THINK]say [TOOL_CALLS]f[ARGS]{} or[/THINK][TOOL_CALLS]f[ARGS]{}",
      "r(say [TOOL_CALLS]f[ARGS]{} or)t(f){}"},
     {"kimi-k2", 0,
@@ -130,27 +130,27 @@ static const answer answers[] = {
      "think>Hi<|tool_calls_section_begin|><|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{\"n\": "
      "1}<|tool_call_end|><|tool_call_begin|>functions.g:1<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_"
      "calls_section_end|>",
-     "r(hm)c(Hi)t(f/functions.f:0){\"n\":1}t(g/functions.g:1){}"},
+     "r(hm)c(Hi)t(f/functions.f:0){\"n\": 1}t(g/functions.g:1){}"},
     {"kimi-k2", 0,
      "<think>two<|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{\"n\": "
      "1}<|tool_call_begin|>functions.g:1<|tool_call_argument_begin|>{}",
-     "r(two)t(f/functions.f:0){\"n\":1}t(g/functions.g:1){}"},
+     "r(two)t(f/functions.f:0){\"n\": 1}t(g/functions.g:1){}"},
     {"kimi-k2", 0, "<think>a <|tool_call_begin|>!</think>b", "r(a <|tool_call_begin|>!)c(b)"},
     {"deepseek-v3.1", OPEN,
      "hm</think>Hi" DS("calls" GAP "begin") DS("call" GAP "begin") "f" DS("sep") "{\"n\": 1}" DS("call" GAP "end")
          DS("call" GAP "begin") "g" DS("sep") "{}" DS("call" GAP "end") DS("calls" GAP "end"),
-     "r(hm)c(Hi)t(f){\"n\":1}t(g){}"},
+     "r(hm)c(Hi)t(f){\"n\": 1}t(g){}"},
     {"deepseek-r1", OPEN,
      "</think>" DS("calls" GAP "begin") DS("call" GAP "begin") "function" DS("sep") "f\n```json\n{\"n\": 1}```" DS(
          "call" GAP "end") DS("calls" GAP "end"),
-     "t(f){\"n\":1}"},
+     "t(f){\"n\": 1}"},
     {"solar", 0, "<|tool_calls|><|tool_call:begin|>a1<|tool_call:name|>f<|tool_call:args|>{\"n\": 1}<|tool_call:end|>",
-     "t(f/a1){\"n\":1}"},
+     "t(f/a1){\"n\": 1}"},
     {"gpt-oss", 0,
      "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>commentary to=functions.f "
      "<|constrain|>json<|message|>{\"a\":1}<|call|>",
-     "r(hm)t(f){\"a\":1}"},
-    {"gpt-oss", 0, " to=functions.f<|channel|>analysis<|message|>{\"n\": 1}", "t(f){\"n\":1}"},
+     "r(hm)t(f){\"a\": 1}"},
+    {"gpt-oss", 0, " to=functions.f<|channel|>analysis<|message|>{\"n\": 1}", "t(f){\"n\": 1}"},
     {"gpt-oss", 0, "<|channel|>commentary<|message|>Hi", "c(Hi)"},
     {"gpt-oss", KEEP, "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Hi",
      "c(<|channel|>analysis<|message|>hm<|end|>Hi)"},
@@ -166,82 +166,85 @@ static const answer answers[] = {
     {"qwen3-coder", 0,
      "<tool_call>\n<function=f>\n<parameter=n>\n1\n</parameter>\n<parameter=z>\nx "
      "y\n</parameter>\n</function>\n</tool_call>",
-     "t(f){\"n\":1,\"z\":\"x y\"}"},
+     "t(f){\"n\": 1, \"z\": \"x y\"}"},
     {"qwen3-coder", 0,
      "<tool_call>\n<function=f>\n<parameter=s>\n5\n</parameter>\n<parameter=e>\n5\n</parameter>\n<parameter=r>\n\"q\"\n"
      "</parameter>\n<parameter=ni>\n42\n</parameter>\n<parameter=ns>\nhi\n</parameter>\n<parameter=b>\nTrue\n</"
      "parameter>"
      "\n<parameter=o>\n{ \"a\": 3.14 }\n</parameter>\n</function>\n</tool_call>",
-     "t(f){\"s\":\"5\",\"e\":\"5\",\"r\":\"\\\"q\\\"\",\"ni\":42,\"ns\":\"hi\",\"b\":true,\"o\":{\"a\":3.14}}"},
+     "t(f){\"s\": \"5\", \"e\": \"5\", \"r\": \"\\\"q\\\"\", \"ni\": 42, \"ns\": \"hi\", \"b\": true, \"o\": {\"a\": "
+     "3.14}}"},
     {"qwen3-coder", 0,
      "<tool_call>\n<function=f>\n<parameter=s>\n  a\n "
      "</param\n\n</parameter>\n<parameter=r>\n\n</parameter>\n</function>\n"
      "</tool_call>",
-     "t(f){\"s\":\"  a\\n </param\\n\",\"r\":\"\"}"},
+     "t(f){\"s\": \"  a\\n </param\\n\", \"r\": \"\"}"},
     {"qwen3-coder", OPEN,
      "look\n<tool_call>\n<function=f>\n<parameter=s>\npwd\n</parameter>\n</function>\n</tool_call>",
-     "r(look)t(f){\"s\":\"pwd\"}"},
+     "r(look)t(f){\"s\": \"pwd\"}"},
     {"qwen3-coder", 0, "Go.\n<function=g>\n</function>\n</tool_call>\n<tool_call>\n<function=f>\n</function>",
      "c(Go.)t(g){}t(f){}"},
-    {"qwen3-coder", 0, "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"n\": 1}}\n</tool_call>", "t(f){\"n\":1}"},
+    {"qwen3-coder", 0, "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"n\": 1}}\n</tool_call>", "t(f){\"n\": 1}"},
     {"qwen3-coder", 0, "<tool_call> is a tag", "c(<tool_call> is a tag)"},
     {"glm-4", 0, "<tool_call>f\n<arg_key>l</arg_key>\n<arg_value>[\"x\"]</arg_value>\n</tool_call>",
-     "t(f){\"l\":[\"x\"]}"},
+     "t(f){\"l\": [\"x\"]}"},
     {"glm-4", OPEN,
      "hm</think><tool_call>f<arg_key>n</arg_key><arg_value>1</arg_value></tool_call><tool_call>g</tool_call>",
-     "r(hm)t(f){\"n\":1}t(g){}"},
+     "r(hm)t(f){\"n\": 1}t(g){}"},
     {"glm-4", 0, "<tool_call>not a call</tool_call>", "c(<tool_call>not a call</tool_call>)"},
     {"hunyuan-3", 0,
      "<tool_calls:opensource>\n<tool_call:opensource>f<tool_sep:opensource>\n<arg_key:opensource>n</"
      "arg_key:opensource>\n"
      "<arg_value:opensource>1</arg_value:opensource>\n</tool_call:opensource>\n</tool_calls:opensource>",
-     "t(f){\"n\":1}"},
+     "t(f){\"n\": 1}"},
     {"minimax-m2", OPEN,
      "\n</think>\n\n<minimax:tool_call>\n<invoke name=\"f\">\n<parameter "
      "name=\"n\">1</parameter>\n</invoke>\n</minimax:tool_call>",
-     "t(f){\"n\":1}"},
+     "t(f){\"n\": 1}"},
     {"seed-oss", 0,
      "<seed:tool_call>\n<function=f>\n<parameter=s>def f(a = \"1\"):\n  "
      "pass\n</parameter>\n</function>\n</seed:tool_call>\n"
      "<seed:tool_call>\n<function=g>\n</function>\n</seed:tool_call>",
-     "t(f){\"s\":\"def f(a = \\\"1\\\"):\\n  pass\\n\"}t(g){}"},
+     "t(f){\"s\": \"def f(a = \\\"1\\\"):\\n  pass\\n\"}t(g){}"},
     {"deepseek-v3.2", OPEN,
      "hm</think>Hi.\n\n<" DSML "function_calls>\n<" DSML "invoke name=\"f\">\n<" DSML
      "parameter name=\"n\" string=\"false\">-14</" DSML "parameter>\n<" DSML
      "parameter name=\"s\" string=\"true\">5</" DSML "parameter>\n</" DSML "invoke>\n<" DSML
      "invoke name=\"g\">\n</" DSML "invoke>\n</" DSML "function_calls>",
-     "r(hm)c(Hi.)t(f){\"n\":-14,\"s\":\"5\"}t(g){}"},
+     "r(hm)c(Hi.)t(f){\"n\": -14, \"s\": \"5\"}t(g){}"},
     {"deepseek-v4", OPEN,
      "check\n\n<" DSML "tool_calls>\n<" DSML "invoke name=\"f\">\n</" DSML "invoke>\n</" DSML "tool_calls>",
      "r(check)t(f){}"},
     {"minicpm5", 0,
      "<function name=\"f\"><param name=\"s\"><![CDATA[<a> </param>]]></param></function>\n<function name=\"g\">"
      "</function>",
-     "t(f){\"s\":\"<a> </param>\"}t(g){}"},
+     "t(f){\"s\": \"<a> </param>\"}t(g){}"},
     {"minimax-m3", 0,
      "<mm:think>hm</mm:think>" NS "<tool_call>\n" NS "<invoke name=\"f\">" NS "<n>-14" NS "</n>" NS "<s>foo bar" NS
      "</s>" NS "</invoke>\n" NS "<invoke name=\"g\">" NS "</invoke>\n" NS "</tool_call>",
-     "r(hm)t(f){\"n\":-14,\"s\":\"foo bar\"}t(g){}"},
+     "r(hm)t(f){\"n\": -14, \"s\": \"foo bar\"}t(g){}"},
     {"minimax-m3", 0,
      "</mm:think>" NS "<tool_call>\n" NS "<invoke name=\"f\">" NS "<l>" NS "<item>a" NS "</item>" NS "<item>b" NS
      "</item>" NS "</l>" NS "<ol>" NS "<item>" NS "<id>1" NS "</id>" NS "<t>one" NS "</t>" NS "</item>" NS "</ol>" NS
      "<u>" NS "<max>10" NS "</max>" NS "</u>" NS "<us>" NS "<t>hi" NS "</t>" NS "</us>" NS "</invoke>\n" NS
      "</tool_call>",
-     "t(f){\"l\":[\"a\",\"b\"],\"ol\":[{\"id\":1,\"t\":\"one\"}],\"u\":{\"max\":10},\"us\":\"" NS "<t>hi" NS "</t>\"}"},
+     "t(f){\"l\": [\"a\", \"b\"], \"ol\": [{\"id\": 1, \"t\": \"one\"}], \"u\": {\"max\": 10}, \"us\": \"" NS "<t>hi" NS
+     "</t>\"}"},
     /* Python's and Gemma's signs */
     {"lfm2", 0, "Let me.<|tool_call_start|>[f(n=1, b=True), Cal.make(p=[\"A\", 'B'], m={'x': None})]<|tool_call_end|>",
-     "c(Let me.)t(f){\"n\":1,\"b\":true}t(Cal.make){\"p\":[\"A\",\"B\"],\"m\":{\"x\":null}}"},
+     "c(Let me.)t(f){\"n\": 1, \"b\": true}t(Cal.make){\"p\": [\"A\", \"B\"], \"m\": {\"x\": null}}"},
     {"lfm2", 0, "<|tool_call_start|>[f(s=\"a\\n\\t\\\"b\\\" c\", o={\"k\": true, \"z\": null})]<|tool_call_end|>",
-     "t(f){\"s\":\"a\\n\\t\\\"b\\\" c\",\"o\":{\"k\":true,\"z\":null}}"},
+     "t(f){\"s\": \"a\\n\\t\\\"b\\\" c\", \"o\": {\"k\": true, \"z\": null}}"},
     {"lfm2", 0, "<think>or <|tool_call_start|>[f()]<|tool_call_end|></think><|tool_call_start|>[g()]<|tool_call_end|>",
      "r(or <|tool_call_start|>[f()]<|tool_call_end|>)t(g){}"},
     {"lfm2", 0, "<|tool_call_start|>[f(s=\"\"\"two\n\"lines\" \"\"\", l=(1, 2,))]<|tool_call_end|>",
-     "t(f){\"s\":\"two\\n\\\"lines\\\" \",\"l\":[1,2]}"},
+     "t(f){\"s\": \"two\\n\\\"lines\\\" \", \"l\": [1, 2]}"},
     {"gemma4", 0,
      "Hi<|tool_call>call:f{s:<|\"|>Lon<|d \"on\" "
      "<|\"|>,n:-7,b:true,o:{t:<|\"|>d<|\"|>,c:3},l:[]}<tool_call|><|tool_call>"
      "call:g{}<tool_call|>",
-     "c(Hi)t(f){\"s\":\"Lon<|d \\\"on\\\" \",\"n\":-7,\"b\":true,\"o\":{\"t\":\"d\",\"c\":3},\"l\":[]}t(g){}"},
+     "c(Hi)t(f){\"s\": \"Lon<|d \\\"on\\\" \", \"n\": -7, \"b\": true, \"o\": {\"t\": \"d\", \"c\": 3}, \"l\": "
+     "[]}t(g){}"},
 };
 
 static const struct myna__chat_format *row(const char *name) {
@@ -345,15 +348,15 @@ static void test_cuts(void **state) {
 static void test_early(void **state) {
   static const answer cases[] = {
       {"hermes", 0, "<tool_call>{\"name\": \"f\"", "t(f)"},
-      {"hermes", 0, "<tool_call>{\"name\": \"f\", \"arguments\": {\"s\": \"long te", "t(f){\"s\":\"long te"},
+      {"hermes", 0, "<tool_call>{\"name\": \"f\", \"arguments\": {\"s\": \"long te", "t(f){\"s\": \"long te"},
       {"qwen3-coder", 0, "<tool_call>\n<function=f>", "t(f)"},
-      {"qwen3-coder", 0, "<tool_call>\n<function=f>\n<parameter=s>\nlong te", "t(f){\"s\":\"long te"},
+      {"qwen3-coder", 0, "<tool_call>\n<function=f>\n<parameter=s>\nlong te", "t(f){\"s\": \"long te"},
       {"kimi-k2", 0,
-       "<|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{\"n\": ", "t(f/functions.f:0){\"n\":"},
-      {"lfm2", 0, "<|tool_call_start|>[f(n=", "t(f){\"n\":"},
+       "<|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{\"n\": ", "t(f/functions.f:0){\"n\": "},
+      {"lfm2", 0, "<|tool_call_start|>[f(n=", "t(f){\"n\": "},
       {"command-r7b", 0, "<|START_ACTION|>[\n {\"tool_call_id\": \"0\", \"tool_name\": \"f\", ", "t(f/0)"},
-      {"gemma4", 0, "<|tool_call>call:f{s:<|\"|>abc", "t(f){\"s\":\"abc"},
-      {"gpt-oss", 0, "<|channel|>commentary to=functions.f<|message|>{\"s\":\"a", "t(f){\"s\":\"a"},
+      {"gemma4", 0, "<|tool_call>call:f{s:<|\"|>abc", "t(f){\"s\": \"abc"},
+      {"gpt-oss", 0, "<|channel|>commentary to=functions.f<|message|>{\"s\":\"a", "t(f){\"s\": \"a"},
   };
   for (size_t i = 0; i < MYNA__COUNT(cases); i++) {
     myna_chat_parser *p = new_parser(&cases[i]);
