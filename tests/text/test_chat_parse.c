@@ -6,6 +6,7 @@
 #define GAP "\xE2\x96\x81"
 #define DSML BAR "DSML" BAR
 #define DS(what) "<" BAR "tool" GAP what BAR ">"
+#define STEP(what) "<" BAR "tool_" what BAR ">"
 #define NS "]<]minimax[>["
 enum { OPEN = 1, KEEP = 2, NO_TOOLS = 4, ONE = 8 };
 
@@ -74,6 +75,8 @@ static const answer answers[] = {
      "t(f){\"a\": \"1\\n2\\\\d\"}"},
     {"hermes", 0, "<tool_call>{\"name\":\"f\",\"parameters\":{\"a\":-1.5e3,}}", "t(f){\"a\": -1.5e3}"},
     {"hermes", 0, "<tool_call>{\"name\":\"f\",\"arguments\":{\"a\":[1,oops}}", "t(f){\"a\": [1, null]}c(oops}})"},
+    {"hermes", 0, "<tool_call>\n```json\n{\"name\": \"f\", \"arguments\": {}}\n```\n</tool_call>\nbye", "t(f){}c(bye)"},
+    {"hermes", 0, "<tool_call>\n```python\n1", "c(<tool_call>\n```python\n1)"},
     {"hermes", 0, "<tool_call>{\"name\":\"a b\",\"arguments\":{}}",
      "c(<tool_call>{\"name\":\"a b\",\"arguments\":{}})"},
     {"hermes", 0, "<tool_call>{\"a\":<tool_call>{\"name\":\"f\"}", "c(<tool_call>{\"a\":)t(f){}"},
@@ -89,10 +92,30 @@ static const answer answers[] = {
      "\"parameters\": {\"n\": 1}},\n    {\"tool_call_id\": \"1\", \"tool_name\": \"g\", \"parameters\": "
      "{}}\n]<|END_ACTION|>",
      "r(hm)t(f/0){\"n\": 1}t(g/1){}"},
+    {"command-r", 0,
+     "I will look.\nAction: ```json\n[\n    {\n        \"tool_name\": \"f\",\n        \"parameters\": {\"n\": 1}\n    "
+     "},\n"
+     "    {\n        \"tool_name\": \"g\",\n        \"parameters\": {}\n    }\n]```",
+     "c(I will look.)t(f){\"n\": 1}t(g){}"},
+    {"command-r", 0,
+     "Action:```json\n[\n    {\n        \"tool_name\": \"directly_answer\",\n        \"parameters\": {}\n    }\n]```",
+     ""},
+    {"command-r", 0, "Action: none\n", "c(Action: none\n)"},
     {"command-r", 0, "Action:\n```json\n[{\"tool_name\": \"f\", \"parameters\": {\"n\": 1}}]\n```", "t(f){\"n\": 1}"},
     {"apertus", 0, "<|tools_prefix|>[{\"f\": {\"n\": 1}}, {\"g\": {}}]<|tools_suffix|>", "t(f){\"n\": 1}t(g){}"},
     {"firefunction", 0, " functools[{\"name\": \"f\", \"arguments\": {\"n\": 1}}]", "t(f){\"n\": 1}"},
     {"granite", 0, "<think>hm</think><|tool_call|>[{\"name\": \"f\", \"arguments\": {}}]", "r(hm)t(f){}"},
+    {"granite", 0, "<tool_call> [{\"name\": \"f\", \"arguments\": {\"n\": 1}}]", "t(f){\"n\": 1}"},
+    {"granite-fc", 0,
+     "<function_call> {\"name\": \"f\", \"arguments\": {}} <function_call> {\"name\": \"g\", \"arguments\": {}}",
+     "t(f){}t(g){}"},
+    {"phi-4", 0, "functools[{\"name\": \"f\", \"arguments\": {}}, {\"name\": \"g\", \"arguments\": {}}]",
+     "t(f){}t(g){}"},
+    {"internlm-2", 0, "Ok<|action_start|><|plugin|>\n{\"name\": \"f\", \"parameters\": {\"n\": 1}}<|action_end|>\n",
+     "c(Ok)t(f){\"n\": 1}"},
+    {"longcat", 0,
+     "<longcat_think>hm</longcat_think><longcat_tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</longcat_tool_call>",
+     "r(hm)t(f){}"},
     {"phi-4", 0, "<|tool_call|>[{\"name\": \"f\", \"arguments\": {}}]<|/tool_call|>", "t(f){}"},
     {"hunyuan", 0, "Ok <tool_calls>[{\"name\": \"f\", \"arguments\": {}}]</tool_calls>", "c(Ok)t(f){}"},
     {"apriel-thinker", OPEN,
@@ -107,16 +130,31 @@ static const answer answers[] = {
      "{\"type\": \"function\", \"name\": \"f\", \"parameters\": {}}; {\"name\": \"g\", \"parameters\": {}}",
      "t(f){}t(g){}"},
     {"llama-3", 0, "{\"name\": \"nobody\", \"parameters\": {}}", "c({\"name\": \"nobody\", \"parameters\": {}})"},
-    {"llama-3", 0, "{\"name\": \"f\", \"age\": 3}", "t(f){}"},
+    {"llama-3", 0, "{\"name\": \"f\", \"age\": 3}", "c({\"name\": \"f\", \"age\": 3})"},
+    {"llama-3", 0, "{\"name\": \"f\"}", "c({\"name\": \"f\"})"},
+    {"llama-3", 0, "{\"name\": \"f\", \"parameters\": {}}\n{\"name\": \"g\", \"arguments\": {}} bye {x}",
+     "t(f){}t(g){}c(bye {x})"},
+    {"llama-3", 0, "[{\"name\": \"f\", \"parameters\": {}}, {\"name\": \"g\", \"parameters\": {}}]", "t(f){}t(g){}"},
+    {"llama-3", 0, "if (a[0]) { b = {\"name\": 1}; }", "c(if (a[0]) { b = {\"name\": 1}; })"},
+    {"llama-3", NO_TOOLS, "{\"name\": \"f\", \"parameters\": {}}", "c({\"name\": \"f\", \"parameters\": {}})"},
     {"llama-3", 0, "{no call}", "c({no call})"},
-    {"llama-3", 0, "Hi {\"name\": \"f\", \"parameters\": {}}", "c(Hi {\"name\": \"f\", \"parameters\": {}})"},
+    {"llama-3", 0, "Hi {\"name\": \"f\", \"parameters\": {}}", "c(Hi)t(f){}"},
     {"llama-3", 0, "<|python_tag|>{\"name\": \"f\", \"parameters\": {}}", "t(f){}"},
+    {"llama-3", 0, "<|python_tag|>{\"name\": \"f\", \"parameters\": {\"n\": 1}};{\"name\": \"g\", \"parameters\": {}}",
+     "t(f){\"n\": 1}t(g){}"},
+    {"llama-4", 0, "<|python_start|>{\"name\": \"f\", \"parameters\": {\"n\": 1}}<|python_end|>", "t(f){\"n\": 1}"},
     {"llama-3", 0, "<|python_tag|>brave_search.call(query=\"a b\")", "t(brave_search){\"query\": \"a b\"}"},
     {"functionary-v3.2", 0, "all\nHello,\nyou", "c(Hello,\nyou)"},
     {"functionary-v3.2", 0, "f\n{\"n\": 1}>>>g\n{}", "t(f){\"n\": 1}t(g){}"},
     {"functionary-v3.2", 0, "all\nHi>>>f\n{\"n\": 1}", "c(Hi)t(f){\"n\": 1}"},
     {"functionary-v3.2", 0, "Hello you", "c(Hello you)"},
     {"pythonic", 0, "[f(n=1, s='it\\'s'), g()]", "t(f){\"n\": 1, \"s\": \"it's\"}t(g){}"},
+    {"pythonic", 0, "<|python_start|>[f(n=1), g()]<|python_end|>", "t(f){\"n\": 1}t(g){}"},
+    {"pythonic", 0, "Look: [f(s=\"[x](y)\")] done", "c(Look:)t(f){\"s\": \"[x](y)\"}c(done)"},
+    {"pythonic", 0, "see [nobody(n=1)]", "c(see [nobody(n=1)])"},
+    {"pythonic", 0, "[f(7, 'it', b=False)]", "t(f){\"n\": 7, \"s\": \"it\", \"b\": false}"},
+    {"pythonic", 0, "[f(None, s)]", "t(f){\"n\": null, \"s\": null}c(s)])"},
+    {"pythonic", 0, "[g(1)]", "t(g){}c(1)])"},
     {"pythonic", 0, "[link text](url) and [Wiki](http://x)", "c([link text](url) and [Wiki](http://x))"},
     /* names before JSON */
     {"functionary-v3.1", 0, "<function=f>{\"n\": 1}</function>", "t(f){\"n\": 1}"},
@@ -162,6 +200,8 @@ static const answer answers[] = {
      "<|constrain|>json<|message|>{}<|return|>",
      "r(hm)c({})"},
     {"gpt-oss", 0, "Hello", "c(Hello)"},
+    {"gpt-oss", 0, "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|chan", "r(hm)"},
+    {"gpt-oss", 0, "assist", "c(assist)"},
     /* tags */
     {"qwen3-coder", 0,
      "<tool_call>\n<function=f>\n<parameter=n>\n1\n</parameter>\n<parameter=z>\nx "
@@ -191,6 +231,10 @@ static const answer answers[] = {
     {"glm-4", OPEN,
      "hm</think><tool_call>f<arg_key>n</arg_key><arg_value>1</arg_value></tool_call><tool_call>g</tool_call>",
      "r(hm)t(f){\"n\": 1}t(g){}"},
+    {"glm-4", 0,
+     "<tool_call>f\n<arg_key>ol</arg_key>\n<arg_value>[{\\\"id\\\": 1, \\\"t\\\": "
+     "\\\"a\\\"}]</arg_value>\n</tool_call>",
+     "t(f){\"ol\": [{\"id\": 1, \"t\": \"a\"}]}"},
     {"glm-4", 0, "<tool_call>not a call</tool_call>", "c(<tool_call>not a call</tool_call>)"},
     {"hunyuan-3", 0,
      "<tool_calls:opensource>\n<tool_call:opensource>f<tool_sep:opensource>\n<arg_key:opensource>n</"
@@ -215,6 +259,12 @@ static const answer answers[] = {
     {"deepseek-v4", OPEN,
      "check\n\n<" DSML "tool_calls>\n<" DSML "invoke name=\"f\">\n</" DSML "invoke>\n</" DSML "tool_calls>",
      "r(check)t(f){}"},
+    {"step-3", OPEN,
+     "hm</think>Ok" STEP("calls_begin")
+         STEP("call_begin") "function" STEP("sep") "<steptml:invoke name=\"f\"><steptml:parameter "
+                                                   "name=\"n\">1</steptml:parameter></steptml:invoke>" STEP("call_end")
+                                                       STEP("calls_end"),
+     "r(hm)c(Ok)t(f){\"n\": 1}"},
     {"minicpm5", 0,
      "<function name=\"f\"><param name=\"s\"><![CDATA[<a> </param>]]></param></function>\n<function name=\"g\">"
      "</function>",
@@ -235,6 +285,13 @@ static const answer answers[] = {
      "c(Let me.)t(f){\"n\": 1, \"b\": true}t(Cal.make){\"p\": [\"A\", \"B\"], \"m\": {\"x\": null}}"},
     {"lfm2", 0, "<|tool_call_start|>[f(s=\"a\\n\\t\\\"b\\\" c\", o={\"k\": true, \"z\": null})]<|tool_call_end|>",
      "t(f){\"s\": \"a\\n\\t\\\"b\\\" c\", \"o\": {\"k\": true, \"z\": null}}"},
+    {"lfm2", 0,
+     "<|tool_call_start|>[{\"name\": \"f\", \"arguments\": {\"n\": 1}}, {\"name\": \"g\", \"arguments\": "
+     "{}}]<|tool_call_end|>",
+     "t(f){\"n\": 1}t(g){}"},
+    {"lfm2", 0, "<|tool_call_start|>{\"name\": \"f\", \"parameters\": {}}<|tool_call_end|>", "t(f){}"},
+    {"olmo-3", 0, "<function_calls>\nf(n=1)\ng()\n</function_calls>\nbye", "t(f){\"n\": 1}t(g){}c(bye)"},
+    {"olmo-3", 0, "<function_calls>[f(n=1), g()]</function_calls>", "t(f){\"n\": 1}t(g){}"},
     {"lfm2", 0, "<think>or <|tool_call_start|>[f()]<|tool_call_end|></think><|tool_call_start|>[g()]<|tool_call_end|>",
      "r(or <|tool_call_start|>[f()]<|tool_call_end|>)t(g){}"},
     {"lfm2", 0, "<|tool_call_start|>[f(s=\"\"\"two\n\"lines\" \"\"\", l=(1, 2,))]<|tool_call_end|>",
