@@ -260,10 +260,9 @@ static const answer answers[] = {
      "check\n\n<" DSML "tool_calls>\n<" DSML "invoke name=\"f\">\n</" DSML "invoke>\n</" DSML "tool_calls>",
      "r(check)t(f){}"},
     {"step-3", OPEN,
-     "hm</think>Ok" STEP("calls_begin")
-         STEP("call_begin") "function" STEP("sep") "<steptml:invoke name=\"f\"><steptml:parameter "
-                                                   "name=\"n\">1</steptml:parameter></steptml:invoke>" STEP("call_end")
-                                                       STEP("calls_end"),
+     "hm</think>Ok" STEP("calls_begin") STEP("call_begin") "function" STEP(
+         "sep") "<steptml:invoke name=\"f\"><steptml:parameter "
+                "name=\"n\">1</steptml:parameter></steptml:invoke>" STEP("call_end") STEP("calls_end"),
      "r(hm)c(Ok)t(f){\"n\": 1}"},
     {"minicpm5", 0,
      "<function name=\"f\"><param name=\"s\"><![CDATA[<a> </param>]]></param></function>\n<function name=\"g\">"
@@ -312,9 +311,8 @@ static const struct myna__chat_format *row(const char *name) {
   }
 }
 
-static myna_chat_parser *new_parser(const answer *a) {
+static myna_chat_parser *new_parser_of(const answer *a, const struct myna__chat_format *f) {
   myna_chat_parser *p;
-  const struct myna__chat_format *f = row(a->format);
   char text[128];
   snprintf(text, sizeof text, "user: hi %s%s", a->flags & OPEN ? f->think_start : "", a->flags & OPEN ? "\n" : "");
   myna_chat_prompt prompt = {.text = text, .text_len = strlen(text), .thinking_open = a->flags & OPEN};
@@ -325,8 +323,10 @@ static myna_chat_parser *new_parser(const answer *a) {
   return p;
 }
 
+static myna_chat_parser *new_parser(const answer *a) { return new_parser_of(a, row(a->format)); }
+
 typedef struct seen {
-  char text[2048];
+  char text[4096];
   size_t len;
   int kind, call; /* of the last delta */
 } seen;
@@ -455,6 +455,243 @@ static void test_long(void **state) {
   }
 }
 
+/* ---- answers made at random, of every format ---- */
+
+static const char *ended(myna__buf *b) {
+  myna__buf_add(b, "", 1);
+  b->len--;
+  return b->data;
+}
+
+static void word(test_rng *r, myna__buf *b, int n) {
+  static const char *const pieces[] = {"a",
+                                       "Bc",
+                                       " ",
+                                       "\xC3\xA9",
+                                       "\xE2\x82\xAC",
+                                       "\xF0\x9F\x8E\x89",
+                                       "\"",
+                                       "'",
+                                       "{",
+                                       "}",
+                                       "[",
+                                       "]",
+                                       ":",
+                                       ",",
+                                       "<",
+                                       "</",
+                                       ">",
+                                       "\\",
+                                       "\\n",
+                                       "\n",
+                                       "|",
+                                       "=",
+                                       "1",
+                                       "```"};
+  myna__buf_str(b, "w");
+  for (int i = 0; i < n; i++) myna__buf_str(b, pieces[test_int(r, MYNA__COUNT(pieces))]);
+  myna__buf_str(b, "w");
+  ended(b);
+}
+
+static json_t *random_text(test_rng *r) {
+  myna__buf b = {0};
+  word(r, &b, (int)test_int(r, 12));
+  json_t *v = json_stringn(b.data, b.len);
+  myna__buf_free(&b);
+  return v;
+}
+
+/* Arguments of f, whose types its schema tells. */
+static json_t *random_args(test_rng *r) {
+  json_t *o = json_object(), *l;
+  if (test_int(r, 2)) json_object_set_new(o, "s", random_text(r));
+  if (test_int(r, 2)) json_object_set_new(o, "n", json_integer(test_int(r, 2001) - 1000));
+  if (test_int(r, 2)) json_object_set_new(o, "b", json_boolean(test_int(r, 2)));
+  if (test_int(r, 2)) json_object_set_new(o, "ns", random_text(r));
+  if (test_int(r, 3) == 0) json_object_set_new(o, "ni", json_null());
+  if (test_int(r, 2)) {
+    json_object_set_new(o, "l", l = json_array());
+    for (int64_t i = test_int(r, 4); i > 0; i--) json_array_append_new(l, random_text(r));
+  }
+  if (test_int(r, 2)) json_object_set_new(o, "o", json_pack("{s:i, s:s, s:[i, i]}", "k", 7, "t", "abc", "q", 1, 2));
+  return o;
+}
+
+static void dump(myna__buf *b, const json_t *v) {
+  char *text = json_dumps(v, JSON_ENCODE_ANY);
+  assert_non_null(text);
+  myna__buf_str(b, text);
+  free(text);
+}
+
+static void spell(myna__buf *b, const struct myna__chat_format *f, const json_t *v, bool inner) {
+  const char *key, *gap = "";
+  json_t *sub;
+  bool python = f->scheme == MYNA__CALLS_PYTHON, gemma = f->scheme == MYNA__CALLS_GEMMA,
+       nested = f->scheme == MYNA__CALLS_NESTED, text = f->scheme == MYNA__CALLS_XML || nested;
+  if (json_is_string(v) && (gemma || (text && (!inner || nested)))) {
+    myna__buf_printf(b, "%s%s%s", gemma ? "<|\"|>" : "", json_string_value(v), gemma ? "<|\"|>" : "");
+  } else if (json_is_boolean(v) && python) {
+    myna__buf_str(b, json_is_true(v) ? "True" : "False");
+  } else if (json_is_null(v) && python) {
+    myna__buf_str(b, "None");
+  } else if (nested && json_is_array(v)) {
+    for (size_t i = 0; i < json_array_size(v); i++) {
+      myna__buf_printf(b, "%s<item>", f->param);
+      spell(b, f, json_array_get(v, i), true);
+      myna__buf_printf(b, "%s</item>", f->param);
+    }
+  } else if (nested && json_is_object(v)) {
+    json_object_foreach((json_t *)(uintptr_t)v, key, sub) {
+      myna__buf_printf(b, "%s<%s>", f->param, key);
+      spell(b, f, sub, true);
+      myna__buf_printf(b, "%s</%s>", f->param, key);
+    }
+  } else if ((python || gemma) && json_is_array(v)) {
+    myna__buf_str(b, "[");
+    for (size_t i = 0; i < json_array_size(v); i++, gap = ", ") {
+      myna__buf_str(b, gap);
+      spell(b, f, json_array_get(v, i), true);
+    }
+    myna__buf_str(b, "]");
+  } else if ((python || gemma) && json_is_object(v)) {
+    myna__buf_str(b, "{");
+    json_object_foreach((json_t *)(uintptr_t)v, key, sub) {
+      myna__buf_printf(b, gemma ? "%s%s:" : "%s\"%s\": ", gap, key);
+      spell(b, f, sub, true);
+      gap = ",";
+    }
+    myna__buf_str(b, "}");
+  } else {
+    dump(b, v);
+  }
+}
+
+/* Parameters one by one, in the format's signs. */
+static void spell_params(myna__buf *b, const struct myna__chat_format *f, const json_t *args) {
+  const char *key, *gap = "";
+  json_t *v;
+  json_object_foreach((json_t *)(uintptr_t)args, key, v) {
+    if (f->scheme == MYNA__CALLS_NESTED)
+      myna__buf_printf(b, "%s<%s>", f->param, key);
+    else if (f->scheme == MYNA__CALLS_PYTHON)
+      myna__buf_printf(b, "%s%s=", gap, key);
+    else
+      myna__buf_printf(b, "%s%s%s%s%s%s", f->param, key,
+                       f->attr ? json_is_string(v) ? "\" string=\"true" : "\" string=\"false" : "", f->param_sep,
+                       f->value_open ? f->value_open : "", f->lines ? "\n" : "");
+    spell(b, f, v, false);
+    if (f->scheme == MYNA__CALLS_NESTED)
+      myna__buf_printf(b, "%s</%s>", f->param, key);
+    else if (f->scheme == MYNA__CALLS_XML)
+      myna__buf_printf(b, "%s%s\n", f->lines ? "\n" : "", f->param_end);
+    gap = ", ";
+  }
+}
+
+/* Call i of name with args as a model writes it, and what it is. */
+static void spell_call(myna__buf *b, myna__buf *want, const struct myna__chat_format *f, int i, const char *name,
+                       const json_t *args) {
+  bool json = f->scheme == MYNA__CALLS_JSON, python = f->scheme == MYNA__CALLS_PYTHON,
+       list = json ? f->array : python && !f->lines;
+  if (i == 0 || !list)
+    myna__buf_printf(b, "%s%s", f->open && !(i && f->lines && python) ? f->open : "", list ? "[" : "");
+  if (i && (list || (python && f->lines))) myna__buf_str(b, list ? ", " : "\n");
+  if (json && f->name_key) {
+    myna__buf_printf(b, "{\"%s\": \"%s\", \"%s\": ", f->name_key, name, f->args_key);
+    dump(b, args);
+    myna__buf_str(b, "}");
+  } else if (json) {
+    myna__buf_printf(b, "{\"%s\": ", name);
+    dump(b, args);
+    myna__buf_str(b, "}");
+  } else if (f->scheme == MYNA__CALLS_HARMONY) {
+    myna__buf_printf(b, "<|channel|>commentary to=functions.%s <|constrain|>json<|message|>", name);
+    dump(b, args);
+    myna__buf_str(b, "<|call|><|start|>assistant");
+  } else if (f->scheme == MYNA__CALLS_NAMED) {
+    if (f->id_before) myna__buf_printf(b, "id%d%s", i, f->id_before);
+    if (f->call_ids) myna__buf_printf(b, "functions.%s:%d%s", name, i, f->sep);
+    if (!f->call_ids) myna__buf_printf(b, "%s%s", name, f->sep);
+    dump(b, args);
+  } else if (f->scheme == MYNA__CALLS_GEMMA) {
+    myna__buf_str(b, name);
+    spell(b, f, args, true);
+  } else {
+    myna__buf_printf(b, "%s%s", name, python ? "(" : f->sep);
+    spell_params(b, f, args);
+    if (python) myna__buf_str(b, ")");
+  }
+  if (!list && !(python && f->lines) && f->close) myna__buf_str(b, f->close);
+  myna__buf_printf(want, "t(%s", name);
+  if (f->id_before) myna__buf_printf(want, "/id%d", i);
+  if (f->call_ids) myna__buf_printf(want, "/functions.%s:%d", name, i);
+  myna__buf_str(want, ")");
+  dump(want, args);
+}
+
+/* An answer of format f: reasoning, content, calls, each of them or not. */
+static void random_answer(test_rng *r, const struct myna__chat_format *f, myna__buf *b, myna__buf *want) {
+  bool harmony = f->scheme == MYNA__CALLS_HARMONY,
+       end = f->section_close || f->scheme == MYNA__CALLS_PYTHON || f->array;
+  myna__buf text = {0};
+  if (f->think_start[0] && test_int(r, 2)) {
+    word(r, &text, (int)test_int(r, 20));
+    myna__buf_printf(b, "%s%s%s%s", f->think_start, text.data, f->think_end, harmony ? "<|start|>assistant" : "");
+    myna__buf_printf(want, "r(%s)", text.data);
+  }
+  text.len = 0;
+  bool content = test_int(r, 2);
+  if (content || f->scheme == MYNA__CALLS_NONE) {
+    word(r, &text, (int)test_int(r, 20));
+    const char *before = harmony                                     ? "<|channel|>final<|message|>"
+                         : f->bare && f->scheme == MYNA__CALLS_NAMED ? "all\n"
+                                                                     : "";
+    myna__buf_printf(b, "%s%s%s", before, text.data, harmony ? "<|end|><|start|>assistant" : "");
+    myna__buf_printf(want, "c(%s)", text.data);
+  }
+  myna__buf_free(&text);
+  int n = f->scheme == MYNA__CALLS_NONE ? 0 : (int)test_int(r, 4);
+  if (n && f->section_open) myna__buf_str(b, f->section_open);
+  for (int i = 0; i < n; i++) {
+    json_t *args = test_int(r, 4) ? random_args(r) : json_object();
+    spell_call(b, want, f, i, "f", args);
+    json_decref(args);
+  }
+  bool list = f->scheme == MYNA__CALLS_JSON ? f->array : f->scheme == MYNA__CALLS_PYTHON && !f->lines;
+  if (n && end)
+    myna__buf_printf(b, "%s%s%s", list ? "]" : "", list || f->lines ? f->close ? f->close : "" : "",
+                     f->section_close ? f->section_close : "");
+}
+
+/* What a model meant is what is read, however the text was split, also within characters and marks. */
+static void test_random(void **state) {
+  test_rng r = test_rng_new(41);
+  for (int i = 0, k = 0; myna__chat_format_row(i); k++, i += k % 12 == 0) {
+    const struct myna__chat_format *f = myna__chat_format_row(i);
+    myna__buf text = {0}, want = {0};
+    random_answer(&r, f, &text, &want);
+    seen s = {.kind = -1};
+    answer a = {.format = f->name, .text = ended(&text), .want = ended(&want)};
+    myna_chat_parser *p = new_parser_of(&a, f);
+    for (size_t at = 0, part = 0; at < text.len || !part; at += part) {
+      part = 1 + (size_t)test_int(&r, k % 2 ? 3 : 40);
+      part = MYNA__MIN(part, text.len - at);
+      const myna_delta *d;
+      int n = myna_chat_parser_push(p, a.text + at, part, at + part == text.len, &d, NULL);
+      ASSERT_OK(n);
+      add(&s, d, n);
+      if (!part) break;
+    }
+    if (s.kind == MYNA_DELTA_CONTENT || s.kind == MYNA_DELTA_REASONING) put(&s, ")", "");
+    if (strcmp(s.text, a.want) != 0) fail_msg("%s %s:\n%s, not\n%s", f->name, a.text, s.text, a.want);
+    myna_chat_parser_free(p);
+    myna__buf_free(&text);
+    myna__buf_free(&want);
+  }
+}
+
 /* ---- which format a template's models have ---- */
 
 static const struct {
@@ -549,7 +786,7 @@ static void test_templates(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_splits), cmocka_unit_test(test_cuts),
-                                     cmocka_unit_test(test_early), cmocka_unit_test(test_long),
-                                     cmocka_unit_test(test_templates)};
+                                     cmocka_unit_test(test_early),  cmocka_unit_test(test_random),
+                                     cmocka_unit_test(test_long),   cmocka_unit_test(test_templates)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
