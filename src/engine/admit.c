@@ -45,13 +45,16 @@ static double late_prior(const myna_engine *e) {
   return full * (double)(c->n_head * (c->dim_k + c->dim_v)) / ((double)e->model->n_params * (1 - unused) + 1);
 }
 
-void myna__engine_learn_late(myna_engine *e, int64_t n, double seconds) {
+void myna__engine_learn_prompt(myna_engine *e, int64_t n, double seconds) {
   enum { EVERY = 32 };
   double sum = 0;
   for (int64_t i = 0; i < n; i++) sum += e->step_pos[i];
-  if (!e->costs.fixed) myna__budget_add_late(&e->budget, n, sum / (double)n, seconds);
+  if (!e->costs.fixed) {
+    myna__budget_add(&e->budget, &e->costs, n, sum, seconds);
+    myna__budget_add_late(&e->budget, n, sum / (double)n, seconds);
+  }
   if (e->n_late++ % EVERY) return;
-  double late = myna__budget_late(&e->budget, late_prior(e));
+  double late = e->budget.late = myna__budget_late(&e->budget, late_prior(e));
   for (int g = 0; g < e->lm->n_groups; g++) myna__kv_set_cost(e->kv[g], 1, PAGE * late);
 }
 

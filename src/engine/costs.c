@@ -7,7 +7,7 @@
 #include "engine/costs.h"
 #include <math.h>
 
-enum { MANY = 32, MOST = 64 };
+enum { MANY = 32, MOST = 64, IDLE = 64 }; /* samples of others before a knot begins to fade */
 static const double FOLLOW = 0.3, LEARN = 0.2, FAR = 0.25, FORGET = 0.998;
 
 /* Extra time of row m + 1 of a step as a share of a step of one row: the weights are read once for all, then arithmetic shows (llama 1B Q4_K, two
@@ -61,7 +61,10 @@ void myna__costs_add(myna__costs *c, int64_t rows, double seconds) {
   }
   off = MYNA__MAX(-FAR, MYNA__MIN(FAR, off));
   c->speed += FOLLOW * off;
-  for (int i = 1; i < MYNA__COST_KNOTS; i++) c->over[i] *= i == k ? 1 : FORGET;
+  for (int i = 1; i < MYNA__COST_KNOTS; i++) {
+    c->idle[i] = i == k ? 0 : MYNA__MIN(c->idle[i] + 1, IDLE + 1);
+    if (c->idle[i] > IDLE) c->over[i] *= FORGET;
+  }
   if (k > 0) {
     double first = 0.3 / (double)(1 + c->of[k]++);
     c->over[k] += MYNA__MAX(LEARN, first) * off;

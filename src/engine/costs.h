@@ -13,6 +13,7 @@ typedef struct myna__costs {
   double speed; /* log of the seconds of a step of one row, now */
   double over[MYNA__COST_KNOTS];   /* log of what a step takes longer than speed and shape say; of one row 0 */
   int64_t n, of[MYNA__COST_KNOTS]; /* samples, of each knot */
+  int idle[MYNA__COST_KNOTS];      /* samples of others since */
 } myna__costs;
 
 /* A step of so many rows, each with logits, took this long. Steps of more than 64 rows are not taken in. */

@@ -135,8 +135,8 @@ struct myna_engine {
 /* step.c: one step of everything that runs. Called by the engine thread without the lock; takes it for the queue and events. False when there
  * was nothing to do. */
 bool myna__engine_step(myna_engine *e);
-/* admit.c: a step with prompts of n tokens in step_pos took so long: what pages are worth follows now and then. */
-void myna__engine_learn_late(myna_engine *e, int64_t n, double seconds);
+/* admit.c: a step with prompts of n tokens in step_pos took so long: what prompts take is learned, and what pages are worth follows now and then. */
+void myna__engine_learn_prompt(myna_engine *e, int64_t n, double seconds);
 /* admit.c: finds what is already computed of j, which has a sequence without pages: the same number of positions in every group. */
 void myna__job_reuse(myna_engine *e, myna__job *j);
 /* Pages that others computed since j was admitted: it takes them and drops its own. */

@@ -211,6 +211,24 @@ static void fill_decode(myna_engine *e, batch *b) {
     if (j->n - j->n_done == 1 && j->chunk == 0 && !take(e, b, j, 1)) return;
 }
 
+/* How many prompt tokens the step may have beside those that were chosen. */
+static int64_t prompt_tokens(myna_engine *e, const batch *b) {
+  myna__budget_ask a = {.n_decode = b->n, .most = e->opt.n_batch - b->n};
+  int n = 0;
+  for (const myna__job *j = e->running; j; j = j->next) {
+    if (j->chunk > 0) {
+      a.decode_before += (double)j->n_done;
+    } else if (j->n - j->n_done >= 2) {
+      a.left += j->n - j->n_done;
+      a.before += (double)j->n_done;
+      n++;
+    }
+  }
+  if (n == 0) return 0;
+  a.before /= n;
+  return myna__budget_tokens(&e->budget, &e->costs, &a);
+}
+
 /* Prompts, a share for each client, until the step has `most` tokens. What others compute right now is left to them. Those that only seemed to (they found no room) are asked
  * again: sure. */
 static void fill_prompts(myna_engine *e, batch *b, int64_t most, bool sure) {
@@ -502,11 +520,10 @@ static void fail_all(myna_engine *e, const myna_err *err) {
 }
 
 static void learn_step(myna_engine *e, const batch *b, double seconds) {
-  if (b->n > b->n_out) myna__engine_learn_late(e, b->n, seconds);
   if (b->n == b->n_out)
     myna__costs_add(&e->costs, b->n, seconds);
-  else if (!e->costs.fixed)
-    myna__budget_add(&e->budget, b->n, seconds);
+  else
+    myna__engine_learn_prompt(e, b->n, seconds);
 }
 
 bool myna__engine_step(myna_engine *e) {
@@ -514,7 +531,7 @@ bool myna__engine_step(myna_engine *e) {
   for (myna__job *victim; (victim = myna__engine_admit(e));) to_queue(e, victim);
   batch b = {0};
   fill_decode(e, &b);
-  int64_t most = b.n + myna__budget_tokens(&e->budget, &e->costs, b.n, e->opt.n_batch - b.n);
+  int64_t most = b.n + prompt_tokens(e, &b);
   fill_prompts(e, &b, most, false);
   fill_prompts(e, &b, most, true);
   if (b.n == 0) return false;

@@ -11,7 +11,7 @@
  *              V  f16 d[pos][dim / 32], u8 c[pos][dim / 2]     (of a group low nibbles dims 0 to 15, high 16 to 31)
  *
  * so 16 scores are lanes, and the sum over positions has the value's dimensions as lanes: no horizontal sums. Keys of bytes are
- * multiplied as integers; values of bytes are opened to floats once per page and block of rows. A last group may be short.
+ * multiplied as integers; values of bytes are opened to floats, once for many rows. A last group may be short.
  * Q8_0 and Q4_0 hold the rotated row: H x, H the normalized Hadamard matrix of the largest power of two that divides dim. */
 #ifndef MYNA__ATTN_H
 #define MYNA__ATTN_H
@@ -128,5 +128,8 @@ typedef void myna__attn_values_fn(const myna__attn_tile *t, int first, int n);
 typedef void myna__attn_query_fn(void *to, const float *q, int64_t dim_k, float scale);
 /* K or V of the page as F32 lies, positions [lo, hi) at least. */
 typedef void myna__attn_open_fn(float *to, const myna__attn_page *p, int lo, int hi);
+/* All of it: n rows over a page, some of which see something of it. scratch: [64][dim_v]. */
+typedef void myna__attn_walk_fn(const myna__attn_page *p, myna__attn_row *row, int n, int kind_k, int kind_v,
+                                float *scratch);
 
 #endif

@@ -15,9 +15,10 @@
 
 enum {
   GRAIN_ROWS = MYNA__GRAIN * MYNA__STRIP,
-  MAX_COLS = 512, /* columns per pass over a grain: accumulators are MAX_COLS x 48 floats, in L2 */
-  FEW_ROWS = 8,   /* activation rows prepared by the caller alone */
-  FEW_COLS = 64,  /* columns below which weights' bytes, not arithmetic, are the cost */
+  MAX_COLS = 512,               /* columns per pass over a grain: accumulators are MAX_COLS x 48 floats, in L2 */
+  FEW_ROWS = 8,                 /* activation rows prepared by the caller alone */
+  FILE_ORDER_BYTES = 128 << 10, /* of a grain, a part of L2 */
+  FEW_COLS = 64,                /* columns below which weights' bytes, not arithmetic, are the cost */
 };
 
 typedef struct segment {
@@ -266,7 +267,8 @@ static void unpack_short(myna__unpack_fn *unpack, void *panel, const myna__ptype
 }
 
 /* acc[n_col][48] += n strips of weight i times activation rows from row0 on, from k on (k 0: acc is set). While a block is
- * multiplied the strips' next block is fetched, at the end the first one of the strips that follow. */
+ * multiplied the strips' next block is fetched, at the end the first one of the strips that follow; or, where the machine likes
+ * it and what is fetched stays in L2 that long, as many bytes of the strips that follow, in the file's order. */
 static void multiply_strips(const linear *l, int i, const strip *s, int n, int64_t k, int64_t row0, int64_t n_col,
                             float *acc, uint8_t *panel) {
   const myna__weight *w = l->a->w[i];
@@ -285,12 +287,18 @@ static void multiply_strips(const linear *l, int i, const strip *s, int n, int64
   m.act.row += (size_t)row0 * m.act.stride;
   for (int64_t c = 0; k == 0 && c < n_col; c++) memset(acc + c * GRAIN_ROWS, 0, (size_t)n * MYNA__STRIP * sizeof *acc);
   const int64_t block_bytes = MYNA__KBLOCK / myna_dtype_block(t->type) * myna_dtype_bytes(t->type);
+  const bool by_file = l->kt->file_order && n * MYNA__STRIP * w->row_stride[0] <= FILE_ORDER_BYTES;
   for (; k < w->n_in; k += MYNA__KBLOCK) {
     m.k0 = k;
     m.n = MYNA__MIN(w->n_in - k, MYNA__KBLOCK);
     const int64_t at = k / MYNA__KBLOCK * block_bytes;
-    m.next = s->rows.p[0] + (k + MYNA__KBLOCK < w->n_in ? at + block_bytes : n * MYNA__STRIP * w->row_stride[0]);
-    m.next_stride = w->row_stride[0];
+    if (by_file) {
+      m.next = s->rows.p[0] + n * MYNA__STRIP * (w->row_stride[0] + at);
+      m.next_stride = block_bytes;
+    } else {
+      m.next = s->rows.p[0] + (k + MYNA__KBLOCK < w->n_in ? at + block_bytes : n * MYNA__STRIP * w->row_stride[0]);
+      m.next_stride = w->row_stride[0];
+    }
     m.next_rows = n * MYNA__STRIP;
     m.next_bytes = (int)block_bytes;
     for (int j = 0; j < n; j++) {

@@ -41,7 +41,7 @@ typedef struct myna__panel_q32 {
 typedef struct myna__panel_q256 {
   _Alignas(64) uint8_t code[64][16][4];
   int32_t scale[16][16]; /* [group], see myna__ptype.narrow */
-  int16_t min[8][16][2]; /* [pair of groups] */
+  int16_t min[8][16][2]; /* [pair of groups]; where codes have an offset a level may keep the scales here */
   float d[16], dmin[16];
 } myna__panel_q256;
 

@@ -16,7 +16,8 @@ typedef struct myna__ktable {
   myna__mul_fn *mul_f32[MYNA_DTYPE_COUNT];
   myna__direct_fn *direct[MYNA_DTYPE_COUNT]; /* NULL where a level has none */
   myna__direct_fn *direct_f32[MYNA_DTYPE_COUNT];
-  bool bf16_dot; /* BF16 pages are multiplied in pairs: where the machine is fast at it (myna__cpu_fast_bf16) */
+  bool file_order; /* strips are fetched in the file's order, a grain ahead */
+  bool bf16_dot;   /* BF16 pages are multiplied in pairs: where the machine is fast at it (myna__cpu_fast_bf16) */
   /* Attention over a page (attn.h), by the type of K (scores, query, open_k) or of V. attn_query NULL: floats, not scaled. The values
    * of a type with attn_open_v but without attn_values are always opened, other types where many rows share a page. */
   myna__attn_scores_fn *attn_scores[MYNA__KV_KINDS];
@@ -24,6 +25,7 @@ typedef struct myna__ktable {
   myna__attn_soften_fn *attn_soften[MYNA__KV_KINDS];
   myna__attn_values_fn *attn_values[MYNA__KV_KINDS];
   myna__attn_open_fn *attn_open_k[MYNA__KV_KINDS], *attn_open_v[MYNA__KV_KINDS];
+  myna__attn_walk_fn *attn_walk; /* in the place of scores, soften, values and open; or NULL */
 #define KERNEL(name, ret, params) ret(*name) params;
 #include "kernels/kernels.inc"
 } myna__ktable;

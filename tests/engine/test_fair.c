@@ -217,7 +217,7 @@ static void until_first_token(myna_engine *e, void *arg) {
     int64_t before = e->stats.n_prompt_tokens + e->stats.n_gen_tokens;
     assert_true(myna__engine_step(e));
     int64_t rows = e->stats.n_prompt_tokens + e->stats.n_gen_tokens - before;
-    b->time += myna__budget_seconds(&e->budget, &e->costs, rows);
+    b->time += myna__budget_seconds(&e->budget, &e->costs, rows, 0);
     if (b->steps > 1000) fail_msg("it waits for ever");
   }
 }

@@ -11,12 +11,6 @@
 /* acc[0..C) += the 32 bytes in q (from k on) times C activation rows. */
 typedef void step_fn(vf *acc, const vi q[8], const uint8_t *const *x, int64_t k, int C);
 
-/* What a row reads AHEAD bytes after `at`, the beginning of `bytes`: of its own, or at its end of the next strip's row. */
-INLINE const uint8_t *row_ahead(const myna__rows *rows, int64_t at, int bytes, int64_t row_bytes) {
-  const int64_t to = at + MYNA__MIN((AHEAD + bytes - 1) / bytes * bytes, row_bytes);
-  return rows->p[0] + to + (to < row_bytes ? 0 : MYNA__STRIP * rows->stride[0] - row_bytes);
-}
-
 INLINE int64_t direct_columns(const myna__direct *d, int size, int C, step_fn *step) {
   const int per = 32 / size, abreast = parts_abreast(C, true);
   const uint8_t *x[MYNA__DIRECT_COLS];
@@ -28,7 +22,7 @@ INLINE int64_t direct_columns(const myna__direct *d, int size, int C, step_fn *s
       vf acc[PARTS][MYNA__DIRECT_COLS];
       for (int j = 0; j < abreast; j++) UNROLL for (int c = 0; c < C; c++) acc[j][c] = vf_zero();
       for (k = 0; k + 2 * per <= d->n; k += 2 * per) { /* lines of 64 bytes: each is asked for and read once */
-        const uint8_t *next = row_ahead(&rows, size * k, 64, size * d->n);
+        const uint8_t *next = rows_ahead(&rows, size * k, 64, size * d->n);
         UNROLL for (int h = 0; h < 2; h++) UNROLL for (int j = 0; j < abreast; j++) {
           vi q[8];
           piece32(q, &rows, 0, first + j, size * k + 32 * h, share(next, 64, first + j, h, 2));
@@ -126,7 +120,7 @@ INLINE int64_t direct_blocks(const myna__direct *d, int C, int bytes, block_q_fn
       vf acc[PARTS][C_INTS];
       for (int j = 0; j < abreast; j++) UNROLL for (int c = 0; c < C; c++) acc[j][c] = vf_zero();
       for (int64_t k = 0; k < d->n; k += MYNA__KBLOCK) {
-        const uint8_t *next = row_ahead(&rows, k / MYNA__KBLOCK * bytes, bytes, row_bytes);
+        const uint8_t *next = rows_ahead(&rows, k / MYNA__KBLOCK * bytes, bytes, row_bytes);
         UNROLL for (int j = 0; j < abreast; j++)
             block(acc[j], &in, first + j, k, (int)MYNA__MIN(d->n - k, MYNA__KBLOCK), next, C);
       }

@@ -1,8 +1,8 @@
 /* isa_avx2.h: the vector vocabulary of the shared kernel sources (*_impl.h), 256 bits: a strip is two vectors.
  *
  * With -mavxvnni byte products use VPDPBUSD. Without, VPMADDUBSW adds two products in int16, which must not saturate:
- * 4-bit codes: 8 sums of two fit (8 * 2 * 15 * 128 = 30720), up to 6 bits: 2 (2 * 2 * 63 * 128 = 32256), 7 bits:
- * 1; 8-bit codes go back to signed, |w| times q with w's sign (2 * 128 * 127 = 32512), and need no offset. */
+ * 4-bit codes: 8 sums of two fit (8 * 2 * 15 * 128 = 30720), 5 bits: 4 (4 * 2 * 31 * 128 = 31744), 6 bits: 2
+ * (2 * 2 * 63 * 128 = 32256), 7 bits: 1; 8-bit codes go back to signed, |w| times q with w's sign (2 * 128 * 127 = 32512). */
 #ifndef MYNA__ISA_AVX2_H
 #define MYNA__ISA_AVX2_H
 
@@ -36,7 +36,9 @@ enum {
   C_PAIR = 4,
   C_INT = 4,
   C_INTS = 4,
-  C_HALF = 6
+  C_HALF = 6,
+  SCALES_PAIRED = true,
+  FILE_ORDER = true
 }; /* see isa_avx512.h */
 
 /* As in isa_avx512.h. */
@@ -150,9 +152,10 @@ INLINE vi vi_lane_sums(vi v) {
 INLINE __m128i vi_max_lanes(vi v) { return _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)); }
 INLINE void vi_store16(void *p, vi v) { _mm_storeu_si128(p, _mm256_castsi256_si128(split_halves(v))); }
 
-typedef enum dot_mode { DOT_4BIT, DOT_6BIT, DOT_7BIT, DOT_8BIT } dot_mode;
+typedef enum dot_mode { DOT_4BIT, DOT_5BIT, DOT_6BIT, DOT_7BIT, DOT_8BIT } dot_mode;
 
 #ifdef __AVXVNNI__
+enum { C_SHORT = 4 };
 INLINE bool dot_needs_offset(dot_mode m) { return true; }
 INLINE vi vi_dot_pairs16(vi i, vi a, vi b) { return _mm256_dpwssd_avx_epi32(i, a, b); }
 /* As in isa_avx512.h. */
@@ -160,11 +163,15 @@ INLINE void dot_step(vi *i, vi *pairs, vi w, vi a, int k, int steps, dot_mode mo
   *i = _mm256_dpbusd_avx_epi32(*i, w, a);
 }
 #else
+#define PAIRS_OF_PRODUCTS /* mul_pairs_avx2.h */
+enum { C_SHORT = 3 };
 INLINE bool dot_needs_offset(dot_mode m) { return m != DOT_8BIT; }
+/* Sums of two products that fit int16 together. */
+INLINE int dot_chain(dot_mode mode) { return mode == DOT_4BIT ? 8 : mode == DOT_5BIT ? 4 : mode == DOT_6BIT ? 2 : 1; }
 INLINE vi vi_dot_pairs16(vi i, vi a, vi b) { return vi_add32(i, _mm256_madd_epi16(a, b)); }
 /* The same; *pairs holds sums of int16 until no more fit. */
 INLINE void dot_step(vi *i, vi *pairs, vi w, vi a, int k, int steps, dot_mode mode) {
-  const int chain = mode == DOT_4BIT ? 8 : mode == DOT_6BIT ? 2 : 1;
+  const int chain = dot_chain(mode);
   vi s = vi_xor(w, vi_set8(-128));
   vi p =
       mode == DOT_8BIT ? _mm256_maddubs_epi16(_mm256_abs_epi8(s), _mm256_sign_epi8(a, s)) : _mm256_maddubs_epi16(w, a);

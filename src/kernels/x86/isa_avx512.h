@@ -33,6 +33,9 @@ enum {
   C_MAX = 8,                   /* columns of the widest tile: F32 */
   C_PAIR = 8,                  /* BF16 */
   C_INT = 4,                   /* integers */
+  C_SHORT = 4,                 /* those whose sums fit int16 for a few products only */
+  SCALES_PAIRED = false,       /* panels hold the scales of codes with an offset in pairs too */
+  FILE_ORDER = false,          /* see myna__ktable */
 #ifdef __clang__
   C_INTS = 8, /* of direct kernels of integers */
 #else
@@ -166,7 +169,7 @@ INLINE void vi_store16(void *p, vi v) { _mm256_storeu_si256(p, _mm512_cvtepi32_e
 /* ---- multiply-add: i + codes (unsigned bytes) x q (signed bytes), four products per dword ---- */
 
 /* How products are summed. VNNI has one way for all codes. */
-typedef enum dot_mode { DOT_4BIT, DOT_6BIT, DOT_7BIT, DOT_8BIT } dot_mode;
+typedef enum dot_mode { DOT_4BIT, DOT_5BIT, DOT_6BIT, DOT_7BIT, DOT_8BIT } dot_mode;
 /* Must an offset of 2^shift come off through the sums? */
 INLINE bool dot_needs_offset(dot_mode m) { return true; }
 /* Not the intrinsic: clang makes two instructions of it where that shortens a chain. */

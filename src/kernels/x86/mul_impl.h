@@ -311,6 +311,28 @@ INLINE void tile_q256(const tile *t, int V, int C, kind256 kind) {
   }
 }
 
+/* ---- the way of the level ---- */
+
+#ifdef PAIRS_OF_PRODUCTS
+#include "kernels/x86/mul_pairs_avx2.h"
+#endif
+
+INLINE void tile_32(const tile *t, int V, int C, int shift, bool min, dot_mode mode) {
+#ifdef PAIRS_OF_PRODUCTS
+  tile_pairs32(t, V, C, shift, min, mode);
+#else
+  tile_q32(t, V, C, shift, min, mode);
+#endif
+}
+INLINE void tile_256(const tile *t, int V, int C, kind256 kind) {
+#ifdef PAIRS_OF_PRODUCTS
+  if (kind.groups > 1)
+    tile_pairs256(t, V, C, kind);
+  else
+#endif
+    tile_q256(t, V, C, kind);
+}
+
 /* ---- all columns of all strips ---- */
 
 typedef void tile_fn(const tile *t, int V, int C);
@@ -358,53 +380,54 @@ INLINE void sweep(const myna__mul *m, int top, tile_fn *f) {
 
 /* ---- by type ---- */
 
-INLINE void tile_q4_0(const tile *t, int V, int C) { tile_q32(t, V, C, 3, false, DOT_4BIT); }
-INLINE void tile_q5_0(const tile *t, int V, int C) { tile_q32(t, V, C, 4, false, DOT_6BIT); }
-INLINE void tile_q8_0(const tile *t, int V, int C) { tile_q32(t, V, C, 7, false, DOT_8BIT); }
-INLINE void tile_q4_1(const tile *t, int V, int C) { tile_q32(t, V, C, -1, true, DOT_4BIT); }
-INLINE void tile_q5_1(const tile *t, int V, int C) { tile_q32(t, V, C, -1, true, DOT_6BIT); }
-INLINE void tile_q2_0(const tile *t, int V, int C) { tile_q32(t, V, C, 0, false, DOT_4BIT); }
-INLINE void tile_nvfp4(const tile *t, int V, int C) { tile_q16(t, V, C, 4, DOT_6BIT); }
+INLINE void tile_q4_0(const tile *t, int V, int C) { tile_32(t, V, C, 3, false, DOT_4BIT); }
+INLINE void tile_q5_0(const tile *t, int V, int C) { tile_32(t, V, C, 4, false, DOT_5BIT); }
+INLINE void tile_q8_0(const tile *t, int V, int C) { tile_32(t, V, C, 7, false, DOT_8BIT); }
+INLINE void tile_q4_1(const tile *t, int V, int C) { tile_32(t, V, C, -1, true, DOT_4BIT); }
+INLINE void tile_q5_1(const tile *t, int V, int C) { tile_32(t, V, C, -1, true, DOT_5BIT); }
+INLINE void tile_q2_0(const tile *t, int V, int C) { tile_32(t, V, C, 0, false, DOT_4BIT); }
+INLINE void tile_nvfp4(const tile *t, int V, int C) { tile_q16(t, V, C, 4, DOT_5BIT); }
 /* Of the type's row in panels.inc. */
 #define KIND256(NAME, mode) \
   (kind256) { MYNA__GROUPS_##NAME, MYNA__SHIFT_##NAME, MYNA__NARROW_##NAME, MYNA__MIN_##NAME, mode }
-INLINE void tile_q2_k(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(Q2_K, DOT_6BIT)); }
-INLINE void tile_q3_k(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(Q3_K, DOT_4BIT)); }
-INLINE void tile_q4_k(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(Q4_K, DOT_4BIT)); }
-INLINE void tile_q5_k(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(Q5_K, DOT_6BIT)); }
-INLINE void tile_q6_k(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(Q6_K, DOT_6BIT)); }
-INLINE void tile_q8_k(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(Q8_K, DOT_8BIT)); }
-INLINE void tile_tq2_0(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(TQ2_0, DOT_4BIT)); }
-INLINE void tile_iq1_s(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(IQ1_S, DOT_6BIT)); }
-INLINE void tile_iq1_m(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(IQ1_M, DOT_6BIT)); }
-INLINE void tile_iq2_xxs(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(IQ2_XXS, DOT_7BIT)); }
-INLINE void tile_iq2_xs(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(IQ2_XS, DOT_7BIT)); }
-INLINE void tile_iq4_xs(const tile *t, int V, int C) { tile_q256(t, V, C, KIND256(IQ4_XS, DOT_8BIT)); }
+INLINE void tile_q2_k(const tile *t, int V, int C) { tile_256(t, V, C, KIND256(Q2_K, DOT_6BIT)); }
+INLINE void tile_q3_k(const tile *t, int V, int C) { tile_256(t, V, C, KIND256(Q3_K, DOT_4BIT)); }
+INLINE void tile_q4_k(const tile *t, int V, int C) { tile_256(t, V, C, KIND256(Q4_K, DOT_4BIT)); }
+INLINE void tile_q5_k(const tile *t, int V, int C) { tile_256(t, V, C, KIND256(Q5_K, DOT_5BIT)); }
+INLINE void tile_q6_k(const tile *t, int V, int C) { tile_256(t, V, C, KIND256(Q6_K, DOT_6BIT)); }
+INLINE void tile_q8_k(const tile *t, int V, int C) { tile_256(t, V, C, KIND256(Q8_K, DOT_8BIT)); }
+INLINE void tile_tq2_0(const tile *t, int V, int C) { tile_256(t, V, C, KIND256(TQ2_0, DOT_4BIT)); }
+INLINE void tile_iq1_s(const tile *t, int V, int C) { tile_256(t, V, C, KIND256(IQ1_S, DOT_5BIT)); }
+INLINE void tile_iq1_m(const tile *t, int V, int C) { tile_256(t, V, C, KIND256(IQ1_M, DOT_5BIT)); }
+INLINE void tile_iq2_xxs(const tile *t, int V, int C) { tile_256(t, V, C, KIND256(IQ2_XXS, DOT_7BIT)); }
+INLINE void tile_iq2_xs(const tile *t, int V, int C) { tile_256(t, V, C, KIND256(IQ2_XS, DOT_7BIT)); }
+INLINE void tile_iq4_xs(const tile *t, int V, int C) { tile_256(t, V, C, KIND256(IQ4_XS, DOT_8BIT)); }
 
 static void mul_f32(const myna__mul *m) { sweep(m, C_MAX, tile_f32); }
 static void mul_bf16(const myna__mul *m) { sweep(m, C_PAIR, tile_bf16); }
 static void mul_q4_0(const myna__mul *m) { sweep(m, C_INT, tile_q4_0); }
-static void mul_q5_0(const myna__mul *m) { sweep(m, C_INT, tile_q5_0); }
-static void mul_q8_0(const myna__mul *m) { sweep(m, C_INT, tile_q8_0); }
+static void mul_q5_0(const myna__mul *m) { sweep(m, C_SHORT, tile_q5_0); }
+static void mul_q8_0(const myna__mul *m) { sweep(m, C_SHORT, tile_q8_0); }
 static void mul_q4_1(const myna__mul *m) { sweep(m, C_INT, tile_q4_1); }
-static void mul_q5_1(const myna__mul *m) { sweep(m, C_INT, tile_q5_1); }
+static void mul_q5_1(const myna__mul *m) { sweep(m, C_SHORT, tile_q5_1); }
 static void mul_q2_0(const myna__mul *m) { sweep(m, C_INT, tile_q2_0); }
-static void mul_nvfp4(const myna__mul *m) { sweep(m, C_INT, tile_nvfp4); }
-static void mul_q2_k(const myna__mul *m) { sweep(m, C_INT, tile_q2_k); }
+static void mul_nvfp4(const myna__mul *m) { sweep(m, C_SHORT, tile_nvfp4); }
+static void mul_q2_k(const myna__mul *m) { sweep(m, C_SHORT, tile_q2_k); }
 static void mul_q3_k(const myna__mul *m) { sweep(m, C_INT, tile_q3_k); }
 static void mul_q4_k(const myna__mul *m) { sweep(m, C_INT, tile_q4_k); }
-static void mul_q5_k(const myna__mul *m) { sweep(m, C_INT, tile_q5_k); }
-static void mul_q6_k(const myna__mul *m) { sweep(m, C_INT, tile_q6_k); }
+static void mul_q5_k(const myna__mul *m) { sweep(m, C_SHORT, tile_q5_k); }
+static void mul_q6_k(const myna__mul *m) { sweep(m, C_SHORT, tile_q6_k); }
 static void mul_q8_k(const myna__mul *m) { sweep(m, C_INT, tile_q8_k); }
 static void mul_tq2_0(const myna__mul *m) { sweep(m, C_INT, tile_tq2_0); }
-static void mul_iq1_s(const myna__mul *m) { sweep(m, C_INT, tile_iq1_s); }
-static void mul_iq1_m(const myna__mul *m) { sweep(m, C_INT, tile_iq1_m); }
-static void mul_iq2_xxs(const myna__mul *m) { sweep(m, C_INT, tile_iq2_xxs); }
-static void mul_iq2_xs(const myna__mul *m) { sweep(m, C_INT, tile_iq2_xs); }
-static void mul_iq4_xs(const myna__mul *m) { sweep(m, C_INT, tile_iq4_xs); }
+static void mul_iq1_s(const myna__mul *m) { sweep(m, C_SHORT, tile_iq1_s); }
+static void mul_iq1_m(const myna__mul *m) { sweep(m, C_SHORT, tile_iq1_m); }
+static void mul_iq2_xxs(const myna__mul *m) { sweep(m, C_SHORT, tile_iq2_xxs); }
+static void mul_iq2_xs(const myna__mul *m) { sweep(m, C_SHORT, tile_iq2_xs); }
+static void mul_iq4_xs(const myna__mul *m) { sweep(m, C_SHORT, tile_iq4_xs); }
 
 /* Types whose codes have the same width, offset and groups share a multiply. */
 INLINE void fill_mul(myna__ktable *t) {
+  t->file_order = FILE_ORDER;
   for (int i = 0; i < MYNA_DTYPE_COUNT; i++) t->mul_f32[i] = mul_f32;
   t->mul[MYNA_BF16] = mul_bf16;
   t->mul[MYNA_Q4_0] = mul_q4_0;

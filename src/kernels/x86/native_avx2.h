@@ -128,8 +128,10 @@ INLINE int64_t native_columns(const myna__direct *d, int C, int bytes, int d_at,
   return d->n;
 }
 
-INLINE int64_t native(const myna__direct *d, int bytes, int d_at, int dmin_at, native_row_fn *row) {
+/* `most`: columns beyond which a panel is faster. */
+INLINE int64_t native(const myna__direct *d, int bytes, int d_at, int dmin_at, int most, native_row_fn *row) {
   int64_t k = 0;
+  if (d->n_col > most) return 0; /* more columns want a panel */
   switch (d->n_col) {
   case 1: SEPARATE(k = native_columns(d, 1, bytes, d_at, dmin_at, row)); break;
   case 2: SEPARATE(k = native_columns(d, 2, bytes, d_at, dmin_at, row)); break;
@@ -139,13 +141,13 @@ INLINE int64_t native(const myna__direct *d, int bytes, int d_at, int dmin_at, n
   case 6: SEPARATE(k = native_columns(d, 6, bytes, d_at, dmin_at, row)); break;
   case 7: SEPARATE(k = native_columns(d, 7, bytes, d_at, dmin_at, row)); break;
   case 8: SEPARATE(k = native_columns(d, 8, bytes, d_at, dmin_at, row)); break;
-  default: break; /* more columns want a panel */
+  default: break;
   }
   return k;
 }
-static int64_t native_rows_q4_k(const myna__direct *d) { return native(d, MYNA__BYTES_Q4_K, 0, 2, native_q4_k); }
-static int64_t native_rows_q5_k(const myna__direct *d) { return native(d, MYNA__BYTES_Q5_K, 0, 2, native_q5_k); }
-static int64_t native_rows_q6_k(const myna__direct *d) { return native(d, MYNA__BYTES_Q6_K, 208, 0, native_q6_k); }
+static int64_t native_rows_q4_k(const myna__direct *d) { return native(d, MYNA__BYTES_Q4_K, 0, 2, 5, native_q4_k); }
+static int64_t native_rows_q5_k(const myna__direct *d) { return native(d, MYNA__BYTES_Q5_K, 0, 2, 5, native_q5_k); }
+static int64_t native_rows_q6_k(const myna__direct *d) { return native(d, MYNA__BYTES_Q6_K, 208, 0, 8, native_q6_k); }
 
 INLINE void fill_native(myna__ktable *t) {
   t->direct[MYNA_Q4_K] = native_rows_q4_k;

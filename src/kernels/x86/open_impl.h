@@ -124,9 +124,7 @@ INLINE void unpack_q256(void *panel, const myna__rows *rows, int64_t k0, const u
     head(&h, &s, at);
     vf_store(p->d + LANES * part, h.d);
     if (min) vf_store(p->dmin + LANES * part, h.dmin);
-    if (groups > 1)
-      UNROLL for (int g = 0; g < groups; g++)
-          vi_store(&p->scale[g][LANES * part], narrow ? vi_and(h.scale[g], vi_set32(0xffff)) : h.scale[g]);
+    if (groups > 1) store_scales(p, h.scale, part, groups, narrow, !min);
     if (min) UNROLL for (int i = 0; i < 8; i++) vi_store(p->min[i][LANES * part], h.min[i]);
     open(&s, at, &h, put_panel256, &t);
   }

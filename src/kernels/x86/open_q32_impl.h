@@ -144,12 +144,12 @@ INLINE void open_q2_0(const source *s, int64_t at, int g, ahead a, put32_fn *put
 /* see KERNELS32 */
 #define Q32_ROWS(X)           \
   X(Q4_1, q4_1, DOT_4BIT)     \
-  X(Q5_0, q5_0, DOT_6BIT)     \
-  X(Q5_1, q5_1, DOT_6BIT)     \
+  X(Q5_0, q5_0, DOT_5BIT)     \
+  X(Q5_1, q5_1, DOT_5BIT)     \
   X(Q8_1, q8_1, DOT_8BIT)     \
   X(IQ4_NL, iq4_nl, DOT_8BIT) \
-  X(MXFP4, mxfp4, DOT_6BIT)   \
-  X(NVFP4, nvfp4, DOT_6BIT)   \
+  X(MXFP4, mxfp4, DOT_5BIT)   \
+  X(NVFP4, nvfp4, DOT_5BIT)   \
   X(Q1_0, q1_0, DOT_4BIT)     \
   X(Q2_0, q2_0, DOT_4BIT)
 /* clang-format on */

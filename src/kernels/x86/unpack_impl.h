@@ -59,6 +59,17 @@ static void unpack_q8_0(void *panel, const myna__ptype *t, const myna__rows *row
 
 /* ---- Q256 forms ---- */
 
+/* Scales of one part in vectors of int32, `narrow` ones without their sign. With an offset of the codes also in pairs of groups,
+ * as mins: what multiplies of pairs (mul_pairs_avx2.h) take it off with. */
+INLINE void store_scales(myna__panel_q256 *p, const vi *scale, int part, int groups, bool narrow, bool offset) {
+  const vi low = vi_set32(0xffff);
+  UNROLL for (int g = 0; g < groups; g++)
+      vi_store(&p->scale[g][LANES * part], narrow ? vi_and(scale[g], low) : scale[g]);
+  if (SCALES_PAIRED && offset)
+    UNROLL for (int i = 0; i < groups / 2; i++)
+        vi_store(p->min[i][LANES * part], vi_or(vi_and(scale[2 * i], low), vi_sll32(scale[2 * i + 1], 16)));
+}
+
 INLINE vi byte_of(vi v, int i) { return vi_pick_bytes(v, 0x80808000u | (uint32_t)i); }
 /* Byte i of every dword, sign-extended. */
 INLINE vi signed_byte(vi v, int i) { return vi_sra32(vi_sll32(v, 24 - 8 * i), 24); }
@@ -90,7 +101,9 @@ INLINE void unpack_k6(myna__panel_q256 *p, const myna__rows *rows, int part, int
   header_k6 h = read_k6(rows, part, at);
   vf_store(p->d + LANES * part, h.d);
   vf_store(p->dmin + LANES * part, h.dmin);
-  UNROLL for (int i = 0; i < 8; i++) vi_store(&p->scale[i][LANES * part], scale_k6(&h, i));
+  vi scale[8];
+  UNROLL for (int i = 0; i < 8; i++) scale[i] = scale_k6(&h, i);
+  store_scales(p, scale, part, 8, false, false);
   UNROLL for (int i = 0; i < 4; i++) vi_store(p->min[i][LANES * part], min_pair_k6(&h, i));
 }
 
@@ -155,10 +168,10 @@ static void unpack_q6_k(void *panel, const myna__ptype *t, const myna__rows *row
       }
     }
   EACH_PART {
-    vi s[4];
+    vi s[4], scale[16];
     piece16(s, rows, 0, part, at + 192, nothing);
-    UNROLL for (int g = 0; g < 16; g++)
-        vi_store(&p->scale[g][LANES * part], vi_and(signed_byte(s[g / 4], g % 4), vi_set32(0xffff)));
+    UNROLL for (int g = 0; g < 16; g++) scale[g] = signed_byte(s[g / 4], g % 4);
+    store_scales(p, scale, part, 16, true, true);
   }
   store_floats(p->d, rows, 0, at + 208, MYNA_F16);
 }
