@@ -284,15 +284,30 @@ static int join(const myna_chat_input *in, const myna__chat_turn *t, myna_chat_p
   return rc;
 }
 
+static int render_turn(const myna_chat *c, const myna_chat_input *in, const myna__chat_turn *t, const json_t *vars,
+                       myna_chat_prompt *out, myna_err *err) {
+  if (t->final) return render_continued(c, in, t, vars, out, err);
+  return myna__chat_render(c, t->messages, t->tools, vars, !in->no_generation_prompt, in->now, &out->text,
+                           &out->text_len, err);
+}
+
 static int render(const myna_chat *c, const myna_chat_input *in, const myna__chat_turn *t, myna_chat_prompt *out,
                   myna_err *err) {
   if (!c->jinja) return join(in, t, out, err);
   json_t *vars = variables(in, t);
   if (!vars) return no_memory(err);
-  int rc = t->final ? render_continued(c, in, t, vars, out, err)
-                    : myna__chat_render(c, t->messages, t->tools, vars, !in->no_generation_prompt, in->now, &out->text,
-                                        &out->text_len, err);
+  myna_err own = {0}, again = {0};
+  int rc = render_turn(c, in, t, vars, out, &own);
+  /* Some templates fail on tools without a description and the like, which OpenAI lets clients leave out. */
+  json_t *filled = rc == MYNA_E_ARG && t->tools ? myna__chat_tools_filled(t->tools) : NULL;
+  if (filled) {
+    myna__chat_turn more = *t;
+    more.tools = filled;
+    if (render_turn(c, in, &more, vars, out, &again) >= 0) rc = 0;
+  }
+  json_decref(filled);
   json_decref(vars);
+  if (rc < 0 && err && err->code == 0) *err = own;
   return rc;
 }
 

@@ -40,6 +40,8 @@ typedef struct myna__chat_turn {
 /* Checks and rewrites what a client sent so that c's template shows it. Free with myna__chat_turn_free, also after a failure. */
 int myna__chat_turn_read(const myna_chat *c, const myna_chat_input *in, myna__chat_turn *t, myna_err *err);
 void myna__chat_turn_free(myna__chat_turn *t);
+/* A copy of tools with what templates take for granted: descriptions, parameters, what objects and lists hold. NULL: no memory. */
+json_t *myna__chat_tools_filled(const json_t *tools);
 /* Leaves of t's tools those that may be called. For when the template has shown all. */
 int myna__chat_turn_allow(const myna_chat_input *in, myna__chat_turn *t, myna_err *err);
 /* The text of a message, its parts joined by glue; "" for null. A new reference; NULL: no memory. */

@@ -274,6 +274,41 @@ static int read_tools(const myna_chat_input *in, myna__chat_turn *t, myna_err *e
   return 0;
 }
 
+static int fill(json_t *o, const char *key, json_t *value) {
+  json_t *old = json_object_get(o, key);
+  if (!old || json_is_null(old)) return json_object_set_new(o, key, value);
+  json_decref(value);
+  return 0;
+}
+
+static int fill_schema(json_t *s, int depth) {
+  const char *type = json_string_value(json_object_get(s, "type")), *key;
+  json_t *v;
+  if (!json_is_object(s) || depth > 16) return 0;
+  int bad = fill(s, "description", json_string(""));
+  if (type && strcmp(type, "array") == 0) bad |= fill(s, "items", json_object());
+  if (type && strcmp(type, "object") == 0) bad |= fill(s, "additionalProperties", json_object());
+  bad |= fill_schema(json_object_get(s, "items"), depth + 1);
+  json_object_foreach(json_object_get(s, "properties"), key, v) bad |= fill_schema(v, depth + 1);
+  return bad;
+}
+
+json_t *myna__chat_tools_filled(const json_t *tools) {
+  json_t *all = json_deep_copy(tools);
+  int bad = !all;
+  for (size_t i = 0; i < json_array_size(all) && !bad; i++) {
+    json_t *function = (json_t *)(uintptr_t)myna__chat_tool_function(json_array_get(all, i));
+    bad = fill(function, "description", json_string("")) != 0 ||
+          fill(function, "parameters", json_pack("{s:s, s:{}}", "type", "object", "properties")) != 0;
+    json_t *params = json_object_get(function, "parameters");
+    if (!bad && json_is_object(params)) bad = fill(params, "properties", json_object()) != 0;
+    bad = bad || fill_schema(params, 0) != 0;
+  }
+  if (!bad) return all;
+  json_decref(all);
+  return NULL;
+}
+
 static json_t *tool_named(const json_t *tools, const json_t *name) {
   for (size_t i = 0; i < json_array_size(tools); i++) {
     json_t *tool = json_array_get(tools, i);

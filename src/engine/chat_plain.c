@@ -90,7 +90,8 @@ static void add_python(myna__buf *b, const char *name, const json_t *args) {
 /* The calls of m as the model would have written them, as far as that is JSON or Python; the most common spelling for the others. */
 static void add_calls(myna__buf *b, const struct myna__chat_format *f, const json_t *calls) {
   bool python = f->scheme == MYNA__CALLS_PYTHON, list = python || f->array;
-  const char *open = f->open ? f->open : "", *close = f->open ? f->close : "";
+  bool marks = f->open && !(python && f->bare);
+  const char *open = marks ? f->open : "", *close = marks ? f->close : "";
   const char *line = strcmp(f->name, "hermes") == 0 ? "\n" : "";
   for (size_t i = 0; i < json_array_size(calls); i++) {
     const json_t *call = json_object_get(json_array_get(calls, i), "function"),

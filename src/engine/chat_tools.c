@@ -153,12 +153,13 @@ static void calls(maker *m, bool one) {
     return;
   }
   if (spellings[f->scheme].list || (f->scheme == MYNA__CALLS_JSON && f->array)) {
+    bool marks = !f->bare, lines = f->scheme == MYNA__CALLS_PYTHON && f->lines;
     PUT(m, "calls ::= ");
-    if (f->open) lit(m, f->open);
-    PUT(m, "nl \"[\" ws ");
-    list(m, "any", "\",\" ws", one);
-    PUT(m, " ws \"]\" nl ");
-    if (f->close && *f->close) lit(m, f->close);
+    if (f->open && marks) lit(m, f->open);
+    PUT(m, lines ? "nl " : "nl \"[\" ws ");
+    list(m, "any", lines ? "\"\\n\"" : "\",\" ws", one);
+    PUT(m, lines ? " nl " : " ws \"]\" nl ");
+    if (f->close && *f->close && marks) lit(m, f->close);
     PUT(m, "\n");
     return;
   }

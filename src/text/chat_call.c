@@ -195,6 +195,12 @@ static int member_value(parser *p, const char *s, size_t n, size_t *used) {
   return rc;
 }
 
+/* The members that a call has: an object with others is no call unless a marker stands before it. */
+static bool is_member(const parser *p, const char *key) {
+  return is_key(p, 0, key) || is_key(p, 1, key) || is_key(p, 2, key) || strcmp(key, "id") == 0 ||
+         strcmp(key, "type") == 0;
+}
+
 /* One step of the object; GOOD at its end. */
 static int member(parser *p, const char *s, size_t n, size_t *used) {
   myna__call *c = &p->call;
@@ -222,7 +228,7 @@ static int member(parser *p, const char *s, size_t n, size_t *used) {
       *used = to + 1;
     }
     c->phase = OBJECT_COLON;
-    return MORE;
+    return c->bare && !is_member(p, c->key) ? BAD : MORE;
   case OBJECT_COLON:
     if (s[at] != ':') return BAD;
     *used = at + 1;
@@ -238,19 +244,34 @@ static int member(parser *p, const char *s, size_t n, size_t *used) {
   }
 }
 
+/* Up to the brace of the first call, which may stand in a block of code and in a list. */
+static int object_start(parser *p, const char *s, size_t n, size_t *used) {
+  static const char *const fences[] = {"```json", "```"};
+  myna__call *c = &p->call;
+  size_t at = myna__blanks(s, n);
+  for (int i = 0; i < 2 && !c->fenced && !c->bare; i++) {
+    int rc = myna__begins(s + at, n - at, fences[i]);
+    if (rc == MORE) return MORE;
+    if (rc == BAD) continue;
+    c->fenced = true;
+    *used = at += strlen(fences[i]);
+    at += myna__blanks(s + at, n - at);
+  }
+  if (at < n && s[at] == '[' && !p->in_array) {
+    p->in_array = true;
+    *used = ++at;
+    at += myna__blanks(s + at, n - at);
+  }
+  if (at == n) return MORE;
+  *used = at + 1;
+  return s[at] == '{' ? GOOD : BAD;
+}
+
 static int object(parser *p, const char *s, size_t n, size_t *used) {
   myna__call *c = &p->call;
   if (c->phase == START) {
-    size_t at = myna__blanks(s, n);
-    if (at == n) return MORE;
-    if (s[at] == '[' && !p->in_array && !c->bare) {
-      p->in_array = true;
-      at += 1 + myna__blanks(s + at + 1, n - at - 1);
-      *used = at;
-      if (at == n) return MORE;
-    }
-    if (s[at] != '{') return BAD;
-    *used = at + 1;
+    int rc = object_start(p, s, n, used);
+    if (rc != GOOD) return rc;
     c->phase = OBJECT_KEY;
   }
   for (;;) {
@@ -259,6 +280,7 @@ static int object(parser *p, const char *s, size_t n, size_t *used) {
     *used += len;
     if (rc == BAD) return rc;
     if (rc == GOOD) {
+      if (c->bare && !c->begun) return BAD; /* a name alone */
       if (!c->begun) myna__buf_str(&c->args, "{}");
       c->begun = c->done = true;
       tell_json(p, true);

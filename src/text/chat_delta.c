@@ -59,7 +59,8 @@ void myna__parse_tell_call(myna_chat_parser *p) {
   myna__call *c = &p->call;
   if (!c->told) {
     c->told = true;
-    p->mute = p->o.one_tool_call && p->n_calls > 0;
+    bool none = p->f->answer && strcmp(c->name, p->f->answer) == 0 && !myna__chat_tool_find(p->tools, c->name);
+    p->mute = none || (p->o.one_tool_call && p->n_calls > 0);
     if (!p->mute) {
       char made[32];
       p->n_calls++;

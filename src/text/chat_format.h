@@ -26,16 +26,18 @@ typedef struct myna__chat_format {
   const char *think_start, *think_end;      /* "" where there is none */
   const char *section_open, *section_close; /* around calls; either may be missing in answers, NULL: none */
   const char *open, *close;                 /* of one call; NULL open: the call stands at the start of the content */
+  const char *also;                         /* another spelling of open, of older members of the family; NULL: none */
+  const char *answer;                       /* a call of this function says that the answer follows: it is none */
   const char *name_key, *args_key, *id_key; /* JSON; name_key NULL: {"f": {arguments}} */
   const char *sep;                          /* NAMED: between name and arguments; XML: after the name */
   const char *id_before, *id_sep;           /* NAMED: what stands between an id before the name and it, and behind it */
   const char *param, *param_sep, *value_open, *param_end; /* XML; NESTED: param is what stands before every tag */
   const char *drop[4];                                    /* frames of the content that are no part of it */
-  bool bare;            /* a call may also stand at the content's start without open; the name must be a tool's */
+  bool bare;            /* a call may also stand without open; the name must be a tool's */
   bool array;           /* JSON: the model writes its calls as an array in one open..close */
   bool call_ids;        /* NAMED: the name is functions.NAME:N, the whole is the id */
   bool id_last;         /* JSON: the id stands behind the arguments, so that a call is told when it is whole */
-  bool lines;           /* XML: values stand on lines of their own */
+  bool lines;           /* XML: values stand on lines of their own; PYTHON: calls do, without brackets */
   bool cdata;           /* XML: the model writes some values as CDATA sections */
   bool attr;            /* XML: string="true" or "false" behind the name of a parameter tells its type */
   bool call_ends_think; /* a call within the reasoning ends it */

@@ -39,7 +39,14 @@ static bool is_function(parser *p, const char *header, size_t n) {
 bool myna__parse_header(parser *p, const char *s, size_t n) {
   const char *end = memmem(s, n, message, strlen(message));
   bool header = may_begin(s, n);
-  if (!end && header && n <= MAX_HEADER && !p->last) return false;
+  if (!end && header && n <= MAX_HEADER) {
+    if (!p->last) return false;
+    size_t at = myna__blanks(s, n);
+    if (at < n && s[at] == '<') { /* signs alone at the end are no content */
+      p->pos += n;
+      return false;
+    }
+  }
   p->body_reasoning = p->body_dropped = false;
   p->state = IN_BODY;
   if (!end || !header || end - s > MAX_HEADER) { /* no header: text, whatever its first byte looks like */

@@ -73,11 +73,11 @@ static bool elements(reader *r, const char *s, const char *end, const json_t *sc
     const char *to = closing(r, behind, name, n);
     if (!to) break;
     myna__buf_str(r->out, sep);
-    sep = ",";
+    sep = ", ";
     if (!list) {
       myna__buf_str(r->out, "\"");
       myna__value_escape(r->out, name, n);
-      myna__buf_str(r->out, "\":");
+      myna__buf_str(r->out, "\": ");
     }
     value(r, behind, to, list ? item_schema(schema, r->root) : myna__chat_sub(schema, r->root, name, n));
     const char *next = tag(r, to, &closes, &name, &n);

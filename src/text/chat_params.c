@@ -21,6 +21,20 @@ static bool literal(myna__buf *out, const char *s, size_t n) {
   return false;
 }
 
+/* Text as a value whose quotes have backslashes before them. */
+static bool unescaped(myna__buf *out, const char *s, size_t n) {
+  myna__buf text = {0};
+  myna__buf_str(&text, "\"");
+  for (size_t i = 0; i < n; i++) /* line breaks do not stand in strings of JSON */
+    myna__buf_add(&text, s[i] == '\n' || s[i] == '\t' ? " " : s + i, 1);
+  myna__buf_str(&text, "\"");
+  json_t *v = text.failed ? NULL : json_loadb(text.data, text.len, JSON_DECODE_ANY, NULL);
+  bool ok = json_is_string(v) && literal(out, json_string_value(v), json_string_length(v));
+  json_decref(v);
+  myna__buf_free(&text);
+  return ok;
+}
+
 void myna__call_typed(myna__buf *out, const char *text, size_t n, unsigned types) {
   size_t from = myna__blanks(text, n), to = myna__unblanked(text, n);
   bool null = to >= from && to - from == 4 && memcmp(text + from, "null", 4) == 0;
@@ -28,6 +42,8 @@ void myna__call_typed(myna__buf *out, const char *text, size_t n, unsigned types
     bool list = text[from] == '[' || text[from] == '{', quoted = text[from] == '"' || text[from] == '\'';
     /* Where the type is not known a value in quotes is text with its quotes, as the model wrote it. */
     if ((types || list || !quoted) && literal(out, text + from, to - from)) return;
+    /* Some models write objects and lists as they would stand within a string. */
+    if (types && list && unescaped(out, text + from, to - from)) return;
   }
   myna__buf_str(out, "\"");
   myna__value_escape(out, text, n);
@@ -35,9 +51,9 @@ void myna__call_typed(myna__buf *out, const char *text, size_t n, unsigned types
 }
 
 static void put_key(myna__call *c, const char *key, size_t n) {
-  myna__buf_str(&c->args, c->n_params++ ? ",\"" : "{\"");
+  myna__buf_str(&c->args, c->n_params++ ? ", \"" : "{\"");
   myna__value_escape(&c->args, key, n);
-  myna__buf_str(&c->args, "\":");
+  myna__buf_str(&c->args, "\": ");
   c->value = (myna__value){0};
   c->seen = 0;
 }
@@ -250,6 +266,7 @@ static int py_start(parser *p, const char *s, size_t n, size_t *used) {
     *used = at + 1;
     at += 1 + myna__blanks(s + at + 1, n - at - 1);
   }
+  if (p->f->lines) p->in_array = true;
   for (to = at; to < n && to - at <= MYNA__CALL_NAME && myna__name_char(s[to]); to++) {}
   if (to == n && to - at <= MYNA__CALL_NAME) return MORE;
   if (s[to] != '(' || to == at) return BAD;
@@ -260,6 +277,14 @@ static int py_start(parser *p, const char *s, size_t n, size_t *used) {
   p->call.phase = PY_ARG;
   myna__parse_tell_call(p);
   return MORE;
+}
+
+/* The parameter that stands at this place in the function's schema. */
+static const char *py_place(const myna__call *c) {
+  json_t *all = json_object_get(c->schema, "properties");
+  void *it = json_object_iter(all);
+  for (int i = 0; i < c->n_params && it; i++) it = json_object_iter_next(all, it);
+  return it ? json_object_iter_key(it) : NULL;
 }
 
 static int py_arg(parser *p, const char *s, size_t n, size_t *used) {
@@ -273,14 +298,19 @@ static int py_arg(parser *p, const char *s, size_t n, size_t *used) {
     return GOOD;
   }
   for (to = at; to < n && to - at <= MAX_KEY && myna__name_char(s[to]); to++) {}
-  if (to == at || to - at > MAX_KEY) return BAD;
-  size_t eq = to + myna__blanks(s + to, n - to);
+  if (to - at > MAX_KEY) return BAD;
+  size_t eq = to + (to > at ? myna__blanks(s + to, n - to) : 0);
   if (eq == n) return MORE;
-  if (s[eq] != '=') return BAD;
-  put_key(c, s + at, to - at);
+  if (to > at && s[eq] == '=') {
+    put_key(c, s + at, to - at);
+    *used = eq + 1;
+  } else { /* a value by its place */
+    const char *key = py_place(c);
+    if (!key) return BAD;
+    put_key(c, key, strlen(key));
+  }
   c->value.dialect = MYNA__VALUE_PYTHON;
   c->begun = true;
-  *used = eq + 1;
   c->phase = PY_VALUE;
   return MORE;
 }

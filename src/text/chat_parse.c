@@ -121,7 +121,7 @@ static bool step_reasoning(parser *p, const char *s, size_t n) {
 /* ---- content ---- */
 
 /* Marks of the content: calls first, then reasoning, then frames. */
-enum { SECTION, OPEN, THINK, DROP, N_MARKS = DROP + 4 };
+enum { SECTION, OPEN, ALSO, BARE, BARE_LIST, THINK, DROP, N_MARKS = DROP + 4 };
 
 static int content_marks(const parser *p, const char *marks[N_MARKS], int kinds[N_MARKS]) {
   const struct myna__chat_format *f = p->f;
@@ -129,6 +129,11 @@ static int content_marks(const parser *p, const char *marks[N_MARKS], int kinds[
   bool calls = has_tools(p) && f->scheme != MYNA__CALLS_HARMONY;
   if (calls && f->section_open) kinds[n] = SECTION, marks[n++] = f->section_open;
   if (calls && f->open && f->open[0]) kinds[n] = OPEN, marks[n++] = f->open;
+  if (calls && f->also) kinds[n] = ALSO, marks[n++] = f->also;
+  /* Behind text a call without marker is one if its name is a tool's. */
+  bool bare = calls && f->bare && p->tools;
+  if (bare && f->scheme == MYNA__CALLS_JSON) kinds[n] = BARE, marks[n++] = "{";
+  if (bare && f->scheme != MYNA__CALLS_NAMED) kinds[n] = BARE_LIST, marks[n++] = "[";
   static const char gemma_think[] = "<|channel>thought";
   if (f->rethink && !p->o.keep_reasoning) kinds[n] = THINK, marks[n++] = gemma_think;
   for (size_t i = 0; i < MYNA__COUNT(f->drop) && f->drop[i]; i++) {
@@ -136,6 +141,13 @@ static int content_marks(const parser *p, const char *marks[N_MARKS], int kinds[
     if (!(tag && p->o.keep_reasoning)) kinds[n] = DROP, marks[n++] = f->drop[i];
   }
   return n;
+}
+
+/* What stands behind `blanks` bytes may be a call without marker. */
+static void begin_bare(parser *p, size_t blanks) {
+  begin_candidate(p, blanks, 0, false);
+  p->mark_len = blanks + 1;
+  p->call.bare = true;
 }
 
 /* A call without marker at the start of the content: whether s[0..n) may be one. */
@@ -155,13 +167,11 @@ static int bare_at(parser *p, const char *s, size_t n) {
   }
   if (!has_tools(p)) return BAD;
   char c = s[skip];
-  bool may = p->f->scheme == MYNA__CALLS_JSON     ? c == '{'
+  bool may = p->f->scheme == MYNA__CALLS_JSON     ? c == '{' || c == '['
              : p->f->scheme == MYNA__CALLS_PYTHON ? c == '['
                                                   : myna__name_char(c);
   if (!may) return BAD;
-  begin_candidate(p, skip, 0, false);
-  p->mark_len = skip + 1;
-  p->call.bare = true;
+  begin_bare(p, skip);
   return GOOD;
 }
 
@@ -179,8 +189,11 @@ static bool step_content(parser *p, const char *s, size_t n) {
   if (which < 0) return false;
   size_t len = strlen(marks[which]);
   switch (kinds[which]) {
+  case BARE:
+  case BARE_LIST: begin_bare(p, at - text); return true;
   case SECTION:
-  case OPEN: begin_candidate(p, at - text, len, kinds[which] == SECTION); return true;
+  case OPEN:
+  case ALSO: begin_candidate(p, at - text, len, kinds[which] == SECTION); return true;
   case THINK:
     p->state = IN_REASONING;
     p->trim_left = true;
@@ -194,7 +207,7 @@ static bool step_content(parser *p, const char *s, size_t n) {
 
 /* What was read of a call is content. */
 static bool no_call(parser *p) {
-  if (p->call.phase) p->n_failed++;
+  if (p->call.phase > (p->call.bare ? 1 : 0)) p->n_failed++;
   p->marked = false;
   p->pos = p->mark;
   p->in_array = false;
@@ -233,6 +246,12 @@ static bool other_scheme(parser *p, const char *s, size_t n) {
   if ((c == '{' && tags) || ((c == '{' || c == '[') && f->scheme == MYNA__CALLS_NAMED && f->id_sep))
     p->call.scheme = MYNA__CALLS_JSON;
   if (f->scheme == MYNA__CALLS_JSON && f->bare && c != '{' && c != '[') p->call.scheme = MYNA__CALLS_PYTHON;
+  if (f->scheme == MYNA__CALLS_PYTHON && !p->in_array) {
+    size_t next = skip + (c == '[');
+    next += myna__blanks(s + next, n - next);
+    if (next == n) return false;
+    if (s[next] == '{') p->call.scheme = MYNA__CALLS_JSON;
+  }
   return true;
 }
 
@@ -268,11 +287,12 @@ static bool step_after(parser *p, const char *s, size_t n) {
     return false;
   }
   char c = s[skip];
-  if (p->in_array && (c == ',' || c == ']')) {
-    p->in_array = c == ',';
-    p->pos += skip + 1;
+  bool line = p->in_array && p->call.scheme == MYNA__CALLS_PYTHON && f->lines && myna__name_char(c);
+  if (p->in_array && (c == ',' || c == ']' || line)) {
+    p->in_array = c != ']';
+    p->pos += skip + !line;
     if (c == ']') return true;
-    p->mark = p->pos - 1;
+    p->mark = p->pos - !line;
     p->mark_len = 1;
     p->marked = true;
     p->state = IN_CALL;
@@ -282,9 +302,9 @@ static bool step_after(parser *p, const char *s, size_t n) {
     p->call.scheme = scheme;
     return true;
   }
-  const char *ends[2] = {f->close, f->section_close};
+  const char *ends[3] = {f->close, f->section_close, p->call.fenced ? "```" : NULL};
   bool wait = false;
-  for (int i = 0; i < 2; i++) {
+  for (int i = 0; i < 3; i++) {
     const char *end = ends[i] ? ends[i] + myna__blanks(ends[i], strlen(ends[i])) : "";
     int rc = *end ? myna__begins(s + skip, n - skip, end) : BAD;
     wait |= rc == MORE && !p->last;
@@ -294,13 +314,14 @@ static bool step_after(parser *p, const char *s, size_t n) {
     return true;
   }
   if (wait) return false;
-  if (f->bare && p->call.bare && (c == ';' || c == ',')) {
+  bool listed = p->call.bare || p->call.scheme == MYNA__CALLS_JSON;
+  if (f->bare && listed && (c == ';' || c == ',')) {
     p->pos += skip + 1;
     return true;
   }
   p->in_array = false;
   p->state = IN_CONTENT;
-  if (p->call.bare) p->told = false;
+  if (p->call.bare || (f->bare && listed)) p->told = false;
   return true;
 }
 

@@ -14,6 +14,7 @@ typedef struct myna__call {
   bool bare;                /* it stands without its marker: only a call of a known function counts */
   bool told;                /* its name went out */
   bool begun, done, is_arg; /* arguments were begun, are whole; the value that is read is them */
+  bool fenced;              /* it stands in a block of code */
   char name[MYNA__CALL_NAME + 1], id[MYNA__CALL_NAME + 1];
   char key[MYNA__CALL_NAME + 1]; /* of the member that is read */
   const json_t *schema;          /* of the function's parameters; NULL: not known */

@@ -45,7 +45,7 @@ static bool digit(char c) { return c >= '0' && c <= '9'; }
 static char top(const myna__value *v) { return v->depth ? v->open[v->depth - 1] : 0; }
 
 static void begin(myna__value *v, myna__buf *out) {
-  if (v->comma) myna__buf_str(out, ",");
+  if (v->comma) myna__buf_str(out, ", ");
   v->comma = false;
 }
 
@@ -279,7 +279,7 @@ static int byte(myna__value *v, char c, bool *again, myna__buf *out) {
   case COLON:
     if (blank(c)) return MYNA__MORE;
     if (c != ':') return MYNA__BAD;
-    myna__buf_str(out, ":");
+    myna__buf_str(out, ": ");
     v->key = false;
     v->state = VALUE;
     return MYNA__MORE;
@@ -379,7 +379,7 @@ void myna__value_close(myna__value *v, myna__buf *out) {
     begin(v, out);
     myna__buf_str(out, "null");
   }
-  if (half) myna__buf_str(out, ":null");
+  if (half) myna__buf_str(out, ": null");
   for (v->comma = false; v->depth; v->depth--) myna__buf_str(out, top(v) == '{' ? "}" : "]");
   v->state = DONE;
 }

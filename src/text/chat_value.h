@@ -32,7 +32,8 @@ typedef struct myna__value {
   char open[MYNA__VALUE_DEPTH]; /* [ { or ( */
 } myna__value;
 
-/* Reads of s[0..n) as much as belongs to the value, *used bytes, and appends JSON without blanks to out. last: nothing follows. Small deviations are
+/* Reads of s[0..n) as much as belongs to the value, *used bytes, and appends JSON to out, with a blank behind commas and colons as templates
+ * write it: what a client sends back is then the text the model wrote, and found in the cache. last: nothing follows. Small deviations are
  * mended (raw line breaks in strings, unknown escapes, a comma before a closing sign), so that what was written is JSON when the value is whole. */
 int myna__value_read(myna__value *v, const char *s, size_t n, bool last, size_t *used, myna__buf *out);
 /* Appends what makes the JSON written so far whole. */

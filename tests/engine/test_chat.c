@@ -310,6 +310,14 @@ static void test_tools(void **state) {
   refused(t, &(myna_chat_input){.messages = HI, .tools = TOOL, .tool_choice = MYNA_TOOLS_NAMED, .tool_name = "g"},
           MYNA_E_ARG, "none of the tools");
   refused("", &(myna_chat_input){.messages = HI, .tools = TOOL}, MYNA_E_ARG, "no chat template");
+  /* Templates that take a description, parameters and types of members for granted. */
+  check_input(
+      "{% for t in tools %}{{ t.function.description + ':' }}{% for n, p in t.function.parameters.properties | items %}"
+      "{{ n + p.description + p['items'].type | string }}{% endfor %}{% endfor %}",
+      &(myna_chat_input){.messages = HI,
+                         .tools = "[{\"name\": \"f\"}, {\"name\": \"g\", \"parameters\": {\"properties\": "
+                                  "{\"l\": {\"type\": \"array\"}}}}]"},
+      "::l");
 }
 
 /* A template that knows no tools gets them as text, and answers are read accordingly. */
