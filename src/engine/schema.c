@@ -131,7 +131,8 @@ static int emit_numbers(compiler *k, int rule, const myna__jset *s, bool integer
   static const char digit[] = "[0-9]";
   myna__numset n;
   TRY(myna__schema_numbers(&k->c, s, integer, &n));
-  if (n.has_min || n.has_max || n.multiple) {
+  if (n.never) return 0;
+  if (n.has_min || n.has_max || n.multiple || n.fraction) {
     myna__dfa d;
     if (myna__num_empty(&n)) return 0;
     point_at(k, s, n.multiple ? "multipleOf" : n.has_min ? "minimum" : "maximum");
