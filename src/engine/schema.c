@@ -7,7 +7,7 @@
 #include "engine/schema.h"
 #include <stdlib.h>
 
-enum { MAX_NAMES = 2000, MAX_PATTERNS = 4, MAX_PREFIX = 512, MAX_MEMBER_RULES = 20000 };
+enum { MAX_NAMES = 2000, MAX_PATTERNS = 4, MAX_PREFIX = 512, MAX_MEMBER_RULES = 20000, BLOCK = 256 };
 
 typedef struct compiler {
   myna__sc c;
@@ -18,7 +18,9 @@ typedef struct compiler {
     int rule;
   } * jobs;
   int n_jobs, cap_jobs;
-  int ws, sp, chr;   /* rules: between tokens, after a colon, a character of a string */
+  int ws, sp, chr; /* rules: between tokens, after a colon, a character of a string */
+  int most[MYNA__SC_REPEAT / BLOCK +
+           1];       /* rules + 1 of at most so many blocks of characters, and the quote; 0: not made */
   const char *avoid; /* occurs in no string; NULL: none */
 } compiler;
 
@@ -131,7 +133,8 @@ static int emit_numbers(compiler *k, int rule, const myna__jset *s, bool integer
   static const char digit[] = "[0-9]";
   myna__numset n;
   TRY(myna__schema_numbers(&k->c, s, integer, &n));
-  if (n.has_min || n.has_max || n.multiple) {
+  if (n.never) return 0;
+  if (n.has_min || n.has_max || n.multiple || n.fraction) {
     myna__dfa d;
     if (myna__num_empty(&n)) return 0;
     point_at(k, s, n.multiple ? "multipleOf" : n.has_min ? "minimum" : "maximum");
@@ -178,6 +181,38 @@ static int lengths(compiler *k, const myna__bounds *n, myna__dfa *d) {
   return myna__dfa_length(&k->c, (int)n->min, any || n->max < 0 ? -1 : (int)MYNA__MIN(n->max, MYNA__SC_REPEAT), d);
 }
 
+/* At most n characters to the end of a string. Blocks are shared by all strings, as long ones are many nodes. */
+static int add_most(compiler *k, int rule, int n, int rest) {
+  myna__galt a = {0}, b = {0};
+  myna__alt_rule(&a, k->chr, n, n);
+  myna__alt_rule(&a, rest, 1, 1);
+  TRY(myna__rule_add(&k->g, rule, &a));
+  if (n > 1) myna__alt_rule(&b, k->chr, 0, n - 1);
+  myna__alt_lit(&b, "\"");
+  return myna__rule_add(&k->g, rule, &b);
+}
+
+/* The rule of at most n characters and the quote. */
+static int most_chars(compiler *k, int n) {
+  int rule = 0;
+  for (int i = 0; i <= n / BLOCK; i++) {
+    int before = rule;
+    if ((rule = k->most[i] - 1) >= 0) continue;
+    rule = myna__rule_new(&k->g);
+    TRY_N(rule);
+    if (i)
+      TRY(add_most(k, rule, BLOCK, before));
+    else
+      TRY(add_lit(&k->g, rule, "\""));
+    k->most[i] = rule + 1;
+  }
+  if (n % BLOCK == 0) return rule;
+  int last = myna__rule_new(&k->g);
+  TRY_N(last);
+  TRY(add_most(k, last, n % BLOCK, rule));
+  return last;
+}
+
 static int emit_strings(compiler *k, int rule, const myna__jset *s) {
   bool plain;
   myna__bounds n;
@@ -195,7 +230,15 @@ static int emit_strings(compiler *k, int rule, const myna__jset *s) {
     return myna__rule_add(&k->g, rule, &a);
   }
   myna__alt_lit(&a, "\"");
-  if (n.max) myna__alt_rule(&a, k->chr, (int)n.min, n.max < 0 ? -1 : (int)MYNA__MIN(n.max, MYNA__SC_REPEAT));
+  if (n.max > MYNA__SC_REPEAT) n.max = MYNA__SC_REPEAT;
+  if (n.max - n.min > BLOCK) {
+    int rest = most_chars(k, (int)(n.max - n.min));
+    TRY_N(rest);
+    if (n.min) myna__alt_rule(&a, k->chr, (int)n.min, (int)n.min);
+    myna__alt_rule(&a, rest, 1, 1);
+    return myna__rule_add(&k->g, rule, &a);
+  }
+  if (n.max) myna__alt_rule(&a, k->chr, (int)n.min, (int)n.max);
   myna__alt_lit(&a, "\"");
   return myna__rule_add(&k->g, rule, &a);
 }

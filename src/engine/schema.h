@@ -24,7 +24,9 @@ typedef struct myna__jnode myna__jnode;
 typedef struct myna__sc {
   myna__arena arena;
   int64_t fuel;
-  const myna__jnode *at; /* the place in the schema that is being looked at, for messages */
+  int made;                    /* nodes that no text has; their ids go down from 0 */
+  const myna__jnode *narrowed; /* a oneOf of which branches may be lost, or NULL */
+  const myna__jnode *at;       /* the place in the schema that is being looked at, for messages */
   bool compact;
   uint8_t *categories; /* [0x110000] of code points, NULL until needed */
   myna_err *err;
@@ -66,6 +68,9 @@ struct myna__jnode {
   myna__str key;  /* name in the parent, if that is an object */
   int id, index, n;
   myna__jnode *parent, *first, *last, *next;
+  struct opposite *opposites;                       /* of schema_not.c */
+  int mask;                                         /* of a type that no text has: types */
+  myna__jnode *no_words, *no_pattern, *no_multiple; /* what no instance is: a value of a list, ... */
   struct myna__dfa *dfa[2]; /* narrow and wide, of the pattern in text or key, once it was needed */
 };
 int myna__sj_parse(myna__sc *c, const char *text, size_t n, myna__jnode **out);
@@ -122,11 +127,17 @@ typedef struct myna__numset {
   myna__dec min, max;
   int64_t multiple; /* of multiple / 10^scale; 0: any */
   int scale;
+  bool never;       /* nothing */
+  bool fraction;    /* no integers */
+  int64_t apart[4]; /* [n_apart] integers of which it is no multiple */
+  int n_apart;
+  int64_t must; /* beside them: of what it is one, where multiple is the common multiple of all; 0: of multiple */
 } myna__numset;
 int myna__num_add_min(myna__numset *s, const myna__dec *d, bool exclusive);
 int myna__num_add_max(myna__numset *s, const myna__dec *d, bool exclusive);
 int myna__num_add_multiple(myna__sc *c, myna__numset *s, const myna__dec *d);
-bool myna__num_empty(const myna__numset *s); /* surely */
+int myna__num_add_apart(myna__numset *s, const myna__dec *d); /* what it cannot keep empties the set */
+bool myna__num_empty(const myna__numset *s);                  /* surely */
 /* A subset of the texts of its numbers, without exponents; all integers of at most 15 digits if it is of integers. */
 int myna__num_dfa(myna__sc *c, const myna__numset *s, myna__dfa *out);
 /* Whether d is a multiple: 1, 0, or -1 where that cannot be told. */
@@ -222,6 +233,8 @@ typedef struct myna__jsets {
   int n, cap;
 } myna__jsets;
 int myna__schema_expand(myna__sc *c, const myna__jset *flat, const myna__jset *todo, bool strict, myna__jsets *out);
+int myna__schema_fail_one(myna__sc *c,
+                          const myna__jnode *list); /* oneOf whose branches overlap in what is not understood */
 int myna__schema_types(const myna__jset *s);
 int myna__schema_type_of(const myna__jnode *v);
 /* The first enum or const, NULL where there is none. */
@@ -233,6 +246,8 @@ typedef struct myna__bounds {
   int64_t min, max; /* max -1: none */
 } myna__bounds;
 int myna__schema_bounds(myna__sc *c, const myna__jset *s, const char *min, const char *max, myna__bounds *out);
+/* A schema of which nothing is an instance of s, surely; a false one where nothing is known. hint: a schema whose names it may use, or NULL. */
+int myna__schema_not(myna__sc *c, myna__jnode *s, const myna__jnode *hint, int depth, myna__jnode **out);
 /* 1 v is an instance, 0 it is none, 2 unknown. */
 int myna__schema_valid(myna__sc *c, myna__jnode *s, const myna__jnode *v, int depth);
 /* 1: no value is an instance of both; 0 where that is not known. */

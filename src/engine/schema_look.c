@@ -75,6 +75,7 @@ static const struct {
                   {"object", MYNA__T_OBJECT}};
 
 static int type_mask(const myna__jnode *v) {
+  if (v->kind == MYNA__J_NUMBER) return v->mask;
   for (size_t i = 0; v->kind == MYNA__J_STRING && i < MYNA__COUNT(type_names); i++)
     if (myna__str_eq(v->text, type_names[i].name)) return type_names[i].mask;
   return 0;
@@ -300,20 +301,35 @@ static int flatten(myna__sc *c, myna__jset *flat, myna__jset *todo, myna__jset *
   return 0;
 }
 
-/* Branches of oneOf in this context must exclude one another. */
-static int check_one(myna__sc *c, const myna__jset *flat, const myna__jnode *list) {
-  for (myna__jnode *x = list->first; x; x = x->next)
-    for (myna__jnode *y = x->next; y; y = y->next) {
-      myna__jset a = {0}, b = {0};
-      if (x->kind == MYNA__J_FALSE || y->kind == MYNA__J_FALSE) continue;
-      TRY(myna__jset_add(c, &a, x));
-      TRY(myna__jset_add(c, &b, y));
-      int rc = myna__schema_disjoint(c, flat, &a, &b, 0);
-      TRY_N(rc);
-      if (!rc)
-        return fail_at(c, list, MYNA_E_UNSUPPORTED,
-                       "branches are not known to exclude one another (anyOf is supported)");
-    }
+int myna__schema_fail_one(myna__sc *c, const myna__jnode *list) {
+  return fail_at(c, list, MYNA_E_UNSUPPORTED, "branches are not known to exclude one another (anyOf is supported)");
+}
+
+/* Whether x and y exclude one another in this context. */
+static int apart(myna__sc *c, const myna__jset *flat, myna__jnode *x, myna__jnode *y) {
+  myna__jset a = {0}, b = {0};
+  if (x->kind == MYNA__J_FALSE || y->kind == MYNA__J_FALSE) return 1;
+  TRY(myna__jset_add(c, &a, x));
+  TRY(myna__jset_add(c, &b, y));
+  return myna__schema_disjoint(c, flat, &a, &b, 0);
+}
+
+/* A branch of oneOf in this context: x, and the opposite of each other that does not exclude it already. *possible: there may be one. */
+static int one_branch(myna__sc *c, const myna__jset *flat, const myna__jnode *list, myna__jnode *x, myna__jset *out,
+                      bool *possible) {
+  *possible = x->kind != MYNA__J_FALSE;
+  TRY(myna__jset_add(c, out, x));
+  for (myna__jnode *y = list->first; y && *possible; y = y->next) {
+    myna__jnode *no = NULL;
+    int rc = x == y ? 1 : apart(c, flat, x, y);
+    TRY_N(rc);
+    if (rc) continue;
+    c->narrowed = list;
+    TRY(myna__schema_not(c, y, x, 0, &no));
+    *possible = no->kind != MYNA__J_FALSE;
+    if (!*possible && y->kind == MYNA__J_OBJECT && y->n > 0) return myna__schema_fail_one(c, list);
+    if (*possible) TRY(myna__jset_add(c, out, no));
+  }
   return 0;
 }
 
@@ -334,14 +350,19 @@ static int expand(myna__sc *c, const myna__jset *flat0, const myna__jset *todo0,
     return 0;
   }
   const myna__jnode *list = choices.p[--choices.n];
-  if (strict && myna__str_eq(list->key, "oneOf")) TRY(check_one(c, &flat, list));
+  bool one_of = strict && myna__str_eq(list->key, "oneOf"), any = false;
   for (myna__jnode *v = list->first; v; v = v->next) {
     myna__jset one = {0};
+    bool possible = true;
     TRY(myna__sc_burn(c, 100));
-    TRY(myna__jset_add(c, &one, v));
-    TRY(expand(c, &flat, &one, &choices, strict, out, depth + 1));
+    if (one_of)
+      TRY(one_branch(c, &flat, list, v, &one, &possible));
+    else
+      TRY(myna__jset_add(c, &one, v));
+    any |= possible || v->kind == MYNA__J_FALSE;
+    if (possible) TRY(expand(c, &flat, &one, &choices, strict, out, depth + 1));
   }
-  return 0;
+  return any ? 0 : myna__schema_fail_one(c, list);
 }
 
 int myna__schema_expand(myna__sc *c, const myna__jset *flat, const myna__jset *todo, bool strict, myna__jsets *out) {
@@ -484,7 +505,8 @@ static int bounds_int32(myna__numset *out) {
 }
 
 int myna__schema_numbers(myna__sc *c, const myna__jset *s, bool integer, myna__numset *out) {
-  *out = (myna__numset){.integer = integer};
+  int types = myna__schema_types(s);
+  *out = (myna__numset){.integer = integer, .fraction = !integer && !(types & MYNA__T_INT)};
   for (int i = 0; i < s->n; i++) {
     TRY(number_bound(s->p[i], "minimum", "exclusiveMinimum", false, out));
     TRY(number_bound(s->p[i], "maximum", "exclusiveMaximum", true, out));
@@ -493,6 +515,7 @@ int myna__schema_numbers(myna__sc *c, const myna__jset *s, bool integer, myna__n
     if (f && f->kind == MYNA__J_STRING && myna__str_eq(f->text, "int32")) TRY(bounds_int32(out));
     c->at = m ? m : c->at;
     if (m && myna__dec_parse(&d, m->text)) TRY(myna__num_add_multiple(c, out, &d));
+    if (s->p[i]->no_multiple && myna__dec_parse(&d, s->p[i]->no_multiple->text)) TRY(myna__num_add_apart(out, &d));
   }
   return 0;
 }

@@ -63,18 +63,39 @@ int myna__num_add_multiple(myna__sc *c, myna__numset *s, const myna__dec *d) {
     v /= gcd(v, power10(scale));
     scale = 0;
   }
+  int64_t own = v;
   int both = MYNA__MAX(scale, s->scale);
   if (!myna__mul_ok(v, power10(both - scale), &v) ||
       !myna__mul_ok(old, power10(s->multiple ? both - s->scale : 0), &old))
     return myna__sc_fail(c, MYNA_E_LIMIT, "multipleOf is too large");
   if (!myna__mul_ok(v / gcd(v, old), s->multiple ? old : 1, &v) || v > MAX_MULTIPLE)
     return myna__sc_fail(c, MYNA_E_LIMIT, "multipleOf is too large");
+  if (s->must) { /* what it is no multiple of came before */
+    if (!myna__mul_ok(own / gcd(own, s->must), s->must, &s->must))
+      return myna__sc_fail(c, MYNA_E_LIMIT, "multipleOf is too large");
+    s->never |= both > 0;
+  }
   s->multiple = v;
   s->scale = both;
   return 0;
 }
 
+/* The common multiple is what remainders are taken of; what is to divide a number, and what is not, divide it. */
+int myna__num_add_apart(myna__numset *s, const myna__dec *d) {
+  int64_t v, old = s->multiple ? s->multiple : 1;
+  int scale;
+  if (!s->must) s->must = old;
+  s->never = !scaled(d, &v, &scale) || scale || s->scale || s->n_apart == (int)MYNA__COUNT(s->apart) ||
+             !myna__mul_ok(v / gcd(v, old), old, &old) || old > MAX_MULTIPLE;
+  if (s->never) return 0;
+  s->integer = true;
+  s->multiple = old;
+  s->apart[s->n_apart++] = v;
+  return 0;
+}
+
 bool myna__num_empty(const myna__numset *s) {
+  if (s->never) return true;
   if (!s->has_min || !s->has_max) return false;
   int order = myna__dec_cmp(&s->min, &s->max);
   return order > 0 || (order == 0 && (s->ex_min || s->ex_max));
@@ -101,7 +122,7 @@ typedef enum phase { START, MINUS, ZERO, WHOLE, POINT, FRACTION, DEAD } phase;
 typedef struct state {
   uint8_t phase, neg, whole, fraction, nonzero;
   int8_t order[2]; /* of the digits so far against the lower and upper bound of the magnitude */
-  uint8_t pad;
+  uint8_t part;    /* a digit behind the point is not zero */
   int32_t rem;
 } state;
 typedef struct side { /* magnitudes of one sign */
@@ -146,6 +167,7 @@ static state step_digit(const machine *m, state s, int digit) {
     s.order[k] = digit < other ? -1 : digit > other;
   }
   s.nonzero |= digit != 0;
+  s.part |= fraction && digit != 0;
   if (m->s->multiple) s.rem = (int32_t)(((int64_t)s.rem * 10 + digit) % m->s->multiple);
   if (fraction)
     s.fraction++, s.phase = FRACTION;
@@ -185,10 +207,13 @@ static bool accepts(const machine *m, state s) {
     if (!order && b->ex[k]) return false;
     if (k ? order > 0 : order < 0) return false;
   }
+  if (m->s->fraction && !s.part) return false;
   if (!m->s->multiple) return true;
   int64_t rem = s.rem;
   for (int i = s.fraction; i < m->s->scale; i++) rem = rem * 10 % m->s->multiple;
-  return rem == 0;
+  for (int i = 0; i < m->s->n_apart; i++)
+    if (rem % m->s->apart[i] == 0) return false;
+  return m->s->must ? rem % m->s->must == 0 : rem == 0;
 }
 
 static int set_bound(myna__sc *c, bool open, side *s, int k, const myna__dec *d, bool exclusive) {

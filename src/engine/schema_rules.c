@@ -333,6 +333,7 @@ int myna__rules_prune(myna__rules *g, int root) {
   }
   if (!g->rules[root].productive) {
     g->c->at = NULL;
+    if (g->c->narrowed) return myna__schema_fail_one(g->c, g->c->narrowed);
     return myna__sc_fail(g->c, MYNA_E_ARG, "the schema has no instance");
   }
   for (int i = 0; i < g->n; i++) {

@@ -93,23 +93,54 @@ int myna__schema_format(myna__sc *c, myna__jnode *format, const myna__dfa **out)
 
 /* Automata of a conjunction's patterns, formats and lengths. Disjointness needs a superset: no formats, no lengths, wide
  * patterns. */
-int myna__schema_strings(myna__sc *c, const myna__jset *s, bool with_formats, bool *plain, myna__bounds *length,
+/* The values of a list that are strings, as the texts that are none of them. */
+static int no_words(myna__sc *c, const myna__jnode *e, myna__dfa *out) {
+  bool list = myna__str_eq(e->key, "enum");
+  int n = 0;
+  myna__str *words = myna__sc_alloc(c, (size_t)(e->n + 1) * sizeof *words);
+  if (!words) return myna__sc_nomem(c);
+  for (const myna__jnode *v = list ? e->first : e; v; v = list ? v->next : NULL)
+    if (v->kind == MYNA__J_STRING) words[n++] = v->text;
+  c->at = e;
+  TRY(myna__dfa_words(c, words, n, out));
+  return myna__dfa_complement(c, out, out);
+}
+
+/* What one of several things (of which there are STRING_KINDS) that a schema says of texts allows; *any: it says nothing. */
+enum { STRING_KINDS = 4 };
+static int one_automaton(myna__sc *c, myna__jnode *s, int kind, bool exact, myna__dfa *out, bool *any) {
+  myna__jnode *pattern = myna__sj_get(s, "pattern"), *format = myna__sj_get(s, "format");
+  const myna__dfa *d = NULL;
+  *any = false;
+  if (kind == 0 && pattern) TRY(myna__schema_pattern(c, pattern, pattern->text, !exact, &d));
+  if (kind == 1 && exact && !myna__schema_format_free(format)) TRY(myna__schema_format(c, format, &d));
+  if (kind == 2 && s->no_pattern) {
+    TRY(myna__schema_pattern(c, s->no_pattern, s->no_pattern->text, exact, &d));
+    return myna__dfa_complement(c, d, out);
+  }
+  if (kind == 3 && s->no_words) return no_words(c, s->no_words, out);
+  *any = !d;
+  if (d) *out = *d;
+  return 0;
+}
+
+int myna__schema_strings(myna__sc *c, const myna__jset *s, bool exact, bool *plain, myna__bounds *length,
                          myna__dfa *out) {
   *plain = true;
   TRY(myna__schema_bounds(c, s, "minLength", "maxLength", length));
   for (int i = 0; i < s->n; i++)
-    for (int k = 0; k < (with_formats ? 2 : 1); k++) {
-      myna__jnode *v = myna__sj_get(s->p[i], k ? "format" : "pattern");
-      const myna__dfa *d;
-      if (!v || (k && myna__schema_format_free(v))) continue;
-      TRY(k ? myna__schema_format(c, v, &d) : myna__schema_pattern(c, v, v->text, !with_formats, &d));
+    for (int k = 0; k < STRING_KINDS; k++) {
+      myna__dfa d;
+      bool any;
+      TRY(one_automaton(c, s->p[i], k, exact, &d, &any));
+      if (any) continue;
       if (*plain)
-        *out = *d;
+        *out = d;
       else
-        TRY(myna__dfa_product(c, out, d, out));
+        TRY(myna__dfa_product(c, out, &d, out));
       *plain = false;
     }
-  if (*plain || !with_formats || (length->min == 0 && length->max < 0)) return 0;
+  if (*plain || !exact || (length->min == 0 && length->max < 0)) return 0;
   myna__dfa d;
   int64_t most =
       MYNA__MAX(length->min, MYNA__SC_DFA_RULES / out->n); /* a lower maximum is sound, and bounds the rules */
@@ -142,6 +173,16 @@ static int valid_string(myna__sc *c, const myna__jset *one, const myna__jnode *v
     TRY(myna__schema_pattern(c, pattern, pattern->text, false, &d));
     if (!myna__dfa_accepts(d, v->text)) return 2;
   }
+  const myna__jnode *s = one->p[0], *e = s->no_words;
+  bool list = e && myna__str_eq(e->key, "enum");
+  if (s->no_pattern) {
+    TRY(myna__schema_pattern(c, s->no_pattern, s->no_pattern->text, false, &d));
+    if (myna__dfa_accepts(d, v->text)) return 0;
+    TRY(myna__schema_pattern(c, s->no_pattern, s->no_pattern->text, true, &d));
+    if (myna__dfa_accepts(d, v->text)) return 2;
+  }
+  for (const myna__jnode *x = list ? e->first : e; x; x = list ? x->next : NULL)
+    if (myna__sj_equal(x, v)) return 0;
   if (myna__schema_format_free(format)) return 1;
   TRY(myna__schema_format(c, format, &d));
   return myna__dfa_accepts(d, v->text) ? 1 : 2;
@@ -157,6 +198,10 @@ static int valid_number(myna__sc *c, const myna__jnode *s, const myna__jnode *v)
     if (!myna__dec_parse(&b, k->text)) return 2;
     int order = myna__dec_cmp(&d, &b) * (i < 2 ? 1 : -1);
     if (order < 0 || (order == 0 && (i % 2 || (ex && ex->kind == MYNA__J_TRUE)))) return 0;
+  }
+  if (s->no_multiple) {
+    int is = myna__dec_parse(&b, s->no_multiple->text) ? myna__num_is_multiple(&d, &b) : -1;
+    if (is) return is < 0 ? 2 : 0;
   }
   const myna__jnode *m = myna__sj_get(s, "multipleOf");
   if (!m) return 1;
