@@ -4,10 +4,10 @@
  * closures get signatures: after d rounds equal ones take the same texts of up to d bytes, calls of rules (by their number) and the end of the rule
  * included. What shares a class shares its masks (grammar_mask.c) for tokens that are not longer; longer ones are looked at one by one. When a
  * round makes no difference, none will. Signatures are 64 bits, seeded by the process: that two different ones meet cannot be arranged. */
-#include "engine/grammar.h"
+#include "engine/grammar_mask.h"
 #include <stdlib.h>
 
-enum { DEPTH_MAX = 24, DEPTH_MIN = 12, WORK_MAX = 1 << 25 };
+enum { DEPTH_MAX = 64, DEPTH_MIN = 8, WORK_MAX = 1 << 23 };
 
 static uint64_t mix(uint64_t h, uint64_t x) {
   h = (h ^ x) * 0x9E3779B97F4A7C15u;
@@ -43,6 +43,19 @@ static int by_value(const void *a, const void *b) {
   return x < y ? -1 : x > y;
 }
 
+/* How many are different; table has room for a power of two of numbers, more than n. */
+static int64_t count(const uint64_t *x, int64_t n, uint64_t *table, uint64_t size) {
+  int64_t k = 0;
+  memset(table, 0, size * sizeof *table);
+  for (int64_t i = 0; i < n; i++) {
+    uint64_t key = x[i] ? x[i] : 1, at = key & (size - 1);
+    while (table[at] && table[at] != key) at = (at + 1) & (size - 1);
+    k += !table[at];
+    table[at] = key;
+  }
+  return k;
+}
+
 /* Sorts and leaves each once. */
 static int64_t distinct(uint64_t *x, int64_t n) {
   int64_t k = 0;
@@ -52,16 +65,21 @@ static int64_t distinct(uint64_t *x, int64_t n) {
   return n > 0 ? k + 1 : 0;
 }
 
+static uint64_t table_size(const myna_grammar *g) {
+  uint64_t n = 64;
+  while (n < 2 * (uint64_t)MYNA__MAX(g->n_closures, g->n_nodes)) n *= 2;
+  return n;
+}
+
 /* Rounds; sig [n_closures] at the end is of the round before the depth that is returned. */
-static int32_t rounds(const myna_grammar *g, uint64_t *sig, uint64_t *next, uint64_t *sorted, uint64_t seed) {
+static int32_t rounds(const myna_grammar *g, uint64_t *sig, uint64_t *next, uint64_t *table, uint64_t seed) {
   int64_t n = g->n_closures, before = 1, most = WORK_MAX / (g->n_items + g->n_nodes + 1);
   size_t bytes = (size_t)n * sizeof *sig;
   if (most < DEPTH_MIN) return 0;
   for (int32_t d = 1; d < MYNA__MIN(most, DEPTH_MAX); d++) {
     for (int64_t k = 0; k < n; k++) next[k] = closure_hash(g, k, sig, seed);
     memcpy(sig, next, bytes);
-    memcpy(sorted, next, bytes);
-    int64_t now = distinct(sorted, n);
+    int64_t now = count(next, n, table, table_size(g));
     if (now == before) return INT32_MAX;
     before = now;
   }
@@ -95,7 +113,7 @@ static void classify(myna_grammar *g, uint64_t *sig, int32_t *classes) {
 }
 
 int myna__gram_classify(myna_grammar *g, myna_err *err) {
-  size_t n = (size_t)(2 * g->n_closures + MYNA__MAX(g->n_closures, g->n_nodes));
+  size_t n = 2 * (size_t)g->n_closures + table_size(g);
   uint64_t *sig = myna__calloc(n * sizeof *sig);
   int32_t *classes = sig ? myna__alloc((size_t)g->n_nodes * sizeof *classes) : NULL;
   if (classes) classify(g, sig, classes);

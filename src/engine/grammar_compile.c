@@ -6,18 +6,31 @@
 #include "engine/grammar.h"
 #include <stdlib.h>
 
-enum { MAX_NODES = 1 << 19, MAX_ITEMS = 1 << 22, MAX_CALLS = 1 << 23, INLINE_MAX = 48 };
+enum {
+  MAX_NODES = 1 << 19,
+  MAX_ITEMS = 1 << 22,
+  MAX_STEPS = 1 << 25, /* of all work on one grammar: about half a second */
+  INLINE_MAX = 48,
+  FACTOR_MIN = 4, /* alternatives that begin with a text, from so many on are made a trie */
+  JUMP_MAX = 64   /* what a rule may reach at its beginning where its last calls become jumps to it */
+};
 
 typedef struct compiler {
   myna_grammar *g;
   const myna__tree *t;
-  bool *inlined;      /* [n_rules] */
+  uint8_t *inlined;   /* [n_rules] 1: taken in; 2: never, whatever others are */
   int32_t *size;      /* [n_rules] tree nodes and bytes, with those of what is taken in */
   int64_t memo_first; /* nodes from here on belong to the set being compiled */
   int32_t *stack, *mark;
-  int64_t cap_stack, calls; /* of compile(): nothing, repeated, makes no nodes */
+  int64_t cap_stack, steps;
   myna_err *err;
 } compiler;
+
+/* Takes steps of the budget. */
+static int burn(compiler *c, int64_t steps) {
+  c->steps += steps;
+  return c->steps > MAX_STEPS ? myna__err(c->err, MYNA_E_LIMIT, "the grammar is too large or too tangled") : 0;
+}
 
 /* ---- nodes ---- */
 
@@ -106,10 +119,110 @@ static int32_t compile_rep(compiler *c, const myna__tree_node *n, int32_t next) 
   return at;
 }
 
+/* ---- alternatives ---- */
+
+/* One that begins with a text: lists of words share their beginnings, so that few nodes are alive behind them. */
+typedef struct lead {
+  int32_t child, lit;
+  const char *p;
+  int32_t n;
+} lead;
+
+/* The text that an expression begins with; false: none. A sequence's first child is its last one. */
+static bool leads(compiler *c, int32_t child, lead *out) {
+  const myna__tree_node *n = &c->t->nodes[child];
+  int32_t lit = child;
+  if (n->kind == MYNA__TREE_SEQ) {
+    if (n->a < 0) return false;
+    for (lit = n->a; c->t->nodes[lit].next >= 0; lit = c->t->nodes[lit].next) c->steps++;
+  }
+  n = &c->t->nodes[lit];
+  if (n->kind != MYNA__TREE_LIT || n->b == 0) return false;
+  *out = (lead){child, lit, c->t->bytes + n->a, n->b};
+  return true;
+}
+
+static int by_text(const void *a, const void *b) {
+  const lead *x = a, *y = b;
+  int d = memcmp(x->p, y->p, (size_t)MYNA__MIN(x->n, y->n));
+  return d ? d : x->n != y->n ? (x->n < y->n ? -1 : 1) : (x->child > y->child) - (x->child < y->child);
+}
+
+static int32_t bytes_before(compiler *c, const char *p, int32_t from, int32_t to, int32_t at) {
+  for (int32_t i = to - 1; i >= from && at >= 0; i--)
+    at = add(c, (myna__gnode){.kind = MYNA__GNODE_BYTE, .lo = (uint8_t)p[i], .hi = (uint8_t)p[i], .a = at, .b = -1});
+  return at;
+}
+
+/* What is left of x behind the first `from` bytes. */
+static int32_t compile_rest(compiler *c, const lead *x, int32_t from, int32_t next) {
+  int32_t at = next;
+  if (c->t->nodes[x->child].kind == MYNA__TREE_SEQ)
+    for (int32_t k = c->t->nodes[x->child].a; k != x->lit && at >= 0; k = c->t->nodes[k].next) at = compile(c, k, at);
+  return bytes_before(c, x->p, from, x->n, at);
+}
+
+/* x[0..n), sorted, all with the same first `at` bytes. Behind what they share, one node has the next bytes of all; *also: what stands beside it. */
+static int32_t trie(compiler *c, const lead *x, int32_t n, int32_t at, int32_t next, int depth) {
+  int32_t same = at, chain = -1, whole = -1;
+  TRY(burn(c, 4 + n / 4));
+  if (n == 1) return compile_rest(c, x, at, next);
+  while (same < x[0].n && same < x[n - 1].n && x[0].p[same] == x[n - 1].p[same]) same++;
+  for (int32_t from = n, to = n; from > 0; to = from) {
+    const char *p = x[--from].p;
+    int32_t one;
+    if (x[from].n == same || depth > MYNA__TREE_DEPTH) { /* its text ends here; or one by one */
+      one = compile_rest(c, &x[from], same, next);
+      whole = whole < 0 ? one : split(c, one, whole);
+      if (one < 0 || whole < 0) return MYNA__MIN(one, whole);
+      continue;
+    }
+    while (from > 0 && x[from - 1].n > same && x[from - 1].p[same] == p[same]) from--;
+    one = trie(c, x + from, to - from, same + 1, next, depth + 1);
+    if (one < 0) return one;
+    TRY(chain_edge(c, (uint8_t)p[same], (uint8_t)p[same], one, &chain));
+  }
+  whole = whole < 0 ? chain : chain < 0 ? whole : split(c, chain, whole);
+  return bytes_before(c, x[0].p, at, same, whole);
+}
+
+/* All alternatives that begin with texts as one; *at: with the others, which are there. */
+static int factor(compiler *c, lead *x, int32_t n, int32_t next, int32_t *at) {
+  qsort(x, (size_t)n, sizeof *x, by_text);
+  int32_t one = trie(c, x, n, 0, next, 0);
+  if (one < 0) return one;
+  *at = *at < 0 ? one : split(c, one, *at);
+  return MYNA__MIN(*at, 0);
+}
+
+static int32_t compile_alt(compiler *c, const myna__tree_node *n, int32_t next) {
+  const myna__tree_node *nodes = c->t->nodes;
+  lead x;
+  int32_t at = -1, n_leads = 0, rc = 0;
+  if (n->a < 0) return next;
+  for (int32_t k = n->a; k >= 0; k = nodes[k].next) n_leads += leads(c, k, &x);
+  size_t bytes = (size_t)n_leads * sizeof x;
+  lead *list = n_leads < FACTOR_MIN ? NULL : myna__alloc(bytes);
+  if (n_leads >= FACTOR_MIN && !list) return myna__err(c->err, MYNA_E_NOMEM, "no memory for a grammar");
+  n_leads = 0;
+  for (int32_t k = n->a; k >= 0 && rc == 0; k = nodes[k].next) {
+    if (list && leads(c, k, &list[n_leads])) {
+      n_leads++;
+      continue;
+    }
+    int32_t one = compile(c, k, next);
+    at = one < 0 || at < 0 ? one : split(c, one, at);
+    rc = MYNA__MIN(at, 0);
+  }
+  if (rc == 0 && list) rc = factor(c, list, n_leads, next, &at);
+  myna__free(list, bytes);
+  return rc < 0 ? rc : at;
+}
+
 static int32_t compile(compiler *c, int32_t index, int32_t next) {
   const myna__tree_node *n = &c->t->nodes[index];
   int32_t at = next;
-  if (++c->calls > MAX_CALLS) return myna__err(c->err, MYNA_E_LIMIT, "the grammar is too large");
+  TRY(burn(c, 4));
   switch ((myna__tree_kind)n->kind) {
   case MYNA__TREE_SET: return compile_set(c, n, next);
   case MYNA__TREE_LIT:
@@ -121,52 +234,53 @@ static int32_t compile(compiler *c, int32_t index, int32_t next) {
   case MYNA__TREE_SEQ:
     for (int32_t k = n->a; k >= 0 && at >= 0; k = c->t->nodes[k].next) at = compile(c, k, at);
     return at;
-  case MYNA__TREE_ALT:
-    at = n->a < 0 ? next : compile(c, n->a, next);
-    for (int32_t k = n->a < 0 ? -1 : c->t->nodes[n->a].next; k >= 0 && at >= 0; k = c->t->nodes[k].next)
-      at = split(c, compile(c, k, next), at);
-    return at;
+  case MYNA__TREE_ALT: return compile_alt(c, n, next);
   case MYNA__TREE_REP: return compile_rep(c, n, next);
   case MYNA__TREE_TOKEN:
     return add(c, (myna__gnode){.kind = MYNA__GNODE_TOKEN, .lo = (uint8_t)n->b, .a = next, .b = n->a});
   case MYNA__TREE_REF: break;
   }
-  if (c->inlined[n->a]) return compile(c, c->t->rules[n->a].body, next);
+  if (c->inlined[n->a] == 1) return compile(c, c->t->rules[n->a].body, next);
   return add(c, (myna__gnode){.kind = MYNA__GNODE_CALL, .a = n->a, .b = next});
 }
 
 /* ---- which rules are taken into their callers ---- */
 
-/* Adds the size of a rule's expression to *size; false when it calls what is not taken in. */
-static bool measure(const compiler *c, int32_t index, int64_t *size) {
+/* Adds the size of a rule's expression to *size, at most until it is too large; false when it calls what may yet be taken in. */
+static bool measure(compiler *c, int32_t index, int64_t *size) {
   const myna__tree_node *n = &c->t->nodes[index];
+  bool known = true;
   *size += 1 + (n->kind == MYNA__TREE_LIT || n->kind == MYNA__TREE_SET ? n->b : 0);
-  if (*size > INLINE_MAX) return false;
+  if (*size > INLINE_MAX) return true;
+  c->steps++;
   if (n->kind == MYNA__TREE_REF) {
     *size += c->size[n->a];
-    return c->inlined[n->a];
+    return c->inlined[n->a] != 0;
   }
   if (n->kind == MYNA__TREE_REP) {
     int64_t one = 0;
-    if (!measure(c, n->a, &one)) return false;
+    known = measure(c, n->a, &one);
     *size += one * MYNA__MAX(MYNA__MAX(n->min, n->max), 1);
   }
   if (n->kind == MYNA__TREE_SEQ || n->kind == MYNA__TREE_ALT)
-    for (int32_t k = n->a; k >= 0; k = c->t->nodes[k].next)
-      if (!measure(c, k, size)) return false;
-  return *size <= INLINE_MAX;
+    for (int32_t k = n->a; k >= 0 && *size <= INLINE_MAX; k = c->t->nodes[k].next)
+      if (!measure(c, k, size)) known = false;
+  return known;
 }
 
-/* Rounds until nothing changes, at most a few: deeper nests of rules stay calls. */
+/* Rounds until nothing changes, at most a few: deeper nests of rules stay calls. What is too large stays one, so that no circle is ever taken in. */
 static void choose_inlined(compiler *c, int32_t root) {
+  c->inlined[root] = 2;
   for (int round = 0, changed = 1; round < 8 && changed; round++) {
     changed = 0;
     for (int64_t i = 0; i < c->t->n_rules; i++) {
       int64_t size = 0;
-      if (i == root || c->inlined[i] || !measure(c, c->t->rules[i].body, &size)) continue;
+      if (c->inlined[i]) continue;
+      bool known = measure(c, c->t->rules[i].body, &size);
+      if (!known && size <= INLINE_MAX) continue;
       changed = 1;
-      c->inlined[i] = 1;
-      c->size[i] = (int32_t)size;
+      c->inlined[i] = size <= INLINE_MAX ? 1 : 2;
+      c->size[i] = size <= INLINE_MAX ? (int32_t)size : 0;
     }
   }
 }
@@ -233,12 +347,14 @@ static int find_distances(compiler *c) {
     for (size_t i = 0; i < n && pass == 0; i++) first[i + 1] += first[i];
   }
   size_t head = 0, count = 0;
+  int rc = 0;
   for (; count < n; count++) queue[count] = (int32_t)count, queued[count] = 1;
   while (count > 0) {
     int32_t i = queue[head], best;
     head = (head + 1) % n;
     count--;
     queued[i] = 0;
+    if ((rc = burn(c, 1)) < 0) break;
     int64_t d = distance(g, &g->nodes[i], &best);
     if (d >= g->nodes[i].dist) continue;
     g->nodes[i].dist = d;
@@ -250,7 +366,7 @@ static int find_distances(compiler *c) {
     }
   }
   myna__free(first, total * sizeof *first);
-  return 0;
+  return rc;
 }
 
 /* ---- closures ---- */
@@ -265,6 +381,7 @@ static int item(compiler *c, int32_t x) {
 }
 
 static int push(compiler *c, int64_t *n, int32_t node, int32_t stamp) {
+  TRY(burn(c, 1));
   if (c->mark[node] == stamp || !lives(c->g, node)) return 0;
   c->mark[node] = stamp;
   TRY(myna__gram_grow((void **)&c->stack, &c->cap_stack, *n + 1, sizeof *c->stack, MAX_ITEMS, c->err));
@@ -317,6 +434,8 @@ static int find_closures(compiler *c) {
   myna_grammar *g = c->g;
   size_t bytes = (size_t)g->n_nodes * sizeof *c->mark;
   c->mark = myna__calloc(bytes);
+  g->n_closures = g->n_items = 0;
+  for (int64_t i = 0; i < g->n_nodes; i++) g->nodes[i].closure = -1;
   int rc = c->mark ? 0 : myna__err(c->err, MYNA_E_NOMEM, "no memory for a grammar");
   if (rc == 0) rc = close_over(c, MYNA__GNODE_ACCEPT);
   if (rc == 0) rc = close_over(c, MYNA__GNODE_ESCAPE);
@@ -329,6 +448,8 @@ static int find_closures(compiler *c) {
   }
   myna__free(c->mark, bytes);
   myna__free(c->stack, (size_t)c->cap_stack * sizeof *c->stack);
+  c->stack = NULL;
+  c->cap_stack = 0;
   return rc;
 }
 
@@ -387,6 +508,38 @@ static int find_order(compiler *c) {
   return rc;
 }
 
+/* ---- jumps ---- */
+
+/* A call at the end of a rule is a jump to what it calls: no frame, and repetitions that are written as rules look alike however many there are.
+ * Not where jumps would add up to much at one place: there calls share what they have in common. *sizes [n_rules]: what a beginning reaches. */
+static int find_jumps(compiler *c, int32_t *sizes) {
+  myna_grammar *g = c->g;
+  for (int64_t k = g->n_rules - 1; k >= 0; k--) { /* what is called comes behind its callers */
+    int32_t rule = g->by_order[k], n_calls;
+    const int32_t *calls = first_calls(g, rule, &n_calls);
+    int64_t size = n_calls ? n_calls + g->closures[g->nodes[g->rules[rule].start].closure].n_terms : 1;
+    for (int32_t i = 0; i < n_calls; i++) size += sizes[calls[2 * i]];
+    TRY(burn(c, n_calls + 1));
+    sizes[rule] = (int32_t)MYNA__MIN(size, 2 * JUMP_MAX);
+  }
+  for (int64_t i = 0; i < g->n_nodes; i++) {
+    myna__gnode *n = &g->nodes[i];
+    if (n->kind != MYNA__GNODE_CALL || n->b != MYNA__GNODE_RET || sizes[n->a] > JUMP_MAX) continue;
+    int32_t start = g->rules[n->a].start;
+    *n = (myna__gnode){
+        .kind = MYNA__GNODE_SPLIT, .a = start, .b = MYNA__GNODE_FAIL, .closure = -1, .dist = n->dist, .best = start};
+  }
+  return 0;
+}
+
+static int jumps(compiler *c) {
+  size_t bytes = (size_t)c->g->n_rules * sizeof(int32_t);
+  int32_t *sizes = myna__calloc(bytes);
+  int rc = sizes ? find_jumps(c, sizes) : myna__err(c->err, MYNA_E_NOMEM, "no memory for a grammar");
+  myna__free(sizes, bytes);
+  return rc < 0 ? rc : find_closures(c);
+}
+
 /* ---- all of it ---- */
 
 static int compile_rules(compiler *c) {
@@ -395,7 +548,7 @@ static int compile_rules(compiler *c) {
     TRY_N(add(c, (myna__gnode){.kind = (uint8_t)k, .b = -1}));
   for (int64_t i = 0; i < g->n_rules; i++) {
     g->rules[i].start = -1;
-    if (c->inlined[i]) continue;
+    if (c->inlined[i] == 1) continue;
     g->rules[i].start = compile(c, c->t->rules[i].body, MYNA__GNODE_RET);
     TRY_N(g->rules[i].start);
   }
@@ -433,6 +586,7 @@ static int build(compiler *c, int32_t root) {
   TRY(find_distances(c));
   TRY(find_closures(c));
   TRY(find_order(c));
+  TRY(jumps(c));
   if (!lives(g, g->rules[root].start))
     return myna__gram_err(c->err, MYNA_E_FORMAT, c->t->rules[root].line, "no text is possible for rule \"%.60s\"",
                           c->t->rules[root].name);

@@ -21,6 +21,19 @@ static int by_pair(const void *a, const void *b) {
   return x->frame < y->frame ? -1 : x->frame > y->frame;
 }
 
+/* What long alternatives lead to often lies in order already, or in the opposite one. */
+static void order(myna__gpair *p, int64_t n) {
+  int64_t up = 1, down = 1;
+  while (up < n && by_pair(&p[up - 1], &p[up]) <= 0) up++;
+  while (up < n && down < n && by_pair(&p[down - 1], &p[down]) >= 0) down++;
+  if (up < n && down < n) qsort(p, (size_t)n, sizeof *p, by_pair);
+  for (int64_t i = 0; up < n && down == n && i < n / 2; i++) {
+    myna__gpair x = p[i];
+    p[i] = p[n - 1 - i];
+    p[n - 1 - i] = x;
+  }
+}
+
 /* Sorted, each once; returns how many. */
 static int64_t tidy(myna__gpair *p, int64_t n) {
   if (n < 2) return n;
@@ -32,7 +45,7 @@ static int64_t tidy(myna__gpair *p, int64_t n) {
       p[k] = x;
     }
   } else {
-    qsort(p, (size_t)n, sizeof *p, by_pair);
+    order(p, n);
   }
   int64_t k = 0;
   for (int64_t i = 1; i < n; i++)
@@ -135,7 +148,7 @@ static int grow_seen(myna__gmachine *m) {
   m->n_seen = n;
   for (int64_t i = 0; i < m->n_work; i++) {
     uint64_t key = ((uint64_t)(uint32_t)m->work[i].node << 32 | (uint32_t)m->work[i].frame) + 1;
-    uint64_t h = key * 0x9E3779B97F4A7C15u >> 20;
+    uint64_t h = key * 0x9E3779B97F4A7C15u >> 32;
     while (s[h & (uint64_t)(n - 1)]) h++;
     s[h & (uint64_t)(n - 1)] = key;
   }
@@ -151,7 +164,7 @@ static int push(myna__gmachine *m, int32_t node, int32_t frame) {
     return add_pair(&m->work, &m->n_work, &m->cap_work, node, frame);
   }
   if (m->n_work == FEW || 2 * m->n_work > m->n_seen) TRY(grow_seen(m));
-  uint64_t key = ((uint64_t)(uint32_t)node << 32 | (uint32_t)frame) + 1, h = key * 0x9E3779B97F4A7C15u >> 20;
+  uint64_t key = ((uint64_t)(uint32_t)node << 32 | (uint32_t)frame) + 1, h = key * 0x9E3779B97F4A7C15u >> 32;
   for (;; h++) {
     uint64_t x = m->seen[h & (uint64_t)(m->n_seen - 1)];
     if (x == key) return 0;
@@ -308,11 +321,22 @@ int32_t myna__gmachine_both(myna__gmachine *m, int32_t a, int32_t b) {
   return myna__gmachine_intern(m, m->out, tidy(m->out, m->n_out));
 }
 
+/* Bytes that no configuration takes are known at once: most of a walk's steps go nowhere. */
+static void open_row(myna__gmachine *m, const myna__gstate *s, int32_t *row) {
+  const myna__gnode *nodes = m->g->nodes;
+  memset(row, 0, 256 * sizeof *row); /* DEAD */
+  m->fuel -= s->n;
+  for (int32_t i = 0; i < s->n; i++)
+    for (int32_t k = m->pairs[s->first + i].node; k >= 0 && nodes[k].kind == MYNA__GNODE_BYTE; k = nodes[k].b)
+      if (nodes[nodes[k].a].dist < MYNA__GRAM_NEVER)
+        for (int b = nodes[k].lo; b <= nodes[k].hi; b++) row[b] = -1;
+}
+
 int32_t myna__gmachine_next(myna__gmachine *m, int32_t state, uint8_t byte) {
   int32_t *row = m->states[state].row;
   if (!row && m->n_rows < myna__gram_part(MAX_ROWS * (int64_t)1024, 8) / 1024 &&
       (row = myna__alloc(256 * sizeof *row))) {
-    memset(row, 0xFF, 256 * sizeof *row);
+    open_row(m, &m->states[state], row);
     m->states[state].row = row;
     m->n_rows++;
   }

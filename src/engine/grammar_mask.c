@@ -195,11 +195,26 @@ static void set(uint64_t *bits, int64_t n_vocab, int32_t id) {
   if (id >= 0 && id < n_vocab) bits[id >> 6] |= (uint64_t)1 << (id & 63);
 }
 
+/* Whether all tokens of trie nodes from `node` to before `end` are set. *at: all before it, from where the walk began, are; it only goes forward. */
+static bool all_set(const myna__gmasks *k, int32_t node, int32_t end, const uint64_t *bits, int32_t *at) {
+  const myna__gtnode *nodes = k->trie->nodes;
+  const int32_t *ids = k->trie->ids;
+  int32_t i = MYNA__MAX(*at, nodes[node].first), last = nodes[end].first;
+  while (i < last && (ids[i] >= k->n_vocab || (bits[ids[i] >> 6] >> (ids[i] & 63) & 1))) i++;
+  *at = i;
+  return i >= last;
+}
+
 /* Nodes from..end of one subtree (or siblings), whose parent's state stands in states[]: sets what is not dead. */
 static int walk(myna__gmasks *k, int32_t from, int32_t end, uint64_t *bits) {
   const myna__gtnode *nodes = k->trie->nodes;
+  int32_t at = 0;
   for (int32_t i = from; i < end;) {
     const myna__gtnode *x = &nodes[i];
+    if (all_set(k, i, x->end, bits, &at)) {
+      i = x->end;
+      continue;
+    }
     int32_t s = next(k->g->machine, k->states[x->depth - 1], x->byte);
     if (s < 0) return s;
     if (s == MYNA__GSTATE_DEAD) {
@@ -242,7 +257,7 @@ static int walk_roots(myna__gmasks *k, int32_t state, const int32_t *roots, int6
   k->states[0] = state;
   for (int64_t r = 0; r < n; r++) {
     int32_t i = roots[r] >> 1, below = roots[r] & 1, at = 0;
-    if (i < done) continue;
+    if (i < done || all_set(k, i + below, nodes[i].end, bits, &at)) continue;
     int32_t rc = go_to(k, below ? i : nodes[i].parent, &have, &at);
     if (rc < 0) return rc;
     done = rc == MYNA__GSTATE_DEAD ? nodes[at].end : nodes[i].end;

@@ -80,24 +80,19 @@ static int make_spaces(compiler *k) {
   return myna__rule_add(&k->g, k->sp, &b);
 }
 
-/* One code point: as it is, escaped, or two escaped surrogates that belong together. */
-static int make_char(compiler *k) {
+/* What stands behind a backslash. */
+static int make_escape(compiler *k, int rule) {
   static const char hex[] = "[0-9a-fA-F]";
-  myna__galt raw = {0}, brief = {0}, low = {0}, d = {0}, pair = {0};
-  myna__rules *g = &k->g;
-  k->chr = myna__rule_new(g);
-  TRY_N(k->chr);
-  myna__alt_class(&raw, "[^\\x22\\x5C\\x00-\\x1F]", 1, 1);
-  myna__alt_lit(&brief, "\\");
+  myna__galt brief = {0}, low = {0}, d = {0}, pair = {0};
   myna__alt_class(&brief, "[\\x22\\x5C/bfnrt]", 1, 1);
-  myna__alt_lit(&low, "\\u");
+  myna__alt_lit(&low, "u");
   myna__alt_class(&low, "[0-9a-cefA-CEF]", 1, 1);
   myna__alt_class(&low, hex, 3, 3);
-  myna__alt_lit(&d, "\\u");
+  myna__alt_lit(&d, "u");
   myna__alt_class(&d, "[dD]", 1, 1);
   myna__alt_class(&d, "[0-7]", 1, 1);
   myna__alt_class(&d, hex, 2, 2);
-  myna__alt_lit(&pair, "\\u");
+  myna__alt_lit(&pair, "u");
   myna__alt_class(&pair, "[dD]", 1, 1);
   myna__alt_class(&pair, "[89abAB]", 1, 1);
   myna__alt_class(&pair, hex, 2, 2);
@@ -105,9 +100,25 @@ static int make_char(compiler *k) {
   myna__alt_class(&pair, "[dD]", 1, 1);
   myna__alt_class(&pair, "[c-fC-F]", 1, 1);
   myna__alt_class(&pair, hex, 2, 2);
-  const myna__galt *all[] = {&raw, &brief, &low, &d, &pair};
-  for (size_t i = 0; i < MYNA__COUNT(all); i++) TRY(myna__rule_add(g, k->chr, all[i]));
+  const myna__galt *all[] = {&brief, &low, &d, &pair};
+  for (size_t i = 0; i < MYNA__COUNT(all); i++) TRY(myna__rule_add(&k->g, rule, all[i]));
   return 0;
+}
+
+/* One code point: as it is, escaped, or two escaped surrogates that belong together. Escapes have a rule of their own: so a character is small enough for
+ * the grammar to write many of them out. */
+static int make_char(compiler *k) {
+  myna__galt raw = {0}, escaped = {0};
+  int escape = myna__rule_new(&k->g);
+  TRY_N(escape);
+  TRY(make_escape(k, escape));
+  k->chr = myna__rule_new(&k->g);
+  TRY_N(k->chr);
+  myna__alt_class(&raw, "[^\\x22\\x5C\\x00-\\x1F]", 1, 1);
+  myna__alt_lit(&escaped, "\\");
+  myna__alt_rule(&escaped, escape, 1, 1);
+  TRY(myna__rule_add(&k->g, k->chr, &raw));
+  return myna__rule_add(&k->g, k->chr, &escaped);
 }
 
 static void space(const compiler *k, myna__galt *a) {

@@ -153,8 +153,9 @@ typedef struct myna__rules {
   myna__sc *c;
   myna__srule *rules;
   int n, cap;
-  myna__map classes; /* set of code points -> rule */
-  bool raw;          /* code points stand as they are, nothing is escaped */
+  myna__map classes;       /* set of code points -> rule */
+  bool raw;                /* code points stand as they are, nothing is escaped */
+  const char *hex[16][16]; /* classes of hexadecimal digits, once needed */
 } myna__rules;
 int myna__rule_new(myna__rules *g); /* its number, or negative */
 void myna__alt_lit(myna__galt *a, const char *text);
@@ -212,6 +213,7 @@ int myna__schema_check(myna__sc *c, myna__jnode *s);
 int myna__schema_resolve(myna__sc *c, const myna__jnode *ref, myna__jnode **out);
 /* The automaton of a pattern or format, kept at its node. */
 int myna__schema_pattern(myna__sc *c, myna__jnode *at, myna__str pattern, bool wide, const myna__dfa **out);
+bool myna__schema_format_free(const myna__jnode *format); /* NULL, or one that says nothing about texts */
 int myna__schema_format(myna__sc *c, myna__jnode *format, const myna__dfa **out);
 int myna__schema_check_format(myna__sc *c, const myna__jnode *format);
 /* The conjunction as alternatives of conjunctions without references and combinations. With `strict` oneOf's branches must be disjoint. */

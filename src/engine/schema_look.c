@@ -161,9 +161,15 @@ static bool is_data(const myna__jnode *v) {
   return false;
 }
 
-/* The next node of the tree under root after v, in order; data is passed over. */
-static const myna__jnode *after(const myna__jnode *root, const myna__jnode *v) {
-  if (v->first && !is_data(v)) return v->first;
+/* A schema that is a document of its own, with anchors of its own. */
+static bool is_document(const myna__jnode *v) {
+  const myna__jnode *id = myna__sj_get(v, "$id");
+  return id && id->kind == MYNA__J_STRING && id->text.n && id->text.p[0] != '#';
+}
+
+/* The next node of the tree under root after v, in order; data is passed over, and with `one` what belongs to other documents. */
+static const myna__jnode *after(const myna__jnode *root, const myna__jnode *v, bool one) {
+  if (v->first && !is_data(v) && !(one && v != root && is_document(v))) return v->first;
   while (v != root && !v->next) v = v->parent;
   return v == root ? NULL : v->next;
 }
@@ -173,8 +179,10 @@ static int find_named(myna__sc *c, const myna__jnode *root, const char *keyword,
                       const myna__jnode **out) {
   int64_t work = 100;
   *out = NULL;
-  for (const myna__jnode *v = root; v && !*out; v = after(root, v), work += 4) {
+  bool anchor = strcmp(keyword, "$anchor") == 0;
+  for (const myna__jnode *v = root; v && !*out; v = after(root, v, anchor), work += 4) {
     const myna__jnode *id = myna__sj_get(v, keyword);
+    if (anchor && v != root && is_document(v)) continue;
     if (!id || id->kind != MYNA__J_STRING) continue;
     myna__str s = id->text;
     if (s.n == name.n + 1 && s.p[s.n - 1] == '#') s.n--;
@@ -227,9 +235,8 @@ int myna__schema_resolve(myna__sc *c, const myna__jnode *ref, myna__jnode **out)
   const myna__jnode *root = ref->parent, *from = ref->parent;
   while (root->parent) root = root->parent;
   for (const myna__jnode *v = ref->parent; v; v = v->parent) {
-    const myna__jnode *id = myna__sj_get(v, "$id");
     from = v;
-    if (id && id->kind == MYNA__J_STRING && id->text.n && id->text.p[0] != '#') break;
+    if (is_document(v)) break;
   }
   if (base.n) TRY(find_named(c, root, "$id", base, &from));
   TRY(myna__sc_burn(c, 1000));
@@ -408,7 +415,11 @@ int myna__schema_member(myna__sc *c, const myna__jset *s, myna__str name, myna__
   *required = false;
   for (int i = 0; i < s->n; i++) {
     TRY(member_of(c, s->p[i], name, out));
-    const myna__jnode *r = myna__sj_get(s->p[i], "required");
+    const myna__jnode *properties = myna__sj_get(s->p[i], "properties"), *r = NULL;
+    if (properties && (r = myna__sj_get_str(properties, name))) r = myna__sj_get(r, "required");
+    if (r && r->kind == MYNA__J_TRUE)
+      *required = true; /* draft 3; elsewhere it means nothing, and to have the member is right too */
+    r = myna__sj_get(s->p[i], "required");
     for (const myna__jnode *v = r ? r->first : NULL; v && !*required; v = v->next)
       *required = v->text.n == name.n && memcmp(v->text.p, name.p, name.n) == 0;
   }
@@ -465,13 +476,21 @@ static int number_bound(const myna__jnode *s, const char *keyword, const char *e
   return 0;
 }
 
+static int bounds_int32(myna__numset *out) {
+  static const char least[] = "-2147483648", most[] = "2147483647";
+  myna__dec d;
+  if (myna__dec_parse(&d, (myna__str){least, sizeof least - 1})) TRY(myna__num_add_min(out, &d, false));
+  return myna__dec_parse(&d, (myna__str){most, sizeof most - 1}) ? myna__num_add_max(out, &d, false) : 0;
+}
+
 int myna__schema_numbers(myna__sc *c, const myna__jset *s, bool integer, myna__numset *out) {
   *out = (myna__numset){.integer = integer};
   for (int i = 0; i < s->n; i++) {
     TRY(number_bound(s->p[i], "minimum", "exclusiveMinimum", false, out));
     TRY(number_bound(s->p[i], "maximum", "exclusiveMaximum", true, out));
-    const myna__jnode *m = myna__sj_get(s->p[i], "multipleOf");
+    const myna__jnode *m = myna__sj_get(s->p[i], "multipleOf"), *f = myna__sj_get(s->p[i], "format");
     myna__dec d;
+    if (f && f->kind == MYNA__J_STRING && myna__str_eq(f->text, "int32")) TRY(bounds_int32(out));
     c->at = m ? m : c->at;
     if (m && myna__dec_parse(&d, m->text)) TRY(myna__num_add_multiple(c, out, &d));
   }

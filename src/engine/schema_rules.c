@@ -57,21 +57,138 @@ static void class_range(const myna__rules *g, myna__buf *b, uint32_t lo, uint32_
   }
 }
 
-/* The escapes of what of lo..hi must be escaped. */
-static int add_escapes(myna__rules *g, int rule, uint32_t lo, uint32_t hi) {
-  for (uint32_t v = lo; v <= hi && v <= '\\'; v++) {
-    if (v >= 0x20 && v != '"' && v != '\\') continue;
-    char ch = (char)v;
-    myna__buf b = {0};
-    myna__galt a = {0};
-    myna__sj_dump_string(&b, (myna__str){&ch, 1});
-    char *kept = b.failed ? NULL : myna__arena_strndup(&g->c->arena, b.data + 1, b.len - 2);
-    myna__buf_free(&b);
-    if (!kept) return myna__sc_nomem(g->c);
-    myna__alt_lit(&a, kept);
-    TRY(myna__rule_add(g, rule, &a));
+/* ---- escapes ---- */
+
+/* One hexadecimal digit lo..hi, in either case. */
+static int hex_class(myna__rules *g, int lo, int hi, const char **out) {
+  static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+  char text[40] = "[";
+  int n = 1;
+  for (int upper = 0; upper < 2; upper++)
+    for (int v = lo; v <= hi; v++)
+      if (!upper || v > 9) text[n++] = digits[16 * upper + v];
+  text[n++] = ']';
+  if (!g->hex[lo][hi] && !(g->hex[lo][hi] = myna__arena_strndup(&g->c->arena, text, (size_t)n)))
+    return myna__sc_nomem(g->c);
+  *out = g->hex[lo][hi];
+  return 0;
+}
+
+/* Four digits, each of its range. */
+static int add_digits(myna__rules *g, myna__galt *a, uint32_t lo, uint32_t hi) {
+  for (int shift = 12; shift >= 0; shift -= 4) {
+    const char *text = NULL;
+    TRY(hex_class(g, (int)(lo >> shift & 15), (int)(hi >> shift & 15), &text));
+    myna__alt_class(a, text, 1, 1);
   }
   return 0;
+}
+
+/* Calls for the parts of lo..hi whose digits are independent of each other: all behind the first different one are full. */
+typedef int each_part(myna__rules *g, int rule, const myna__galt *before, uint32_t lo, uint32_t hi);
+static int parts(myna__rules *g, int rule, const myna__galt *before, uint32_t lo, uint32_t hi, each_part *each) {
+  for (int bits = 4; bits < 16; bits += 4) {
+    uint32_t m = (1u << bits) - 1;
+    if ((lo & ~m) == (hi & ~m)) break;
+    if (lo & m) {
+      TRY(each(g, rule, before, lo, lo | m)); /* within what was cut by fewer bits it is one part */
+      lo = (lo | m) + 1;
+    }
+    if ((hi & m) != m) {
+      TRY(each(g, rule, before, hi & ~m, hi));
+      hi = (hi & ~m) - 1;
+    }
+    if (lo > hi) return 0;
+  }
+  return each(g, rule, before, lo, hi);
+}
+
+static int add_unit(myna__rules *g, int rule, const myna__galt *before, uint32_t lo, uint32_t hi) {
+  myna__galt a = *before;
+  myna__alt_lit(&a, "u");
+  TRY(add_digits(g, &a, lo, hi));
+  return myna__rule_add(g, rule, &a);
+}
+
+/* Surrogates high[0]..high[1], each before low[0]..low[1]. */
+static int add_pairs(myna__rules *g, int rule, const uint32_t high[2], const uint32_t low[2]) {
+  const myna__galt none = {0};
+  int first = myna__rule_new(g), second = myna__rule_new(g);
+  TRY_N(first);
+  TRY_N(second);
+  myna__galt a = {0}, mark = {0};
+  myna__alt_lit(&mark, "\\");
+  TRY(parts(g, first, &none, high[0], high[1], add_unit));
+  TRY(parts(g, second, &mark, low[0], low[1], add_unit));
+  myna__alt_rule(&a, first, 1, 1);
+  myna__alt_rule(&a, second, 1, 1);
+  return myna__rule_add(g, rule, &a);
+}
+
+/* What lo..hi beyond the first plane are as two escapes: a first and a last high surrogate whose low ones are cut, and those between. */
+static int add_astral(myna__rules *g, int rule, uint32_t lo, uint32_t hi) {
+  enum { HIGH = 0xD800, LOW = 0xDC00, LAST = 0xDFFF };
+  lo -= 0x10000;
+  hi -= 0x10000;
+  while (lo <= hi) {
+    uint32_t from = lo >> 10, to = hi >> 10;
+    if (from < to && (lo & 1023)) to = from; /* the rest of one */
+    if (from < to && (hi & 1023) != 1023) to--;
+    uint32_t end = from == to && to == hi >> 10 ? hi & 1023 : 1023;
+    const uint32_t high[2] = {HIGH + from, HIGH + to}, low[2] = {LOW + (lo & 1023), LOW + end};
+    TRY(add_pairs(g, rule, high, low));
+    lo = (to << 10) + end + 1;
+  }
+  return 0;
+}
+
+/* What code points lo..hi are behind a backslash. */
+static int add_escapes(myna__rules *g, int rule, uint32_t lo, uint32_t hi, bool all) {
+  static const uint32_t planes[][2] = {{0, 0xD7FF}, {0xE000, 0xFFFF}, {0x10000, 0x10FFFF}};
+  static const char brief[] = "\"\\/\b\f\n\r\t", *const names[] = {"\"", "\\", "/", "b", "f", "n", "r", "t"};
+  const myna__galt none = {0};
+  for (size_t i = 0; i < MYNA__COUNT(names); i++) {
+    myna__galt a = {0};
+    if ((uint8_t)brief[i] < lo || (uint8_t)brief[i] > hi) continue;
+    myna__alt_lit(&a, names[i]);
+    TRY(myna__rule_add(g, rule, &a));
+  }
+  for (size_t i = 0; i < MYNA__COUNT(planes); i++) {
+    uint32_t x = MYNA__MAX(lo, planes[i][0]), y = MYNA__MIN(hi, all ? planes[i][1] : 0x1F);
+    if (x > y) continue;
+    TRY(i < 2 ? parts(g, rule, &none, x, y, add_unit) : add_astral(g, rule, x, y));
+  }
+  return 0;
+}
+
+/* ---- classes ---- */
+
+/* The last of a run of classes that begins with k. */
+static int run_end(const myna__dfa *d, const uint8_t *in, int k) {
+  while (k + 1 < d->nc && in[k + 1]) k++;
+  return k;
+}
+
+static uint32_t class_end(const myna__dfa *d, int k) { return k + 1 < d->nc ? d->lo[k + 1] - 1 : 0x10FFFF; }
+
+/* Escapes stand in a rule of their own, behind the backslash: so a character is small. Where there are many ranges, only what needs one has one. */
+static int add_escaped(myna__rules *g, int rule, const myna__dfa *d, const uint8_t *in) {
+  enum { MANY = 40 };
+  int runs = 0;
+  for (int k = 0; k < d->nc; k++)
+    if (in[k]) runs++, k = run_end(d, in, k);
+  myna__galt a = {0};
+  int escapes = myna__rule_new(g);
+  TRY_N(escapes);
+  for (int k = 0; k < d->nc; k++) {
+    if (!in[k]) continue;
+    int last = run_end(d, in, k);
+    TRY(add_escapes(g, escapes, d->lo[k], class_end(d, last), runs <= MANY));
+    k = last;
+  }
+  myna__alt_lit(&a, "\\");
+  myna__alt_rule(&a, escapes, 1, 1);
+  return myna__rule_add(g, rule, &a);
 }
 
 /* The rule of one code point of the classes of d whose bits are set, as a JSON string writes it. */
@@ -80,16 +197,15 @@ static int class_rule(myna__rules *g, const myna__dfa *d, const uint8_t *in) {
   myna__buf_str(&b, "[");
   for (int k = 0; k < d->nc; k++) {
     if (!in[k]) continue;
-    int last = k;
-    while (last + 1 < d->nc && in[last + 1]) last++;
-    class_range(g, &b, d->lo[k], last + 1 < d->nc ? d->lo[last + 1] - 1 : 0x10FFFF);
+    int last = run_end(d, in, k);
+    class_range(g, &b, d->lo[k], class_end(d, last));
     k = last;
   }
   bool some = b.len > 1;
   myna__buf_str(&b, "]");
   for (int k = 0; k < d->nc; k++) /* makes the key whole */
-    if (in[k] && !g->raw && d->lo[k] <= '\\')
-      myna__buf_printf(&b, "%x,%x;", d->lo[k], k + 1 < d->nc ? d->lo[k + 1] : 0x110000);
+    if (in[k] && !g->raw && d->lo[k] <= '\\') myna__buf_printf(&b, "%x,%x;", d->lo[k], class_end(d, k));
+  if (g->raw) myna__buf_str(&b, "raw");
   char *key = b.failed ? NULL : myna__arena_strndup(&g->c->arena, b.data, b.len);
   size_t n = b.len;
   myna__buf_free(&b);
@@ -106,8 +222,7 @@ static int class_rule(myna__rules *g, const myna__dfa *d, const uint8_t *in) {
     myna__alt_class(&a, text, 1, 1);
     TRY(myna__rule_add(g, (int)rule, &a));
   }
-  for (int k = 0; k < d->nc; k++)
-    if (in[k] && !g->raw) TRY(add_escapes(g, (int)rule, d->lo[k], k + 1 < d->nc ? d->lo[k + 1] - 1 : 0x10FFFF));
+  if (!g->raw) TRY(add_escaped(g, (int)rule, d, in));
   return (int)rule;
 }
 
@@ -164,7 +279,11 @@ static int automaton(myna__rules *g, const myna__dfa *d, const char *open, const
 
 int myna__rules_dfa(myna__rules *g, const myna__dfa *d, bool json_string) {
   const char *quote = json_string ? "\"" : "", *const ends[2] = {quote, ""};
-  return automaton(g, d, quote, ends, MYNA__SC_DFA_RULES);
+  bool raw = g->raw;
+  g->raw = !json_string;
+  int first = automaton(g, d, quote, ends, MYNA__SC_DFA_RULES);
+  g->raw = raw;
+  return first;
 }
 
 int myna__rules_text(myna__rules *g, const myna__dfa *d, const char *const ends[2], int most) {

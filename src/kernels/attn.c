@@ -126,15 +126,17 @@ static void prepare(const attn_job *j, const block *b, int64_t kv_head, work *w)
   for (int i = 0; i < rows_of(j, b); i++) {
     const float *q = a->q + row_token(j, b, i) * a->ldq + row_head(j, kv_head, i) * dim;
     uint8_t *to = w->query + i * myna__query_bytes(dim);
-    w->row[i] = (myna__attn_row){.q = q, .o = w->o + i * a->kv.dim_v};
-    if (!j->t->attn_query[j->kind_k]) continue;
+    w->row[i] = (myna__attn_row){.q = to, .o = w->o + i * a->kv.dim_v};
+    if (!j->t->attn_query[j->kind_k]) { /* side by side: tokens lie powers of two apart, in one set of L1 */
+      memcpy(to, q, (size_t)dim * sizeof *q);
+      continue;
+    }
     if (myna__kv_facts[j->kind_k].groups) {
       memcpy(w->open_k, q, (size_t)dim * sizeof *q); /* nothing is opened yet */
       j->t->hadamard(w->open_k, dim, myna__rotation(dim));
       q = w->open_k;
     }
     j->t->attn_query[j->kind_k](to, q, dim, a->scale);
-    w->row[i].q = to;
   }
 }
 
@@ -162,6 +164,10 @@ static void walk_page(const attn_job *j, myna__attn_page *p, myna__attn_row *row
   for (int i = 0; i < n; i++)
     if (row[i].lo < row[i].hi) lo = MYNA__MIN(lo, row[i].lo), hi = MYNA__MAX(hi, row[i].hi);
   if (lo >= hi) return;
+  if (j->t->attn_walk) {
+    j->t->attn_walk(p, row, n, kind_k, kind_v, w->open_v);
+    return;
+  }
   if (j->t->attn_open_v[kind_v] && (n >= MANY || !j->t->attn_values[kind_v])) {
     j->t->attn_open_v[kind_v](w->open_v, p, lo, hi);
     p->v = p->next_v = (const uint8_t *)w->open_v;

@@ -128,5 +128,8 @@ typedef void myna__attn_values_fn(const myna__attn_tile *t, int first, int n);
 typedef void myna__attn_query_fn(void *to, const float *q, int64_t dim_k, float scale);
 /* K or V of the page as F32 lies, positions [lo, hi) at least. */
 typedef void myna__attn_open_fn(float *to, const myna__attn_page *p, int lo, int hi);
+/* All of it: n rows over a page, some of which see something of it. scratch: [64][dim_v]. */
+typedef void myna__attn_walk_fn(const myna__attn_page *p, myna__attn_row *row, int n, int kind_k, int kind_v,
+                                float *scratch);
 
 #endif

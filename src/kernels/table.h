@@ -24,6 +24,7 @@ typedef struct myna__ktable {
   myna__attn_soften_fn *attn_soften[MYNA__KV_KINDS];
   myna__attn_values_fn *attn_values[MYNA__KV_KINDS];
   myna__attn_open_fn *attn_open_k[MYNA__KV_KINDS], *attn_open_v[MYNA__KV_KINDS];
+  myna__attn_walk_fn *attn_walk; /* in the place of scores, soften, values and open; or NULL */
 #define KERNEL(name, ret, params) ret(*name) params;
 #include "kernels/kernels.inc"
 } myna__ktable;

@@ -57,6 +57,36 @@ static const texts_case cases[] = {
      {"{\"a\":null}", "{\"-\":1}", "{\"ab\":null}"},
      {"{\"a\":1}", "{\"\xC3\x84\":1}", "{\"xb\\n\":1}", "{\"ab\":1}"}},
     {"{\"oneOf\":[{\"enum\":[1,2]},{\"enum\":[2,\"a\"]}]}", {"1", "\"a\""}, {"2"}},
+    /* characters of patterns may be escaped as they may elsewhere, beyond the first plane as pairs */
+    {"{\"type\":\"string\",\"pattern\":\"^[\\\\u{1F600}-\\\\u{1F64F}]\xC3\xA9[^a]$\"}",
+     {"\"\xF0\x9F\x98\x80\xC3\xA9z\"", "\"\\ud83d\\ude00\\u00e9\\u007A\"", "\"\\uD83D\\uDE4f\\u00E9\\/\"",
+      "\"\\ud83d\\ude30\xC3\xA9\\udbff\\udfff\""},
+     {"\"\\ud83d\\ude50\\u00e9z\"", "\"\\ud83d\\u00e9z\"", "\"\\ud83d\\ude00\\u00e9a\"",
+      "\"\\ud83d\\ude00\\u00e9\\u0061\"", "\"\\ud83c\\ude00\\u00e9z\"", "\"\\ud83d\\ude00\\u00e9\\ud800\""}},
+    {"{\"type\":\"string\",\"pattern\":\"^[\\\\u{1F3FE}-\\\\u{20001}]$\"}",
+     {"\"\\ud83c\\udffe\"", "\"\\ud83d\\udc00\"", "\"\\ud83f\\udfff\"", "\"\\ud840\\udc00\"", "\"\\ud840\\udc01\""},
+     {"\"\\ud83c\\udffd\"", "\"\\ud840\\udc02\"", "\"\\ud841\\udc00\"", "\"\\ud83c\""}},
+    {"{\"type\":\"string\",\"format\":\"hostname\"}",
+     {"\"a.b\"", "\"x-1.example.com\"", "\"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijk\""},
+     {"\"-a\"", "\"xn--x\"", "\"ab--cd\"", "\"a.\"",
+      "\"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijkl\""}},
+    {"{\"type\":\"string\",\"format\":\"duration\"}",
+     {"\"P1D\"", "\"P4DT12H30M5S\"", "\"PT1M\"", "\"P2W\""},
+     {"\"P\"", "\"PT\"", "\"P1D2H\"", "\"P1Y2W\"", "\"1D\""}},
+    {"{\"type\":\"string\",\"format\":\"uri\"}",
+     {"\"mailto:a@b.c\"", "\"urn:a:b\"", "\"http://a.b:80/c?d#e\""},
+     {"\"//a.b\"", "\"a\"", "\"http:// a\"", "\"a:\\\\b\""}},
+    {"{\"type\":[\"integer\",\"string\"],\"format\":\"int32\"}",
+     {"2147483647", "-2147483648", "\"x\""},
+     {"2147483648", "-2147483649"}},
+    {"{\"properties\":{\"a\":{\"required\":true},\"b\":{\"required\":false}}}",
+     {"{\"a\":1}", "1"},
+     {"{}", "{\"b\":1}"}},
+    {"{\"$ref\":\"#x\",\"$defs\":{\"a\":{\"$id\":\"http://a/"
+     "\",\"$anchor\":\"x\",\"type\":\"null\"},\"b\":{\"$anchor\":\"x\",\"type\":"
+     "\"boolean\"}}}",
+     {"true"},
+     {"null"}},
     {"{\"oneOf\":[{\"type\":\"array\",\"minItems\":1,\"items\":{\"type\":\"null\"}},{\"type\":\"array\",\"items\":{"
      "\"type\":\"string\"}}]}",
      {"[]", "[null]", "[\"\",\"\"]"},
@@ -240,7 +270,7 @@ static void large(void **state) {
   repeat(&b, "{\"enum\":[0", 1);
   for (int i = 1; i < 100000; i++) myna__buf_printf(&b, ",%d", i);
   repeat(&b, "]}", 1);
-  ends(&b, MYNA_E_LIMIT, "#: the schema needs too large a grammar");
+  ends(&b, 0, NULL); /* what numbers begin with is shared */
   repeat(&b, "{\"$ref\":\"#/$defs/0\",\"$defs\":{", 1);
   for (int i = 0; i < 2000; i++) myna__buf_printf(&b, "\"%d\":{\"$ref\":\"#/$defs/%d\"},", i, i + 1);
   repeat(&b, "\"2000\":{}}}", 1);
@@ -319,7 +349,7 @@ static void keywords(void **state) {
       "\"disallow\":\"any\"",
       "\"extends\":{}",
       "\"divisibleBy\":2",
-      "\"format\":\"json-pointer\"",
+      "\"format\":\"color\"",
       "\"pattern\":\"(?=a)\"",
       "\"multipleOf\":0.1",
   };

@@ -1,6 +1,6 @@
 /* bench_attn.c: speed of attention over pages and of the row operations.
  *
- *   test_kernels_attn --bench [-j THREADS] [-l LEVEL] [-t KV TYPE] [-v TYPE OF V] [-b 0|1: bf16 dot] [-d HEAD DIM] [-r SECONDS] [-p MEGABYTES] [-g ROWS PER KV HEAD] [-s 1: shared prefixes]
+ *   test_kernels_attn --bench [-j THREADS] [-l LEVEL] [-t KV TYPE] [-v TYPE OF V] [-b 0|1: bf16 dot] [-d HEAD DIM] [-r SECONDS] [-p MEGABYTES] [-g ROWS PER KV HEAD] [-s 1: shared prefixes, N: of N sequences only]
  *   test_kernels_rows --bench [-j THREADS] [-l LEVEL] [-r SECONDS]
  *
  * Attention with 32 heads (-g) over 8 KV heads: prefill of 512 tokens in GMAC/s (of visible positions only), decode of one token in
@@ -23,7 +23,7 @@ typedef struct options {
   int threads;
   myna_dtype type, type_v;
   int64_t dim, megabytes;
-  bool shared;
+  int64_t shared;
   double seconds;
 } options;
 
@@ -69,10 +69,24 @@ __attribute__((target("avx512f,avx512bf16"))) static double peak_bf16(void) {
 #undef DP
   return 32.0 * 12 * LOOPS / (clock_of(1) - begin) * 1e-9;
 }
+/* The same of float multiply-adds. */
+__attribute__((target("avx2,fma"))) static double peak_fma(void) {
+  enum { LOOPS = 500000 };
+  __m256 x = {0}, a = x, b = x, c = x, d = x, e = x, f = x, g = x, h = x, i = x, j = x;
+  double begin = clock_of(1);
+#define MA(n) "vfmadd231ps %10,%10,%" #n "\n"
+  for (int n = 0; n < LOOPS; n++)
+    __asm__ volatile(MA(0) MA(1) MA(2) MA(3) MA(4) MA(5) MA(6) MA(7) MA(8) MA(9)
+                     : "+x"(a), "+x"(b), "+x"(c), "+x"(d), "+x"(e), "+x"(f), "+x"(g), "+x"(h), "+x"(i), "+x"(j)
+                     : "x"(x));
+#undef MA
+  return 8.0 * 10 * LOOPS / (clock_of(1) - begin) * 1e-9;
+}
 #endif
 static double peak(void) {
 #if defined(__x86_64__)
   if (myna__cpu_supported(MYNA__CPU_AVX512BF16)) return peak_bf16();
+  if (myna__cpu_supported(MYNA__CPU_AVX2)) return peak_fma();
 #endif
   return 0;
 }
@@ -164,7 +178,7 @@ static void attn_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t d
     printf(" %8.1f GB/s\n", bytes / median * 1e-9);
   else {
     double macs = positions * n_head * 2 * (double)o->dim / median * 1e-9, limit = peak() * o->threads;
-    printf(" %8.1f GMAC/s, %.1f %% of the bf16 peak (%.1f)\n", macs, limit > 0 ? 100 * macs / limit : 0, limit);
+    printf(" %8.1f GMAC/s, %.1f %% of the peak (%.1f)\n", macs, limit > 0 ? 100 * macs / limit : 0, limit);
   }
   fflush(stdout);
   myna__free(c.scratch, scratch);
@@ -202,11 +216,12 @@ static void shared_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t
     c.apart = i == 0;
     measure(o, run_attn, &c, &median[i], &best[i]);
   }
+  double macs = (double)(n * (shared + own + 1) * n_head * 2 * o->dim) / median[1] * 1e-9, limit = peak() * o->threads;
   printf("%-12s %-4s/%-4s dim %-3lld j %d  shared  %3lld @ %lld+%lld: apart %9.1f us (best %9.1f), together %9.1f "
-         "(%9.1f), %.2f\n",
+         "(%9.1f), %.2f; %.1f GMAC/s, %.0f %% of the peak\n",
          myna__cpu_name(myna__cpu()), myna_dtype_name(o->type), myna_dtype_name(o->type_v), (long long)o->dim,
          o->threads, (long long)n, (long long)shared, (long long)own, median[0] * 1e6, best[0] * 1e6, median[1] * 1e6,
-         best[1] * 1e6, median[0] / median[1]);
+         best[1] * 1e6, median[0] / median[1], macs, limit > 0 ? 100 * macs / limit : 0);
   fflush(stdout);
   myna__free(c.scratch, scratch);
   myna__free(kv, (size_t)(MYNA__PAGE * width) * 4);
@@ -217,6 +232,10 @@ static void shared_row(const options *o, uint8_t *mem, myna__pool *pool, int64_t
 
 static void shared_rows(const options *o, uint8_t *mem, myna__pool *pool) {
   static const int64_t n[] = {2, 4, 8, 16, 32}, shared[] = {128, 512, 4096};
+  if (o->shared > 1) {
+    shared_row(o, mem, pool, o->shared, 4096, 100);
+    return;
+  }
   for (int i = 0; i < 5; i++)
     for (int k = 0; k < 3; k++) shared_row(o, mem, pool, n[i], shared[k], 100);
 }
@@ -226,7 +245,7 @@ static int parse(options *o, int argc, char **argv) {
   for (int i = 1; i + 1 < argc; i += 2) {
     const char *v = argv[i + 1];
     switch (argv[i][1]) {
-    case 's': o->shared = atoi(v) != 0; break;
+    case 's': o->shared = atoll(v); break;
     case 'g': n_head = KV_HEADS * atoll(v); break;
     case 'j': o->threads = atoi(v); break;
     case 'd': o->dim = atoll(v); break;

@@ -50,6 +50,7 @@ MYNA__FN void myna__fill_attn_level(myna__ktable *t) {
   t->attn_open_v[MYNA__KV_Q8_0] = open_q8_0;
   t->attn_open_v[MYNA__KV_Q4_0] = open_q4_0;
   t->attn_query[MYNA__KV_Q8_0] = t->attn_query[MYNA__KV_Q4_0] = query_codes;
+  t->attn_walk = NULL;
   t->kv_codes = kv_codes;
   t->hadamard = hadamard;
 }
