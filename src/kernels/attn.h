@@ -11,7 +11,7 @@
  *              V  f16 d[pos][dim / 32], u8 c[pos][dim / 2]     (of a group low nibbles dims 0 to 15, high 16 to 31)
  *
  * so 16 scores are lanes, and the sum over positions has the value's dimensions as lanes: no horizontal sums. Keys of bytes are
- * multiplied as integers; values of bytes are opened to floats once per page and block of rows. A last group may be short.
+ * multiplied as integers; values of bytes are opened to floats, once for many rows. A last group may be short.
  * Q8_0 and Q4_0 hold the rotated row: H x, H the normalized Hadamard matrix of the largest power of two that divides dim. */
 #ifndef MYNA__ATTN_H
 #define MYNA__ATTN_H

@@ -188,6 +188,13 @@ INLINE void row_scores(const tile *t, int R, int kind) {
   for (int g = 0; g < 8; g += tile_width(R)) scores(t, R, tile_width(R), g, kind);
 }
 
+/* Rows [i, i + R) of n, at step g of `steps`, fetch their share of the next page's V: evenly in time, for bursts wait for memory. */
+static inline void fetch_share(const uint8_t *next, int64_t bytes, int64_t g, int64_t steps, int64_t i, int64_t R,
+                               int64_t n) {
+  int64_t at = bytes * (g * n + i) / (steps * n) / 64 * 64, end = bytes * (g * n + i + R) / (steps * n);
+  for (; at < end; at += 64) _mm_prefetch((const char *)next + at, _MM_HINT_T1);
+}
+
 static inline tile part(const tile *t, int first, bool fetches) {
   tile x = *t;
   x.row += first, x.s += first;
@@ -460,10 +467,14 @@ INLINE void run_values(const tile *t, int n, bool fetches, int kind) {
   for (int64_t d = 0; d < all; d += 16) {
     int64_t end = MYNA__MIN(d + 16, all);
     _Alignas(64) float x[MYNA__PAGE * 16];
-    if (opens && end == d + 16) open_values(x, t, d, kind);
+    if (opens && end == d + 16) {
+      tile u = part(t, 0, false);
+      open_values(x, &u, d, kind);
+    }
     for (int i = 0, R; i < n; i += R) {
-      tile u = part(t, i, fetches && i == 0);
+      tile u = part(t, i, fetches && n <= A_ROWS);
       R = myna__attn_tile_rows(n - i);
+      if (fetches && n > A_ROWS) fetch_share(t->p->next_v, myna__page_v(dim, kind), d / 16, (all + 15) / 16, i, R, n);
       if (opens && end == d + 16 && R >= 4) {
         if (R == 6)
           values_opened(&u, 6, x, d);
