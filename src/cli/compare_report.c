@@ -2,6 +2,7 @@
  * rounds of its value and theirs in the same round, above 1 where the server is better than the first. */
 #include "compare.h"
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 static void cell(FILE *f, double x, const char *form) {
@@ -24,40 +25,64 @@ static double better(const comparison *c, int i, const point *mine, const point 
   return rate ? paired_ratio(&mine->rate, &first->rate) : paired_ratio(&first->latency, &mine->latency);
 }
 
-static void table_beside(FILE *f, const comparison *c) {
-  fprintf(f,
-          "\nA prompt of %lld characters, alone and beside a running stream (medians; growth: of the same round)\n\n",
-          (long long)c->long_prompt);
-  fprintf(f, "| server | tokens | alone s | beside s | growth | stream ms | while reading ms | growth | longest ms | "
-             "failed |\n"
-             "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
-  for (int i = 0; i < c->n_servers; i++) {
-    const beside *b = &c->servers[i].beside;
-    name_cell(f, c->servers[i].name);
-    cell(f, quantile(&b->tokens, 0.5), "%.0f");
-    cell(f, quantile(&b->alone, 0.5), "%.2f");
-    cell(f, quantile(&b->with_stream, 0.5), "%.2f");
-    cell(f, paired_ratio(&b->with_stream, &b->alone), "%.2f");
-    cell(f, 1e3 * quantile(&b->pace, 0.5), "%.1f");
-    cell(f, 1e3 * quantile(&b->pace_busy, 0.5), "%.1f");
-    cell(f, paired_ratio(&b->pace_busy, &b->pace), "%.2f");
-    cell(f, 1e3 * quantile(&b->worst_busy, 0.5), "%.1f");
-    fprintf(f, " | %d |\n", b->failed);
-  }
+/* A column of what long prompts and prefixes gave: a median, or the median of two series' ratios. */
+typedef struct column {
+  const char *head, *form; /* of the table, which shows `scale` times the value */
+  const char *key;         /* of JSON */
+  double scale;
+  size_t of, over; /* offsets in beside or prefixed; over 0: none (tokens stand there) */
+} column;
+
+#define OF(field) offsetof(beside, field)
+static const column beside_columns[] = {{"tokens", "%.0f", "tokens", 1, OF(tokens), 0},
+                                        {"alone s", "%.2f", "alone_s", 1, OF(alone), 0},
+                                        {"beside s", "%.2f", "beside_s", 1, OF(with_stream), 0},
+                                        {"growth", "%.2f", "growth", 1, OF(with_stream), OF(alone)},
+                                        {"stream ms", "%.1f", "stream_s", 1e3, OF(pace), 0},
+                                        {"while reading ms", "%.1f", "stream_beside_s", 1e3, OF(pace_busy), 0},
+                                        {"growth", "%.2f", "stream_growth", 1, OF(pace_busy), OF(pace)},
+                                        {"longest ms", "%.1f", "stream_longest_s", 1e3, OF(worst_busy), 0}};
+#undef OF
+#define OF(field) offsetof(prefixed, field)
+static const column prefixed_columns[] = {{"tokens", "%.0f", "tokens", 1, OF(tokens), 0},
+                                          {"the first one s", "%.3f", "first_s", 1, OF(first_time), 0},
+                                          {"the second one s", "%.4f", "again_s", 1, OF(again), 0},
+                                          {"its question alone s", "%.4f", "question_s", 1, OF(question), 0}};
+#undef OF
+
+/* What is measured beside sizes and clients, once for each server. */
+typedef struct section {
+  const char *key; /* of JSON */
+  const column *columns;
+  int n;
+  size_t of, failed; /* offsets in server */
+} section;
+enum { BESIDE, PREFIXED };
+static const section sections[] = {{"long_prompt", beside_columns, sizeof beside_columns / sizeof *beside_columns,
+                                    offsetof(server, beside), offsetof(server, beside.failed)},
+                                   {"prefix", prefixed_columns, sizeof prefixed_columns / sizeof *prefixed_columns,
+                                    offsetof(server, prefixed), offsetof(server, prefixed.failed)}};
+
+static double value_of(const server *s, const section *x, int i) {
+  const char *at = (const char *)s + x->of;
+  const series *of = (const void *)(at + x->columns[i].of), *over = (const void *)(at + x->columns[i].over);
+  return x->columns[i].over ? paired_ratio(of, over) : quantile(of, 0.5);
 }
 
-static void table_prefixed(FILE *f, const comparison *c) {
-  fprintf(f, "\nFirst text of requests that share their first %lld characters (medians)\n\n", (long long)c->prefix);
-  fprintf(f, "| server | tokens | the first one s | the second one s | its question alone s | failed "
-             "|\n|---|--:|--:|--:|--:|--:|\n");
-  for (int i = 0; i < c->n_servers; i++) {
-    const prefixed *p = &c->servers[i].prefixed;
-    name_cell(f, c->servers[i].name);
-    cell(f, quantile(&p->tokens, 0.5), "%.0f");
-    cell(f, quantile(&p->first_time, 0.5), "%.3f");
-    cell(f, quantile(&p->again, 0.5), "%.4f");
-    cell(f, quantile(&p->question, 0.5), "%.4f");
-    fprintf(f, " | %d |\n", p->failed);
+static int failed_of(const server *s, const section *x) {
+  return *(const int *)(const void *)((const char *)s + x->failed);
+}
+
+static void table_of(FILE *f, const comparison *c, const section *x) {
+  fprintf(f, "| server");
+  for (int i = 0; i < x->n; i++) fprintf(f, " | %s", x->columns[i].head);
+  fprintf(f, " | failed |\n|---");
+  for (int i = 0; i <= x->n; i++) fprintf(f, "|--:");
+  fprintf(f, "|\n");
+  for (int k = 0; k < c->n_servers; k++) {
+    name_cell(f, c->servers[k].name);
+    for (int i = 0; i < x->n; i++) cell(f, x->columns[i].scale * value_of(&c->servers[k], x, i), x->columns[i].form);
+    fprintf(f, " | %d |\n", failed_of(&c->servers[k], x));
   }
 }
 
@@ -94,8 +119,16 @@ void report_table(FILE *f, const comparison *c) {
       cell(f, better(c, i, p, &c->servers[0].clients[k], true), "%.2f");
       fprintf(f, " | %d |\n", p->failed);
     }
-  if (c->long_prompt) table_beside(f, c);
-  if (c->prefix) table_prefixed(f, c);
+  if (c->long_prompt) {
+    fprintf(f,
+            "\nA prompt of %lld characters, alone and beside a running stream (medians; growth: of the same round)\n\n",
+            (long long)c->long_prompt);
+    table_of(f, c, &sections[BESIDE]);
+  }
+  if (c->prefix) {
+    fprintf(f, "\nFirst text of requests that share their first %lld characters (medians)\n\n", (long long)c->prefix);
+    table_of(f, c, &sections[PREFIXED]);
+  }
   if (c->servers[0].json_total == 0) return;
   fprintf(f, "\nAnswers that a JSON schema accepts\n\n| server | valid | share |\n|---|--:|--:|\n");
   for (int i = 0; i < c->n_servers; i++) {
@@ -135,25 +168,9 @@ static void json_points(FILE *f, const comparison *c, bool rate) {
   fprintf(f, "]");
 }
 
-static void json_beside(FILE *f, const beside *b) {
-  fprintf(f, ",\"long_prompt\":{\"failed\":%d", b->failed);
-  member(f, "tokens", quantile(&b->tokens, 0.5));
-  member(f, "alone_s", quantile(&b->alone, 0.5));
-  member(f, "beside_s", quantile(&b->with_stream, 0.5));
-  member(f, "growth", paired_ratio(&b->with_stream, &b->alone));
-  member(f, "stream_s", quantile(&b->pace, 0.5));
-  member(f, "stream_beside_s", quantile(&b->pace_busy, 0.5));
-  member(f, "stream_growth", paired_ratio(&b->pace_busy, &b->pace));
-  member(f, "stream_longest_s", quantile(&b->worst_busy, 0.5));
-  fprintf(f, "}");
-}
-
-static void json_prefixed(FILE *f, const prefixed *p) {
-  fprintf(f, ",\"prefix\":{\"failed\":%d", p->failed);
-  member(f, "tokens", quantile(&p->tokens, 0.5));
-  member(f, "first_s", quantile(&p->first_time, 0.5));
-  member(f, "again_s", quantile(&p->again, 0.5));
-  member(f, "question_s", quantile(&p->question, 0.5));
+static void json_of(FILE *f, const server *s, const section *x) {
+  fprintf(f, ",\"%s\":{\"failed\":%d", x->key, failed_of(s, x));
+  for (int i = 0; i < x->n; i++) member(f, x->columns[i].key, value_of(s, x, i));
   fprintf(f, "}");
 }
 
@@ -168,8 +185,8 @@ void report_json(FILE *f, const comparison *c) {
     fprintf(f, ",\"model\":");
     write_json_string(f, s->model, strlen(s->model));
     fprintf(f, ",\"json_valid\":%d,\"json_total\":%d", s->json_valid, s->json_total);
-    if (c->long_prompt) json_beside(f, &s->beside);
-    if (c->prefix) json_prefixed(f, &s->prefixed);
+    if (c->long_prompt) json_of(f, s, &sections[BESIDE]);
+    if (c->prefix) json_of(f, s, &sections[PREFIXED]);
     fprintf(f, "}");
   }
   fprintf(f, "]");

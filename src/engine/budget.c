@@ -101,11 +101,11 @@ typedef struct choice {
   int rest;
 } choice;
 
-/* Reading n tokens in a step and letting `rest` steps without prompt follow. */
+/* Reading n tokens in a step and letting `rest` steps without prompt follow. A prompt that is read to its end does not wait for those. */
 static choice weigh(const costing *s, const myna__budget_ask *a, int64_t n, int rest, double without, double alone) {
   double t = flat(s, n + a->n_decode) + s->before * ((double)n * a->before + a->decode_before);
-  double cycle = t + rest * without, wait = cycle / (1 + rest) / (WAIT * without),
-         slow = cycle / (double)n / (SLOW * alone);
+  double cycle = t + rest * without, wait = cycle / (1 + rest) / (WAIT * without);
+  double slow = (n >= a->left ? t : cycle) / (double)n / (SLOW * alone);
   return (choice){MYNA__MAX(MYNA__MAX(wait, slow), t / (LONG * without)), t, n, rest};
 }
 
@@ -135,6 +135,15 @@ static choice choose(const costing *s, const myna__budget_ask *a, int most_rest,
   }
 }
 
+/* Everything that waits is read in one step, where that keeps the wishes. */
+static bool at_once(const costing *s, const myna__budget_ask *a, double without, double alone, choice *out) {
+  for (int rest = 0; rest <= MAX_REST && a->left <= a->most; rest++) {
+    *out = weigh(s, a, a->left, rest, without, alone);
+    if (out->missed <= 1) return true;
+  }
+  return false;
+}
+
 int64_t myna__budget_tokens(myna__budget *b, const myna__costs *c, const myna__budget_ask *a) {
   if (a->n_decode <= 0 || a->most <= 1) {
     b->rest = 0;
@@ -152,10 +161,13 @@ int64_t myna__budget_tokens(myna__budget *b, const myna__costs *c, const myna__b
   costing s = costing_of(b, c);
   int64_t piece = MYNA__MAX(1, MYNA__MIN(a->most, a->left));
   double without = myna__costs_seconds(c, a->n_decode), alone = flat(&s, piece) / (double)piece + s.before * a->before;
-  choice best = choose(&s, a, 0, 0, without, alone);
-  int most_rest = best.missed > 1 ? MAX_REST : 0;
-  if (most_rest > 0) best = choose(&s, a, most_rest, 0, without, alone);
-  best = choose(&s, a, most_rest, best.missed * ALIKE, without, alone);
+  choice best;
+  if (!at_once(&s, a, without, alone, &best)) {
+    best = choose(&s, a, 0, 0, without, alone);
+    int most_rest = best.missed > 1 ? MAX_REST : 0;
+    if (most_rest > 0) best = choose(&s, a, most_rest, 0, without, alone);
+    best = choose(&s, a, most_rest, best.missed * ALIKE, without, alone);
+  }
   b->rest = best.rest;
   if (best.rest > 0) b->in_row = 0;
   return best.n;

@@ -40,42 +40,50 @@ static bool any_above(const float *x, float floor) {
   return hits;
 }
 
-int64_t myna__top_logits(const float *x, int64_t n, int64_t k, myna__cand *out) {
-  int64_t have = 0, i = 0;
-  if (k <= 0) return 0;
-  for (; i < n && have < k; i++)
-    if (!isnan(x[i])) out[have++] = (myna__cand){.id = (int32_t)i, .logit = x[i]};
-  heapify(out, have);
-  /* ids ascend, so an equal logit never replaces: strictly above the worst is the test. */
-  while (i < n) {
-    if (n - i >= BLOCK && !any_above(x + i, out[0].logit)) {
-      i += BLOCK;
-      continue;
-    }
-    int64_t end = MYNA__MIN(n, i + BLOCK);
-    for (; i < end; i++)
-      if (x[i] > out[0].logit) sift(out, have, 0, (myna__cand){.id = (int32_t)i, .logit = x[i]});
+/* The k best of what is offered: a heap as soon as there are k. */
+typedef struct chosen {
+  myna__cand *list;
+  int64_t n, k;
+} chosen;
+
+static void offer(chosen *c, myna__cand x) {
+  if (c->n < c->k) {
+    c->list[c->n++] = x;
+    if (c->n == c->k) heapify(c->list, c->n);
+  } else if (better(x, c->list[0])) {
+    sift(c->list, c->n, 0, x);
   }
-  heap_sort(out, have);
-  return have;
+}
+
+static int64_t in_order(chosen *c) {
+  if (c->n < c->k) heapify(c->list, c->n);
+  heap_sort(c->list, c->n);
+  return c->n;
+}
+
+int64_t myna__top_logits(const float *x, int64_t n, int64_t k, myna__cand *out) {
+  chosen c = {out, 0, k};
+  if (k <= 0) return 0;
+  for (int64_t i = 0;
+       i < n;) { /* ids ascend, so an equal logit never replaces: a block without a larger one has none to offer */
+    int64_t end = MYNA__MIN(n, i + BLOCK);
+    if (c.n < k || end - i < BLOCK || any_above(x + i, out[0].logit))
+      for (int64_t j = i; j < end; j++)
+        if (!isnan(x[j])) offer(&c, (myna__cand){.id = (int32_t)j, .logit = x[j]});
+    i = end;
+  }
+  return in_order(&c);
 }
 
 int64_t myna__top_probs(const myna__cand *list, int64_t n, int64_t k, myna__cand *out) {
-  int64_t have = 0;
+  chosen best = {out, 0, k};
   for (int64_t i = 0; i < n && k > 0; i++) {
     myna__cand c = list[i];
     if (!(c.p > 0)) continue;
     c.logit = c.p;
-    if (have < k) {
-      out[have++] = c;
-      if (have == k) heapify(out, have);
-    } else if (better(c, out[0])) {
-      sift(out, have, 0, c);
-    }
+    offer(&best, c);
   }
-  if (have < k) heapify(out, have);
-  heap_sort(out, have);
-  return have;
+  return k > 0 ? in_order(&best) : 0;
 }
 
 void myna__list_expand(myna__sampler *p) {

@@ -165,6 +165,8 @@ bool api_reply_streams(const api_reply *p);
 const api_request *api_reply_of(const api_reply *p);
 /* An event of sequence i; streams write to sink (may be NULL where nothing streams). Negative: give up (memory, or the sink). */
 int api_reply_event(api_reply *p, int i, const myna_event *ev, const api_sink *sink);
+/* How far sequence i is, as llama-server tells of a slot; NULL without memory. */
+json_t *api_reply_slot(const api_reply *p, int i);
 /* All sequences told DONE. */
 bool api_reply_done(const api_reply *p);
 /* The first sequence that failed: e is filled, true. */

@@ -193,6 +193,19 @@ static json_t *native(const api_reply *p, const api_seq *s) {
   return o;
 }
 
+json_t *api_reply_slot(const api_reply *p, int i) {
+  const api_request *r = p->r;
+  const api_seq *s = &p->seqs[i];
+  int64_t n_prompt = r->prompts[s->prompt].n_tokens, cached = s->n_cached > 0 ? s->n_cached : 0;
+  json_t *next = json_pack("{s:b, s:b, s:I, s:I}", "has_next_token", !s->done, "has_new_line",
+                           s->text.n > 0 && memchr(s->text.p, '\n', s->text.n) != NULL, "n_remain",
+                           r->max_tokens < 0 ? (json_int_t)-1 : (json_int_t)r->max_tokens - s->n_tokens, "n_decoded",
+                           (json_int_t)s->n_tokens);
+  return json_pack("{s:o, s:I, s:I, s:I, s:[o]}", "params", api_generation_settings(r, s->seed), "n_prompt_tokens",
+                   (json_int_t)n_prompt, "n_prompt_tokens_processed", (json_int_t)(n_prompt - cached),
+                   "n_prompt_tokens_cache", (json_int_t)cached, "next_token", next);
+}
+
 /* ---- OpenAI's ---- */
 
 static json_t *message(const api_seq *s) {
@@ -375,7 +388,8 @@ int api_chunk_progress(api_reply *p, api_seq *s, int64_t done, int64_t total, co
   json_t *o = p->r->dialect == API_CHAT ? chat_chunk(p, s, json_object(), NULL)
               : p->r->dialect == API_TEXT
                   ? text_chunk(p, s, "", 0, json_null(), NULL)
-                  : json_pack("{s:i, s:s, s:[], s:b}", "index", index_of(p, s), "content", "", "tokens", "stop", 0);
+                  : json_pack("{s:i, s:s, s:[], s:b, s:i, s:I}", "index", index_of(p, s), "content", "", "tokens",
+                              "stop", 0, "tokens_predicted", 0, "tokens_evaluated", (json_int_t)total);
   if (!o) return MYNA_E_NOMEM;
   json_object_set_new(o, "prompt_progress",
                       json_pack("{s:I, s:I, s:I, s:I}", "total", (json_int_t)total, "cache",

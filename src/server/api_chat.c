@@ -77,14 +77,15 @@ static int allow_tools(api_request *r, const char *name, const json_t *v, api_er
   size_t n = json_array_size(tools);
   if (n == 0 || n > MAX_ALLOWED)
     return api_refuse(e, name, "tool_choice.allowed_tools.tools must be a list of 1 to %d tools", MAX_ALLOWED);
+  if (json_array_size(json_object_get(r->body, "tools")) == 0)
+    return api_refuse(e, name, "tool_choice allows some of the tools, but there are none");
   json_t *names = json_array();
   for (size_t i = 0; i < n; i++) {
     json_t *one = (json_t *)(uintptr_t)function_name(json_array_get(tools, i));
-    if (!json_is_string(one) || !has_tool(r, one)) {
-      json_decref(names);
-      return api_refuse(e, name, "tool_choice.allowed_tools.tools[%zu] names none of the tools", i);
-    }
-    json_array_append(names, one);
+    if (one)
+      json_array_append(names, one); /* whether a tool is called so is seen with the tools */
+    else
+      json_array_append_new(names, json_null());
   }
   char *text = json_dumps(names, JSON_COMPACT), *copy = text ? api_keep(r, strlen(text) + 1) : NULL;
   if (copy) r->allowed_tools = strcpy(copy, text);

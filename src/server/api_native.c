@@ -156,7 +156,7 @@ json_t *api_generation_settings(const api_request *r, uint64_t seed) {
   set(o, "preserved_tokens", json_array());
   set(o, "chat_format",
       json_string(r->dialect == API_CHAT && r->env->chat ? myna_chat_format(r->env->chat) : "Content-only"));
-  set(o, "reasoning_format", json_string(r->reasoning_format ? r->reasoning_format : "auto"));
+  set(o, "reasoning_format", json_string(r->reasoning_format ? r->reasoning_format : "deepseek"));
   set(o, "reasoning_in_content", json_false());
   set(o, "generation_prompt", json_string(""));
   set(o, "timings_per_token", json_boolean(r->timings_per_token));
@@ -188,22 +188,53 @@ static json_t *piece(const myna_model *m, int32_t id) {
   return s;
 }
 
+typedef struct tokenizing {
+  const api_env *env;
+  bool special, parse, pieces;
+  json_t *list;
+} tokenizing;
+
+static void add_id(tokenizing *t, int32_t id) {
+  json_array_append_new(t->list, t->pieces ? json_pack("{s:i, s:o}", "id", id, "piece", piece(t->env->model, id))
+                                           : json_integer(id));
+}
+
+/* A text, or a token's id as it is; special tokens stand before the first text only. */
+static int add_part(tokenizing *t, const json_t *v, api_error *e) {
+  api_request r = {.env = t->env};
+  myna_model_info info;
+  int64_t n;
+  myna_model_get_info(t->env->model, &info);
+  if (json_is_integer(v) && json_integer_value(v) >= 0 && json_integer_value(v) < info.n_vocab) {
+    add_id(t, (int32_t)json_integer_value(v));
+    t->special = false;
+    return 0;
+  }
+  if (!json_is_string(v)) return api_refuse(e, "content", "content must be a string, or a list of strings and tokens");
+  int32_t *ids = api_tokenize(&r, json_string_value(v), json_string_length(v), t->special, t->parse, &n, e);
+  if (!ids) return -1;
+  for (int64_t i = 0; i < n; i++) add_id(t, ids[i]);
+  t->special = false;
+  free(ids);
+  return 0;
+}
+
 static json_t *tokenize(const api_env *env, const json_t *body, api_error *e) {
   const json_t *v = json_object_get(body, "content");
-  if (v && !json_is_string(v) && !json_is_null(v)) return api_refuse(e, "content", "content must be a string"), NULL;
-  bool special = flag(body, "add_special", false, e), parse = flag(body, "parse_special", true, e);
-  bool pieces = flag(body, "with_pieces", false, e);
+  tokenizing t = {
+      .env = env, .special = flag(body, "add_special", false, e), .parse = flag(body, "parse_special", true, e)};
+  t.pieces = flag(body, "with_pieces", false, e);
   if (e->status) return NULL;
-  api_request r = {.env = env};
-  int64_t n;
-  int32_t *ids = api_tokenize(&r, v ? json_string_value(v) : "", json_string_length(v), special, parse, &n, e);
-  if (!ids) return NULL;
-  json_t *list = json_array();
-  for (int64_t i = 0; i < n; i++)
-    json_array_append_new(list, pieces ? json_pack("{s:i, s:o}", "id", ids[i], "piece", piece(env->model, ids[i]))
-                                       : json_integer(ids[i]));
-  free(ids);
-  return json_pack("{s:o}", "tokens", list);
+  t.list = json_array();
+  json_t *empty = json_string("");
+  size_t n = json_is_array(v) ? json_array_size(v) : 1;
+  int rc = t.list && empty ? 0 : api_fail(e, 500, "server_error", NULL, "out of memory");
+  for (size_t i = 0; i < n && rc == 0; i++)
+    rc = add_part(&t, json_is_array(v) ? json_array_get(v, i) : v && !json_is_null(v) ? v : empty, e);
+  json_decref(empty);
+  if (rc == 0) return json_pack("{s:o}", "tokens", t.list);
+  json_decref(t.list);
+  return NULL;
 }
 
 json_t *api_answer_tokenize(const api_env *env, json_t *body, api_error *e) {
@@ -284,19 +315,26 @@ bool api_model_is(const api_env *env, const char *name) {
 json_t *api_answer_model(const api_env *env, int64_t created) {
   myna_model_info info;
   myna_model_get_info(env->model, &info);
-  return json_pack("{s:s, s:o, s:o, s:s, s:I, s:s, s:{s:I, s:I, s:I, s:I, s:I, s:I}}", "id", env->model_name, "aliases",
-                   name_list(env->aliases), "tags", name_list(env->tags), "object", "model", "created",
+  return json_pack("{s:s, s:o, s:o, s:s, s:I, s:s, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:s}}", "id", env->model_name,
+                   "aliases", name_list(env->aliases), "tags", name_list(env->tags), "object", "model", "created",
                    (json_int_t)created, "owned_by", "myna", "meta", "n_vocab", (json_int_t)info.n_vocab, "n_ctx",
                    (json_int_t)env->n_ctx, "n_ctx_train", (json_int_t)info.n_ctx_train, "n_embd",
                    (json_int_t)info.n_embd, "n_params", (json_int_t)info.n_params, "size",
-                   (json_int_t)info.weight_bytes);
+                   (json_int_t)info.weight_bytes, "ftype", info.weight_type ? info.weight_type : "");
 }
 
 /* Both lists: OpenAI's clients read data, Ollama's read models. */
 json_t *api_answer_models(const api_env *env, int64_t created) {
-  return json_pack("{s:s, s:[o], s:[{s:s, s:s, s:s, s:[s]}]}", "object", "list", "data", api_answer_model(env, created),
-                   "models", "name", env->model_name, "model", env->model_name, "type", "model", "capabilities",
-                   "completion");
+  myna_model_info info;
+  myna_model_get_info(env->model, &info);
+  json_t *details = json_pack("{s:s, s:s, s:s, s:[s], s:s, s:s}", "parent_model", "", "format", "gguf", "family",
+                              info.arch, "families", info.arch, "parameter_size", "", "quantization_level",
+                              info.weight_type ? info.weight_type : "");
+  json_t *model =
+      json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:[s], s:o}", "name", env->model_name, "model",
+                env->model_name, "modified_at", "", "size", "", "digest", "", "type", "model", "description", "",
+                "tags", name_list(env->tags), "parameters", "", "capabilities", "completion", "details", details);
+  return json_pack("{s:s, s:[o], s:[o]}", "object", "list", "data", api_answer_model(env, created), "models", model);
 }
 
 static json_t *token_text(const myna_model *m, int32_t id) {
@@ -309,12 +347,13 @@ json_t *api_answer_props(const api_env *env, int64_t n_slots) {
   myna_model_info info;
   myna_model_get_info(env->model, &info);
   api_request r = {.env = env, .sampling = env->sampling, .max_tokens = env->n_predict > 0 ? env->n_predict : -1};
-  json_t *params = api_generation_settings(&r, env->sampling.seed);
-  return json_pack("{s:{s:I, s:o}, s:I, s:s, s:s, s:s, s:o, s:o, s:{s:b, s:b}, s:s, s:b}",
-                   "default_generation_settings", "n_ctx", (json_int_t)env->n_ctx, "params", params, "total_slots",
-                   (json_int_t)n_slots, "model_alias", env->model_name, "model_path", info.file ? info.file : "",
-                   "chat_template", env->chat ? myna_chat_source(env->chat) : "", "bos_token",
-                   token_text(env->model, myna_token_bos(env->model)), "eos_token",
-                   token_text(env->model, myna_token_eos(env->model)), "modalities", "vision", 0, "audio", 0,
-                   "build_info", env->fingerprint, "is_sleeping", 0);
+  json_t *params =
+      api_generation_settings(&r, env->random_seed ? UINT32_MAX : env->sampling.seed); /* that value says by chance */
+  return json_pack(
+      "{s:{s:I, s:o}, s:I, s:s, s:s, s:s, s:o, s:o, s:{s:b, s:b, s:b}, s:s, s:s, s:b}", "default_generation_settings",
+      "n_ctx", (json_int_t)env->n_ctx, "params", params, "total_slots", (json_int_t)n_slots, "model_alias",
+      env->model_name, "model_path", info.file ? info.file : "", "chat_template",
+      env->chat ? myna_chat_source(env->chat) : "", "bos_token", token_text(env->model, myna_token_bos(env->model)),
+      "eos_token", token_text(env->model, myna_token_eos(env->model)), "modalities", "vision", 0, "audio", 0, "video",
+      0, "model_ftype", info.weight_type ? info.weight_type : "", "build_info", env->fingerprint, "is_sleeping", 0);
 }

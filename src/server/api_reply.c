@@ -91,6 +91,7 @@ void api_reply_free(api_reply *p) {
     free(s->content.p);
     free(s->reasoning.p);
     free(s->tokens);
+    free(s->top);
     json_decref(s->calls);
     json_decref(s->probs);
     myna_chat_parser_free(s->parser);

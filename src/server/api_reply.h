@@ -16,6 +16,7 @@ typedef struct api_seq {
   int64_t n_tokens, cap_tokens;
   int64_t n_told; /* of them in a chunk already */
   json_t *probs;  /* NULL, or array of llama-server's rows; in a stream of those that no chunk told yet */
+  int32_t *top;   /* NULL, or room for alternatives of a prompt's tokens: ids, behind them as many log-probabilities */
   int64_t n_echo; /* bytes of the prompt before it in a stream */
   double sum_logprob;
   myna_chat_parser *parser;

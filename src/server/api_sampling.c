@@ -196,6 +196,7 @@ int api_set_breakers(api_request *r, const char *name, const json_t *v, api_erro
   const char **list = NULL;
   int n = 0;
   if (texts(r, name, v, false, &list, &n, e) < 0) return -1;
+  if (n == 0) return api_refuse(e, name, "%s must hold at least one text", name);
   r->sampling.dry_breakers = list;
   r->sampling.n_dry_breakers = n;
   return 0;

@@ -1,4 +1,6 @@
-/* api_score.c: log-probabilities of a prompt's own tokens (echo with logprobs): from rows of logits that one more sequence of the request asks for. */
+/* api_score.c: log-probabilities of a prompt's own tokens (echo with logprobs): from rows of logits that one more sequence of the request asks for.
+ *
+ * On the thread of events: an event has at most 64 MB of logits (memory.c), which are read in a few milliseconds, where computing them took the step a second. */
 #include "api_reply.h"
 #include <stdlib.h>
 
@@ -23,15 +25,12 @@ int api_score_event(api_reply *p, api_seq *s, const myna_event *ev) {
   }
   int n = p->r->n_probs < ev->n_vocab ? p->r->n_probs : (int)ev->n_vocab;
   if (n < 1) return rc;
-  int32_t *ids = malloc((size_t)n * sizeof *ids);
-  float *logprobs = malloc((size_t)n * sizeof *logprobs);
-  if (!ids || !logprobs) rc = MYNA_E_NOMEM;
+  if (!s->top) s->top = malloc((size_t)n * (sizeof(int32_t) + sizeof(float)));
+  if (!s->top) rc = MYNA_E_NOMEM;
   for (int64_t i = 0; i < ev->n_rows && rc == 0; i++) {
     int64_t token = ev->first_row + i + 1;
     if (token < q->n_tokens)
-      rc = add_row(p, s, ev->logits + i * ev->n_vocab, ev->n_vocab, q->tokens[token], ids, logprobs);
+      rc = add_row(p, s, ev->logits + i * ev->n_vocab, ev->n_vocab, q->tokens[token], s->top, (float *)(s->top + n));
   }
-  free(ids);
-  free(logprobs);
   return rc;
 }

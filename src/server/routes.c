@@ -5,7 +5,14 @@
 
 static void health(call *c) { call_answer(c, 200, json_pack("{s:s}", "status", "ok")); }
 static void models(call *c) { call_answer(c, 200, api_answer_models(&c->s->env, c->s->created)); }
-static void props(call *c) { call_answer(c, 200, api_answer_props(&c->s->env, c->s->n_seq)); }
+
+static void props(call *c) {
+  json_t *o = api_answer_props(&c->s->env, c->s->n_seq);
+  if (o)
+    json_object_update_new(o, json_pack("{s:b, s:b, s:b, s:b}", "endpoint_slots", !c->s->o->no_slots, "endpoint_props",
+                                        0, "endpoint_metrics", !c->s->o->no_metrics, "cors_proxy_enabled", 0));
+  call_answer(c, 200, o);
+}
 
 static void model(call *c) {
   if (api_model_is(&c->s->env, c->name))
@@ -18,11 +25,48 @@ static void set_props(call *c) {
   call_error(c, 501, "not_supported_error", "properties are set by flags when the server starts");
 }
 
+/* Adapters are not served: there are none to be seen, and setting none changes nothing. */
+static void adapters(call *c) { call_answer(c, 200, json_array()); }
+
+static void set_adapters(call *c) {
+  json_t *list = json_loadb(c->body.p ? c->body.p : "", c->body.n, 0, NULL);
+  if (json_is_array(list) && json_array_size(list) == 0)
+    call_answer(c, 200, json_pack("{s:b}", "success", 1));
+  else
+    call_error(c, 400, "invalid_request_error", "the body must be a list of adapters that are served, and none is");
+  json_decref(list);
+}
+
+/* What llama-server answers where it was started for something else. */
+static void not_served(call *c) {
+  call_error(c, 501, "not_supported_error", "this server does not serve that: it generates text");
+}
+
 static void show_metrics(call *c) {
   if (c->s->o->no_metrics)
     call_error(c, 501, "not_supported_error", "metrics are not shown (--no-metrics)");
   else
     call_answer_text(c, 200, "text/plain; version=0.0.4", metrics_text(c->s));
+}
+
+/* Rows of a call's sequences that are in the engine. */
+static void add_rows(const call *c, int64_t most, json_t *list) {
+  for (int i = 0; c->reply && c->n_live > 0 && i < c->n_sequences; i++) {
+    if (c->sequences[i].id <= 0 || (int64_t)json_array_size(list) >= most) continue;
+    json_t *row = api_reply_slot(c->reply, i);
+    if (row) json_object_set_new(row, "id_task", json_integer(c->sequences[i].id));
+    json_array_append_new(list, row ? row : json_object());
+  }
+}
+
+static void busy_slots(server *s, json_t *list) {
+  pthread_mutex_lock(&s->lock);
+  for (call *c = s->calls; c; c = c->next) {
+    pthread_mutex_lock(&c->lock);
+    add_rows(c, s->n_seq, list);
+    pthread_mutex_unlock(&c->lock);
+  }
+  pthread_mutex_unlock(&s->lock);
 }
 
 /* The engine has no fixed slots: as many rows as sequences fit, busy from the first on. */
@@ -37,11 +81,16 @@ static void slots(call *c) {
     call_error(c, 503, "unavailable_error", "no slot is free");
     return;
   }
-  json_t *list = json_array();
-  for (int64_t i = 0; i < c->s->n_seq; i++)
-    json_array_append_new(list,
-                          json_pack("{s:I, s:I, s:b, s:b}", "id", (json_int_t)i, "n_ctx", (json_int_t)c->s->env.n_ctx,
-                                    "speculative", c->s->env.speculation.kind != 0, "is_processing", i < busy));
+  json_t *list = json_array(), *row;
+  busy_slots(c->s, list);
+  int64_t n_busy = (int64_t)json_array_size(list);
+  for (int64_t i = 0; i < c->s->n_seq; i++) {
+    if (i >= n_busy) json_array_append_new(list, json_object());
+    row = json_array_get(list, (size_t)i);
+    json_object_update_new(row,
+                           json_pack("{s:I, s:I, s:b, s:b}", "id", (json_int_t)i, "n_ctx", (json_int_t)c->s->env.n_ctx,
+                                     "speculative", c->s->env.speculation.kind != 0, "is_processing", i < n_busy));
+  }
   call_answer(c, 200, list);
 }
 
@@ -84,6 +133,8 @@ static const route routes[] = {
     {"POST", "/props", set_props, 0, 0},
     {"GET", "/slots", slots, 0, 0},
     {"POST", "/slots/", slot_action, ROUTE_NAME, 0},
+    {"GET", "/lora-adapters", adapters, 0, 0},
+    {"POST", "/lora-adapters", set_adapters, 0, 0},
     {"GET", "/models", models, ROUTE_PUBLIC, 0},
     {"GET", "/v1/models", models, ROUTE_PUBLIC, 0},
     {"GET", "/v1/models/", model, ROUTE_PUBLIC | ROUTE_NAME, 0},
@@ -92,6 +143,14 @@ static const route routes[] = {
     {"POST", "/apply-template", apply_template, 0, 0},
     {"POST", "/chat/completions/input_tokens", count_tokens, 0, 0},
     {"POST", "/v1/chat/completions/input_tokens", count_tokens, 0, 0},
+    {"POST", "/infill", not_served, 0, 0},
+    {"POST", "/embedding", not_served, 0, 0},
+    {"POST", "/embeddings", not_served, 0, 0},
+    {"POST", "/v1/embeddings", not_served, 0, 0},
+    {"POST", "/rerank", not_served, 0, 0},
+    {"POST", "/reranking", not_served, 0, 0},
+    {"POST", "/v1/rerank", not_served, 0, 0},
+    {"POST", "/v1/reranking", not_served, 0, 0},
     {"POST", "/completion", gen_start, 0, API_NATIVE},
     {"POST", "/completions", gen_start, 0, API_NATIVE},
     {"POST", "/v1/completions", gen_start, 0, API_TEXT},

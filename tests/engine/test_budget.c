@@ -66,7 +66,8 @@ static outcome simulate(const machine *m, int64_t n_decode, int64_t length, myna
       myna__budget_add(b, c, n + n_decode, before, t);
     else
       myna__costs_add(c, n_decode, t);
-    if (steps > 32) o.longest = MYNA__MAX(o.longest, t / seconds(m, n_decode, 0)); /* then it knows its own steps */
+    if (steps > 32 && n < a.left)
+      o.longest = MYNA__MAX(o.longest, t / seconds(m, n_decode, 0)); /* then it knows its own steps */
     time += t;
     at += n;
     if (steps > 10 * length) fail_msg("it gets nowhere at %lld", (long long)at);
@@ -154,6 +155,22 @@ static void test_edges(void **state) {
   assert_int_equal(b.rest, 0);
   assert_int_equal(ask(&b, &c, 1, 0), 0);
   assert_int_equal(ask(&b, &c, 1, 1), 1);
+}
+
+/* A prompt that is short enough is read at once, and the streams get their steps afterwards. */
+static void test_short(void **state) {
+  (void)state;
+  machine m = {.read = 0.04, .each = 0.005};
+  myna__costs c = {0};
+  myna__budget b = {0};
+  teach(&m, &c, &b);
+  for (int i = 0; i < 100; i++) myna__costs_add(&c, 2, seconds(&m, 2, 0));
+  myna__budget_ask a = {.n_decode = 2, .most = 510, .left = 38};
+  assert_int_equal(myna__budget_tokens(&b, &c, &a), 38);
+  assert_in_range(b.rest, 2, 5); /* 5 times a step, then so many that the mean is twice one */
+  while (b.rest > 0) assert_int_equal(myna__budget_tokens(&b, &c, &a), 0);
+  a.left = 400;
+  assert_true(myna__budget_tokens(&b, &c, &a) < 40);
 }
 
 static void test_unknown(void **state) {
@@ -255,8 +272,8 @@ static void test_engine(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_wishes),  cmocka_unit_test(test_from_nothing),
-                                     cmocka_unit_test(test_edges),   cmocka_unit_test(test_unknown),
-                                     cmocka_unit_test(test_follows), cmocka_unit_test(test_late),
-                                     cmocka_unit_test(test_engine)};
+                                     cmocka_unit_test(test_edges),   cmocka_unit_test(test_short),
+                                     cmocka_unit_test(test_unknown), cmocka_unit_test(test_follows),
+                                     cmocka_unit_test(test_late),    cmocka_unit_test(test_engine)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

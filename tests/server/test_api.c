@@ -439,6 +439,23 @@ static void test_small(void **state) {
   assert_non_null(strstr(str(text, "content"), "Tom \xc3\xa9"));
   json_decref(text);
   json_decref(o);
+  static const struct {
+    const char *body;
+    size_t n; /* 0: refused */
+  } lists[] = {{"{\"content\":[5,\"Tom\",7],\"add_special\":false}", 3},
+               {"{\"content\":[\"Tom\",\"Tom\"],\"add_special\":true}", 3}, /* one mark of the beginning */
+               {"{\"content\":[5],\"with_pieces\":true}", 1},
+               {"{\"content\":[-1]}", 0},
+               {"{\"content\":[99999999]}", 0},
+               {"{\"content\":[[5]]}", 0},
+               {"{\"content\":5.5}", 0}};
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+    json_t *list = api_answer_tokenize(&env, json_loads(lists[i].body, 0, NULL), &e);
+    if (lists[i].n == 0) assert_string_equal(e.param, "content");
+    assert_int_equal(json_array_size(json_object_get(list, "tokens")), lists[i].n);
+    json_decref(list);
+    e = (api_error){0};
+  }
   body = json_loads("{\"tokens\":[-1]}", 0, NULL);
   assert_null(api_answer_detokenize(&env, body, &e));
   assert_string_equal(e.param, "tokens");

@@ -146,6 +146,34 @@ class Plain(unittest.TestCase):
             self.assertEqual(self.s.call("GET", path)[0], 200, path)
         self.assertEqual(len(json.loads(self.s.call("GET", "/slots")[2])), 8)
 
+    def test_other_programs(self):
+        """What llama-server's clients look at besides."""
+        props = json.loads(self.s.call("GET", "/props")[2])
+        self.assertEqual((props["endpoint_slots"], props["endpoint_metrics"], props["modalities"]["video"]), (True, True, False))
+        self.assertEqual(props["default_generation_settings"]["params"]["seed"], 2**32 - 1)
+        for path in ("/infill", "/embedding", "/v1/embeddings", "/rerank", "/v1/rerank"):
+            self.assertEqual(self.s.call("POST", path, {"input": "a"})[0], 501, path)
+        self.assertEqual(json.loads(self.s.call("GET", "/lora-adapters")[2]), [])
+        self.assertEqual(json.loads(self.s.call("POST", "/lora-adapters", b"[]")[2]), {"success": True})
+        for body in (b"[{\"id\": 0, \"scale\": 1}]", b"{}", b"nonsense"):
+            self.assertEqual(self.s.call("POST", "/lora-adapters", body)[0], 400, body)
+        self.assertEqual(json.loads(self.s.call("GET", "/v1/models")[2])["models"][0]["details"]["format"], "gguf")
+
+    def test_busy_slots(self):
+        c = http.client.HTTPConnection("127.0.0.1", self.s.port)
+        c.request("POST", "/completion", json.dumps({"prompt": "Once", "n_predict": -1, "stream": True, "ignore_eos": True, "temperature": 0}), {"Content-Type": "application/json"})
+        r = c.getresponse()
+        r.readline()
+        rows = json.loads(self.s.call("GET", "/slots")[2])
+        r.close()
+        c.close()
+        busy = [row for row in rows if row["is_processing"]]
+        self.assertEqual((len(rows), [row["id"] for row in rows]), (8, list(range(8))))
+        for row in busy:  # it may have come to its end
+            self.assertTrue(row["params"]["ignore_eos"])
+            self.assertGreaterEqual(row["next_token"][0]["n_decoded"], 1)
+            self.assertGreater(row["id_task"], 0)
+
     def test_paths(self):
         self.assertEqual(self.s.call("GET", "/nothing")[0], 404)
         self.assertEqual(self.s.call("GET", "/v1/completions")[0], 405)
