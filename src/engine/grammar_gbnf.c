@@ -171,6 +171,7 @@ static int32_t token(reader *r) {
   r->p = close + 1;
   if (from[1] != '[') {
     if (close - from < 2) return FAIL(r, "a token without text");
+    if (memchr(from, 0, (size_t)(close - from))) return FAIL(r, "a token's text has a NUL");
     return myna__tree_token(r->t, from, (size_t)(r->p - from), -1, negate, r->err);
   }
   int64_t id = 0;

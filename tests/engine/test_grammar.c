@@ -207,10 +207,13 @@ static void test_refused(void **state) {
     if (rows[i].line && err.line != rows[i].line) fail_msg("%s: line %lld", rows[i].text, (long long)err.line);
     assert_null(g);
   }
+  static const char nul[] = "root ::= <a\0b>";
   char deep[4096] = "root ::= ";
   memset(deep + 9, '(', 4000);
   myna_grammar *g = NULL;
   myna_err err = {0};
+  ASSERT_FAILS(myna_grammar_from_gbnf(&g, nul, sizeof nul - 1, NULL, &err), MYNA_E_FORMAT, &err, "NUL");
+  err = (myna_err){0};
   ASSERT_FAILS(myna_grammar_from_gbnf(&g, deep, strlen(deep), NULL, &err), MYNA_E_LIMIT, &err, "deep");
   memset(deep + 9, '?', 4000);
   deep[9] = '.';
