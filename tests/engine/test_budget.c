@@ -78,13 +78,19 @@ static outcome simulate(const machine *m, int64_t n_decode, int64_t length, myna
   return o;
 }
 
+#ifdef MYNA_SLOW
+enum { STEP = 7 };
+#else
+enum { STEP = 1 };
+#endif
+
 /* Where a size keeps all wishes in every step, all are kept. Elsewhere nothing is given away: what is missed is little more than what must be, and
  * where it cannot be kept alike by both. */
 static void test_wishes(void **state) {
   (void)state;
   enum { LENGTH = 16384 };
   int kept = 0, shared = 0, missed = 0;
-  for (int k = 0; k < 180; k++) {
+  for (int k = 0; k < 180; k += STEP) {
     const int arithmetic[] = {4, 8, 16, 32, 64}, depth[] = {0, 1, 4, 16};
     machine m = {
         .read = 0.04, .each = 0.04 / arithmetic[k % 5], .sum = k / 5 % 3 == 1, .tile = k / 5 % 3 == 2 ? 16 : 1};
@@ -115,7 +121,7 @@ static void test_wishes(void **state) {
           depth[k / 15 % 4], (long long)n_decode, o.wait, o.slow, o.longest, uniform, any);
   }
   print_message("kept in every step %d, turns help %d, cannot be kept %d\n", kept, shared, missed);
-  assert_true(kept > 10 && shared > 5 && missed > 5);
+  assert_true(kept > 10 / STEP && shared > 5 / STEP && missed > 5 / STEP);
 }
 
 /* Nothing was measured before; the shape is far from the machine. It is found on the way. */
