@@ -28,8 +28,10 @@ typedef float32x4_t vf;
 enum {
   LANES = 4,
   PARTS = MYNA__STRIP / LANES,
-  PAIRS16 = false, /* MLA takes 32 bits in one step */
-  C_INTS = 4,      /* columns of direct kernels of integers */
+  PAIRS16 = false,       /* MLA takes 32 bits in one step */
+  SCALES_PAIRED = false, /* see isa_avx512.h */
+  FILE_ORDER = false,
+  C_INTS = 4, /* columns of direct kernels of integers */
 };
 
 /* Parts of a strip that a direct kernel of C columns takes together: four sums of floats at least, for each waits for the one
@@ -121,7 +123,7 @@ INLINE void widen_f16(vf *even, vf *odd, vi v) {
 
 /* ---- products ---- */
 
-typedef enum dot_mode { DOT_4BIT, DOT_6BIT, DOT_7BIT, DOT_8BIT } dot_mode;
+typedef enum dot_mode { DOT_4BIT, DOT_5BIT, DOT_6BIT, DOT_7BIT, DOT_8BIT } dot_mode;
 INLINE bool dot_needs_offset(dot_mode m) { return m != DOT_8BIT; }
 INLINE vi vi_dot_pairs16(vi i, vi a, vi b) {
   int32x4_t low = vmull_s16(vget_low_s16(as_s16(a)), vget_low_s16(as_s16(b)));
