@@ -49,9 +49,9 @@ static void show_metrics(call *c) {
     call_answer_text(c, 200, "text/plain; version=0.0.4", metrics_text(c->s));
 }
 
-/* Rows of a call's sequences that are in the engine. */
+/* Rows of a call's sequences that are in the engine. The reply is there before they are, which the lock orders. */
 static void add_rows(const call *c, int64_t most, json_t *list) {
-  for (int i = 0; c->reply && c->n_live > 0 && i < c->n_sequences; i++) {
+  for (int i = 0; c->n_live > 0 && i < c->n_sequences; i++) {
     if (c->sequences[i].id <= 0 || (int64_t)json_array_size(list) >= most) continue;
     json_t *row = api_reply_slot(c->reply, i);
     if (row) json_object_set_new(row, "id_task", json_integer(c->sequences[i].id));
