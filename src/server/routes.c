@@ -183,7 +183,7 @@ static const route routes[] = {
     {"POST", "/apply-template", apply_template, 0, 0},
     {"POST", "/chat/completions/input_tokens", count_tokens, 0, 0},
     {"POST", "/v1/chat/completions/input_tokens", count_tokens, 0, 0},
-    {"POST", "/infill", not_served, 0, 0},
+    {"POST", "/infill", gen_start, ROUTE_INFILL, API_NATIVE},
     {"POST", "/embedding", not_served, 0, 0},
     {"POST", "/embeddings", not_served, 0, 0},
     {"POST", "/v1/embeddings", not_served, 0, 0},
