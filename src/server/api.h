@@ -27,6 +27,8 @@ typedef struct api_env {
   const char *model_name;     /* what answers call the model */
   const char *aliases, *tags; /* NULL, or lists joined by commas, told beside it */
   const char *fingerprint;
+  const int32_t *eog; /* [n_eog] end tokens, told as the biases of ignore_eos */
+  int n_eog;
   myna_sampling sampling; /* defaults, from flags and file; set */
   bool random_seed;       /* requests without seed get one by chance */
   int64_t n_ctx;          /* positions of a sequence */
@@ -138,7 +140,9 @@ typedef int api_setter(api_request *r, const char *name, const json_t *v, api_er
 api_setter api_set_seed, api_set_samplers, api_set_logit_bias, api_set_stop, api_set_breakers, api_set_logprobs,
     api_set_top_logprobs, api_set_stream_options, api_set_response_format, api_set_tool_choice, api_set_thinking,
     api_set_text_logprobs, api_set_generation_prompt, api_set_schema, api_set_choices, api_set_reasoning_format,
-    api_set_best_of, api_set_messages, api_set_penalty;
+    api_set_best_of, api_set_messages, api_set_penalty, api_set_max_tokens;
+/* What is left out is named in x-myna-ignored; with --strict it is refused. */
+int api_ignore(api_request *r, const char *name, api_error *e);
 /* Names of samplers and their letters in myna_sampling.order; NULL behind the last. */
 const char *api_sampler_name(int i, char *letter);
 /* A string of any bytes: what is no UTF-8 becomes U+FFFD. */
@@ -187,7 +191,7 @@ bool api_model_is(const api_env *env, const char *name);
 json_t *api_answer_props(const api_env *env, int64_t n_slots);
 
 /* One row of the list, for tests and documents. */
-typedef enum api_use { API_HONOURED, API_ACCEPTED, API_REFUSED } api_use;
+typedef enum api_use { API_HONOURED, API_CLAMPED, API_ACCEPTED, API_REFUSED } api_use;
 typedef struct api_field {
   const char *name;
   int dialects, kinds;

@@ -26,6 +26,7 @@ static api_request *read_request(call *c, api_error *e) {
   if (!body) return NULL;
   if (api_request_new(&r, (api_dialect)c->route->arg, body, &c->s->env, e) < 0) return NULL;
   if (r->ping_s) c->ping_s = r->ping_s;
+  if (r->id_slot >= c->s->n_seq) r->id_slot = -1; /* as llama-server has it: any */
   if (r->ignored) c->ignored = strdup(r->ignored);
   return r;
 }

@@ -178,6 +178,8 @@ struct server {
   int64_t n_seq, created;
   char *model_name; /* the first alias, or the file's name */
   char host[256];   /* name of this machine */
+  int32_t *eog;     /* [n_eog] end tokens */
+  int n_eog;
   int watch_fd;
   pthread_mutex_t slots_lock;
   slot *slots; /* [n_seq], NULL without --slot-save-path */
