@@ -8,7 +8,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 START, END = "<!-- fields: made by tools/api_docs.py -->", "<!-- end of fields -->"
 APIS = {"C": "chat", "T": "completions", "N": "native", "A": "template"}
 KINDS = {"BOOL": "boolean", "INT": "integer", "NUM": "number", "STR": "string", "ARR": "array", "OBJ": "object", "ANY": "any"}
-USES = {"HONOURED": "honoured", "CALLED": "honoured", "ACCEPTED": "accepted without effect", "REFUSED": "refused"}
+USES = {"HONOURED": "honoured", "CLAMPED": "honoured, clamped", "CALLED": "honoured", "ACCEPTED": "accepted without effect", "REFUSED": "refused"}
 
 
 def split(text):
@@ -22,11 +22,11 @@ def string(text):
 
 def rows(text):
     text = "\n".join(line for line in text.split("*/", 1)[1].splitlines() if not line.lstrip().startswith("#") and "FIELD(" not in line)
-    for use, args in re.findall(r'^(HONOURED|CALLED|ACCEPTED|REFUSED)\(((?:"(?:[^"\\]|\\.)*"|[^")])*)\)', text, re.M):
+    for use, args in re.findall(r'^(HONOURED|CLAMPED|CALLED|ACCEPTED|REFUSED)\(((?:"(?:[^"\\]|\\.)*"|[^")])*)\)', text, re.M):
         a = split(args)
         kinds = "any" if use == "REFUSED" else " or ".join(KINDS[k.strip()] for k in a[2].split("|"))
         span = ""
-        if use in ("HONOURED", "CALLED") and a[3:5] != ["0", "0"]:
+        if use in ("HONOURED", "CLAMPED", "CALLED") and a[3:5] != ["0", "0"]:
             span = "%g to %g" % (float(a[3]), float(a[4]))
         yield string(a[1]), " ".join(APIS[d.strip()] for d in a[0].split("|")), kinds, span, USES[use], string(a[-1])
 

@@ -32,7 +32,8 @@ typedef struct attn_job {
   const int32_t *order; /* [n_tok] */
   int64_t n_block;
   int kind_k, kind_v;
-  int64_t bytes_k, bytes_v; /* of one head in a page */
+  int64_t bytes_k, bytes_v;  /* of one head in a page */
+  int64_t n_unit, n_workers; /* a worker's next unit is probably so many further on */
   bool split;
 } attn_job;
 
@@ -194,23 +195,45 @@ static int together(const attn_job *j, const block *b, int t, int64_t p, int64_t
   return e;
 }
 
-static myna__attn_page view_page(const attn_job *j, int64_t kv_head, int64_t page, int64_t next) {
-  const myna__kv_view *kv = &j->a->kv;
-  int64_t head = kv_head * (j->bytes_k + j->bytes_v);
-  const uint8_t *k = kv->pool + page * kv->page_stride + head,
-                *k2 = next < 0 ? k : kv->pool + next * kv->page_stride + head;
+/* K of a head in a page; V follows. */
+static const uint8_t *head_at(const attn_job *j, int64_t kv_head, int64_t page) {
+  return j->a->kv.pool + page * j->a->kv.page_stride + kv_head * (j->bytes_k + j->bytes_v);
+}
+
+/* next: what will be read after it, or NULL. */
+static myna__attn_page view_page(const attn_job *j, int64_t kv_head, int64_t page, const uint8_t *next) {
+  const uint8_t *k = head_at(j, kv_head, page);
+  if (!next) next = k;
   return (myna__attn_page){.k = k,
                            .v = k + j->bytes_k,
-                           .next_k = k2,
-                           .next_v = k2 + j->bytes_k,
-                           .dim_k = kv->dim_k,
-                           .dim_v = kv->dim_v,
+                           .next_k = next,
+                           .next_v = next + j->bytes_k,
+                           .dim_k = j->a->kv.dim_k,
+                           .dim_v = j->a->kv.dim_v,
                            .scale = j->t->attn_query[j->kind_k] ? 1.0f : j->a->scale,
                            .softcap = j->a->softcap};
 }
 
-/* One segment of all rows of (block, head): fills w->row[].m, .l (lanes) and o. */
-static void segment(const attn_job *j, const block *b, int64_t kv_head, int64_t seg, work *w) {
+/* Where (block, head) begins to read at position p or at its first, or NULL. */
+static const uint8_t *begins(const attn_job *j, const block *b, int64_t kv_head, int64_t p) {
+  int64_t page;
+  p = MYNA__MAX(p, myna__attn_first_visible(j->a, b->lo_pos));
+  if (p > b->hi_pos || (page = page_of(j, b, 0, p)) < 0) return NULL;
+  return head_at(j, kv_head, page);
+}
+
+/* What the rows see of the page at position p. */
+static void see(const attn_job *j, const block *b, int64_t p, myna__attn_row *row) {
+  for (int32_t t = 0; t < b->n; t++) {
+    int64_t pos = j->a->pos[j->order[b->first + t]];
+    int lo = (int)MYNA__MIN(MYNA__MAX(myna__attn_first_visible(j->a, pos) - p, 0), MYNA__PAGE),
+        hi = (int)MYNA__MAX(MYNA__MIN(pos + 1 - p, MYNA__PAGE), 0);
+    for (int64_t g = 0; g < j->l.group; g++, row++) row->lo = lo, row->hi = hi;
+  }
+}
+
+/* One segment of all rows of (block, head): fills w->row[].m, .l (lanes) and o. after: what is read behind it. */
+static void segment(const attn_job *j, const block *b, int64_t kv_head, int64_t seg, work *w, const uint8_t *after) {
   const myna__attn_args *a = j->a;
   int n = rows_of(j, b), group = (int)j->l.group;
   for (int i = 0; i < n; i++) {
@@ -221,16 +244,13 @@ static void segment(const attn_job *j, const block *b, int64_t kv_head, int64_t 
   int64_t from = MYNA__MAX(myna__attn_first_visible(a, b->lo_pos), seg * MYNA__SEGMENT),
           to = MYNA__MIN((int64_t)b->hi_pos + 1, (seg + 1) * MYNA__SEGMENT);
   for (int64_t p = from / MYNA__PAGE * MYNA__PAGE; p < to; p += MYNA__PAGE) {
-    for (int i = 0; i < n; i++) {
-      int64_t pos = a->pos[row_token(j, b, i)];
-      w->row[i].lo = (int)MYNA__MIN(MYNA__MAX(myna__attn_first_visible(a, pos) - p, 0), MYNA__PAGE);
-      w->row[i].hi = (int)MYNA__MAX(MYNA__MIN(pos + 1 - p, MYNA__PAGE), 0);
-    }
+    see(j, b, p, w->row);
     for (int t = 0, e; t < b->n; t = e) {
-      int64_t page = page_of(j, b, t, p);
+      int64_t page = page_of(j, b, t, p), other;
       e = together(j, b, t, p, page);
       if (page < 0) continue;
-      int64_t next = e < b->n ? page_of(j, b, e, p) : p + MYNA__PAGE < to ? page_of(j, b, 0, p + MYNA__PAGE) : -1;
+      const uint8_t *next = p + MYNA__PAGE < to ? begins(j, b, kv_head, p + MYNA__PAGE) : after;
+      if (e < b->n && (other = page_of(j, b, e, p)) >= 0) next = head_at(j, kv_head, other);
       myna__attn_page x = view_page(j, kv_head, page, next);
       walk_page(j, &x, w->row + t * group, (e - t) * group, w);
     }
@@ -259,7 +279,7 @@ static void segments_of(const attn_job *j, const block *b, int64_t *s0, int64_t 
 static void unit_whole(void *arg, int64_t unit, int worker) {
   const attn_job *j = arg;
   const block *b = j->blocks + unit / j->a->kv.n_kv_head;
-  int64_t kv_head = unit % j->a->kv.n_kv_head, s0, s1, dim = j->a->kv.dim_v;
+  int64_t heads = j->a->kv.n_kv_head, kv_head = unit % heads, s0, s1, dim = j->a->kv.dim_v;
   int n = rows_of(j, b);
   work w = work_of(j, worker);
   zero_rows(j, b, kv_head);
@@ -267,8 +287,12 @@ static void unit_whole(void *arg, int64_t unit, int worker) {
   if (s0 >= s1) return;
   prepare(j, b, kv_head, &w);
   for (int i = 0; i < n; i++) w.M[i] = -INFINITY, w.L[i] = 0;
+  const int64_t next = unit + j->n_workers;
   for (int64_t s = s0; s < s1; s++) {
-    segment(j, b, kv_head, s, &w);
+    const uint8_t *after = s + 1 < s1         ? begins(j, b, kv_head, (s + 1) * MYNA__SEGMENT)
+                           : next < j->n_unit ? begins(j, j->blocks + next / heads, next % heads, 0)
+                                              : NULL;
+    segment(j, b, kv_head, s, &w, after);
     for (int i = 0; i < n; i++)
       merge(&w.M[i], &w.L[i], row_out(j, b, kv_head, i), w.row[i].m, lanes(w.row[i].l), w.row[i].o, dim);
   }
@@ -292,7 +316,10 @@ static void unit_segment(void *arg, int64_t unit, int worker) {
   if (seg >= s1 - s0) return;
   work w = work_of(j, worker);
   prepare(j, b, kv_head, &w);
-  segment(j, b, kv_head, s0 + seg, &w);
+  const int64_t next = unit + j->n_workers, next_bh = next % (j->n_block * heads);
+  const block *nb = j->blocks + next_bh / heads;
+  segment(j, b, kv_head, s0 + seg, &w,
+          next < j->n_unit ? begins(j, nb, next_bh % heads, (s0 + next / (j->n_block * heads)) * MYNA__SEGMENT) : NULL);
   for (int i = 0; i < n; i++) {
     float *p = partial(j, row_token(j, b, i), row_head(j, kv_head, i), seg);
     p[0] = w.row[i].m;
@@ -329,6 +356,8 @@ static void run(const myna__attn_args *a, void *scratch, myna__pool *pool, bool 
   j.blocks = blocks;
   j.order = order;
   int64_t n = j.n_block * a->kv.n_kv_head, most = 0;
+  j.n_workers = myna__pool_size(pool);
+  j.n_unit = n;
   if (!j.split) {
     myna__pool_run(pool, n, unit_whole, &j);
     return;
@@ -339,7 +368,8 @@ static void run(const myna__attn_args *a, void *scratch, myna__pool *pool, bool 
     segments_of(&j, j.blocks + i, &s0, &s1);
     most = MYNA__MAX(most, s1 - s0);
   }
-  myna__pool_run(pool, n * MYNA__MAX(most, 1), unit_segment, &j);
+  j.n_unit = n * MYNA__MAX(most, 1);
+  myna__pool_run(pool, j.n_unit, unit_segment, &j);
 }
 
 void myna__attn(const myna__attn_args *a, void *scratch, myna__pool *pool) { run(a, scratch, pool, false); }

@@ -27,6 +27,8 @@ typedef struct api_env {
   const char *model_name;     /* what answers call the model */
   const char *aliases, *tags; /* NULL, or lists joined by commas, told beside it */
   const char *fingerprint;
+  const int32_t *eog; /* [n_eog] end tokens, told as the biases of ignore_eos */
+  int n_eog;
   myna_sampling sampling; /* defaults, from flags and file; set */
   bool random_seed;       /* requests without seed get one by chance */
   int64_t n_ctx;          /* positions of a sequence */
@@ -123,6 +125,8 @@ int api_request_new(api_request **out, api_dialect dialect, json_t *body, const 
 /* The first half alone: fields are checked and stored, nothing is tokenized. */
 int api_request_parse(api_request **out, api_dialect dialect, json_t *body, const api_env *env, api_error *e);
 void api_request_free(api_request *r);
+/* Makes the body of /infill that of a native completion: "prompt" becomes tokens. */
+int api_infill(const api_env *env, json_t *body, api_error *e);
 /* Memory freed with the request; NULL when there is none. */
 void *api_keep(api_request *r, size_t n);
 
@@ -133,12 +137,17 @@ int api_make_grammar(api_request *r, api_error *e); /* constraint to grammar */
 int32_t *api_tokenize(api_request *r, const char *text, size_t n, bool add_special, bool parse_special, int64_t *n_ids,
                       api_error *e);
 bool api_add_prompt(api_request *r, int32_t *tokens, int64_t n);
+/* Fill-in-the-middle tokens, by the file's metadata or by the names that models give them; < 0: the model has none. */
+typedef enum api_fim { API_FIM_PRE, API_FIM_SUF, API_FIM_MID, API_FIM_REPO, API_FIM_SEP } api_fim;
+int32_t api_fim_token(const api_env *env, api_fim which);
 /* Setters that are more than a value's copy; rows of api_fields.inc name them. */
 typedef int api_setter(api_request *r, const char *name, const json_t *v, api_error *e);
 api_setter api_set_seed, api_set_samplers, api_set_logit_bias, api_set_stop, api_set_breakers, api_set_logprobs,
     api_set_top_logprobs, api_set_stream_options, api_set_response_format, api_set_tool_choice, api_set_thinking,
     api_set_text_logprobs, api_set_generation_prompt, api_set_schema, api_set_choices, api_set_reasoning_format,
-    api_set_best_of, api_set_messages, api_set_penalty;
+    api_set_best_of, api_set_messages, api_set_penalty, api_set_max_tokens;
+/* What is left out is named in x-myna-ignored; with --strict it is refused. */
+int api_ignore(api_request *r, const char *name, api_error *e);
 /* Names of samplers and their letters in myna_sampling.order; NULL behind the last. */
 const char *api_sampler_name(int i, char *letter);
 /* A string of any bytes: what is no UTF-8 becomes U+FFFD. */
@@ -187,7 +196,7 @@ bool api_model_is(const api_env *env, const char *name);
 json_t *api_answer_props(const api_env *env, int64_t n_slots);
 
 /* One row of the list, for tests and documents. */
-typedef enum api_use { API_HONOURED, API_ACCEPTED, API_REFUSED } api_use;
+typedef enum api_use { API_HONOURED, API_CLAMPED, API_ACCEPTED, API_REFUSED } api_use;
 typedef struct api_field {
   const char *name;
   int dialects, kinds;

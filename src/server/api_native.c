@@ -70,10 +70,8 @@ static json_t *bias_list(const api_request *r) {
   const myna_sampling *s = &r->sampling;
   for (int i = 0; i < s->n_bias; i++)
     json_array_append_new(list, json_pack("{s:o, s:i}", "bias", real((double)s->bias[i].bias), "token", s->bias[i].id));
-  myna_model_info info;
-  myna_model_get_info(r->env->model, &info);
-  for (int32_t id = 0; s->ignore_eos && id < info.n_vocab; id++)
-    if (myna_token_is_eog(r->env->model, id)) json_array_append_new(list, json_pack("{s:n, s:i}", "bias", "token", id));
+  for (int i = 0; s->ignore_eos && i < r->env->n_eog; i++)
+    json_array_append_new(list, json_pack("{s:n, s:i}", "bias", "token", r->env->eog[i]));
   return list;
 }
 
@@ -255,26 +253,24 @@ static int read_ids(const api_env *env, const json_t *v, int32_t *ids, api_error
   return 0;
 }
 
+/* The pieces one after the other: no space is taken away, so that texts of parts can be joined. */
 static json_t *detokenize(const api_env *env, const json_t *body, api_error *e) {
   const json_t *v = json_object_get(body, "tokens");
   if (v && !json_is_array(v)) return api_refuse(e, "tokens", "tokens must be an array"), NULL;
   size_t n = json_array_size(v);
-  int32_t *ids = malloc((n + 1) * sizeof *ids);
+  int32_t *ids = calloc(n + 1, sizeof *ids);
   json_t *answer = NULL;
-  char *text = NULL;
-  if (!ids) return api_fail(e, 500, "server_error", NULL, "out of memory"), NULL;
-  if (read_ids(env, v, ids, e) == 0) {
-    myna_err err = {0};
-    int64_t len = myna_detokenize(env->model, ids, (int64_t)n, true, NULL, 0, &err);
-    if (len >= 0) text = malloc((size_t)len + 1);
-    if (text) len = myna_detokenize(env->model, ids, (int64_t)n, true, text, len, &err);
-    if (len < 0)
-      api_fail_err(e, "tokens", &err);
-    else if (text)
-      answer = json_pack("{s:o}", "content", api_text(text, (size_t)len));
-    if (!answer) api_fail(e, 500, "server_error", NULL, "out of memory");
+  api_buf text = {0};
+  bool ok = ids != NULL;
+  if (ok && read_ids(env, v, ids, e) < 0) return free(ids), NULL;
+  for (size_t i = 0; i < n && ok; i++) {
+    char buf[512];
+    int64_t len = myna_token_text(env->model, ids[i], buf, sizeof buf);
+    if (len > 0) ok = api_buf_add(&text, buf, len > (int64_t)sizeof buf ? sizeof buf : (size_t)len);
   }
-  free(text);
+  if (ok) answer = json_pack("{s:o}", "content", api_text(text.p, text.n));
+  if (!answer) api_fail(e, 500, "server_error", NULL, "out of memory");
+  free(text.p);
   free(ids);
   return answer;
 }
@@ -312,15 +308,27 @@ bool api_model_is(const api_env *env, const char *name) {
   return strcmp(name, env->model_name) == 0;
 }
 
+/* llama-server's numbers of kinds of vocabularies, by the file's word for it; what has none are byte pairs. */
+static int vocab_type(const myna_model *m) {
+  static const char *const words[] = {"no_vocab", "llama", "gpt2", "bert", "t5", "rwkv"};
+  const char *key;
+  char type[24], value[32];
+  for (int64_t i = 0; myna_model_get_meta(m, i, &key, type, value, sizeof value, 1) >= 0; i++)
+    for (int k = 0; strcmp(key, "tokenizer.ggml.model") == 0 && k < 6; k++)
+      if (strcmp(value, words[k]) == 0) return k;
+  return 2;
+}
+
 json_t *api_answer_model(const api_env *env, int64_t created) {
   myna_model_info info;
   myna_model_get_info(env->model, &info);
-  return json_pack("{s:s, s:o, s:o, s:s, s:I, s:s, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:s}}", "id", env->model_name,
+  return json_pack("{s:s, s:o, s:o, s:s, s:I, s:s, s:{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:s}}", "id", env->model_name,
                    "aliases", name_list(env->aliases), "tags", name_list(env->tags), "object", "model", "created",
-                   (json_int_t)created, "owned_by", "myna", "meta", "n_vocab", (json_int_t)info.n_vocab, "n_ctx",
-                   (json_int_t)env->n_ctx, "n_ctx_train", (json_int_t)info.n_ctx_train, "n_embd",
-                   (json_int_t)info.n_embd, "n_params", (json_int_t)info.n_params, "size",
-                   (json_int_t)info.weight_bytes, "ftype", info.weight_type ? info.weight_type : "");
+                   (json_int_t)created, "owned_by", "myna", "meta", "vocab_type", vocab_type(env->model), "n_vocab",
+                   (json_int_t)info.n_vocab, "n_ctx", (json_int_t)env->n_ctx, "n_ctx_train",
+                   (json_int_t)info.n_ctx_train, "n_embd", (json_int_t)info.n_embd, "n_params",
+                   (json_int_t)info.n_params, "size", (json_int_t)info.weight_bytes, "ftype",
+                   info.weight_type ? info.weight_type : "");
 }
 
 /* Both lists: OpenAI's clients read data, Ollama's read models. */
@@ -343,17 +351,28 @@ static json_t *token_text(const myna_model *m, int32_t id) {
   return api_text(buf, n < 0 ? 0 : n > (int64_t)sizeof buf ? sizeof buf : (size_t)n);
 }
 
+/* What a template cannot show is made up for (tools, calls, parts of content), so that clients need not care. */
+static json_t *template_caps(const api_env *env) {
+  bool has = env->chat && myna_chat_has_template(env->chat);
+  bool thinks = has && strstr(myna_chat_source(env->chat), "reasoning_content");
+  return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b}", "supports_object_arguments", has,
+                   "supports_parallel_tool_calls", has, "supports_preserve_reasoning", thinks,
+                   "supports_string_content", 1, "supports_system_role", has, "supports_tool_calls", has,
+                   "supports_tools", has, "supports_typed_content", 1);
+}
+
 json_t *api_answer_props(const api_env *env, int64_t n_slots) {
   myna_model_info info;
   myna_model_get_info(env->model, &info);
   api_request r = {.env = env, .sampling = env->sampling, .max_tokens = env->n_predict > 0 ? env->n_predict : -1};
   json_t *params =
       api_generation_settings(&r, env->random_seed ? UINT32_MAX : env->sampling.seed); /* that value says by chance */
-  return json_pack(
-      "{s:{s:I, s:o}, s:I, s:s, s:s, s:s, s:o, s:o, s:{s:b, s:b, s:b}, s:s, s:s, s:b}", "default_generation_settings",
-      "n_ctx", (json_int_t)env->n_ctx, "params", params, "total_slots", (json_int_t)n_slots, "model_alias",
-      env->model_name, "model_path", info.file ? info.file : "", "chat_template",
-      env->chat ? myna_chat_source(env->chat) : "", "bos_token", token_text(env->model, myna_token_bos(env->model)),
-      "eos_token", token_text(env->model, myna_token_eos(env->model)), "modalities", "vision", 0, "audio", 0, "video",
-      0, "model_ftype", info.weight_type ? info.weight_type : "", "build_info", env->fingerprint, "is_sleeping", 0);
+  return json_pack("{s:{s:I, s:o}, s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:{s:b, s:b, s:b}, s:s, s:s, s:s, s:b}",
+                   "default_generation_settings", "n_ctx", (json_int_t)env->n_ctx, "params", params, "total_slots",
+                   (json_int_t)n_slots, "model_alias", env->model_name, "model_path", info.file ? info.file : "",
+                   "chat_template", env->chat ? myna_chat_source(env->chat) : "", "chat_template_caps",
+                   template_caps(env), "bos_token", token_text(env->model, myna_token_bos(env->model)), "eos_token",
+                   token_text(env->model, myna_token_eos(env->model)), "modalities", "vision", 0, "audio", 0, "video",
+                   0, "media_marker", "<__media__>", "model_ftype", info.weight_type ? info.weight_type : "",
+                   "build_info", env->fingerprint, "is_sleeping", 0);
 }

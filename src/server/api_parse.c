@@ -143,7 +143,7 @@ static int check(const api_field *f, const json_t *v, api_error *e) {
   if (!ok) return api_refuse(e, f->name, "%s must be %s", f->name, kinds_text(f->kinds, text));
   if (number && f->max > f->min) {
     double x = json_number_value(v);
-    if (!(x >= f->min && x <= f->max))
+    if (f->use != API_CLAMPED && !(x >= f->min && x <= f->max))
       return api_refuse(e, f->name, "%s must be from %g to %g", f->name, f->min, f->max);
   }
   return 0;
@@ -153,15 +153,26 @@ static int64_t whole(const json_t *v) {
   return json_is_integer(v) ? (int64_t)json_integer_value(v) : (int64_t)json_real_value(v);
 }
 
+/* Numbers of rows that are clamped are brought into their range. */
+static int64_t whole_in(const api_field *f, const json_t *v) {
+  double x = json_number_value(v);
+  return f->use != API_CLAMPED ? whole(v) : x < f->min ? (int64_t)f->min : x > f->max ? (int64_t)f->max : whole(v);
+}
+
+static float real_in(const api_field *f, const json_t *v) {
+  double x = json_number_value(v);
+  return (float)(f->use != API_CLAMPED ? x : x < f->min ? f->min : x > f->max ? f->max : x);
+}
+
 static int keep_value(api_request *r, const api_field *f, const json_t *v, api_error *e) {
   void *at = (char *)r + f->offset;
   switch ((store)f->store) {
   case NONE: return 0;
   case CALL: return f->set(r, f->name, v, e);
   case BOOLEAN: *(bool *)at = json_is_true(v); return 0;
-  case INT32: *(int32_t *)at = (int32_t)whole(v); return 0;
-  case INT64: *(int64_t *)at = whole(v); return 0;
-  case FLOAT: *(float *)at = (float)json_number_value(v); return 0;
+  case INT32: *(int32_t *)at = (int32_t)whole_in(f, v); return 0;
+  case INT64: *(int64_t *)at = whole_in(f, v); return 0;
+  case FLOAT: *(float *)at = real_in(f, v); return 0;
   case STRING: *(const char **)at = json_string_value(v); return 0;
   case JSON: *(const json_t **)at = v; return 0;
   }
@@ -169,8 +180,8 @@ static int keep_value(api_request *r, const api_field *f, const json_t *v, api_e
 }
 
 /* Names of fields come back in a header: what could break it is left out. */
-static int ignore(api_request *r, const char *name, api_error *e) {
-  if (r->env->strict) return api_refuse(e, name, "unknown field %s", name);
+int api_ignore(api_request *r, const char *name, api_error *e) {
+  if (r->env->strict) return api_refuse(e, name, "%s is unknown", name);
   size_t have = r->ignored ? strlen(r->ignored) : 0, n = strlen(name);
   if (have + n > 1024) return 0;
   char *p = realloc(r->ignored, have + n + 3);
@@ -190,7 +201,7 @@ static const api_field *find(api_dialect d, const char *name) {
 
 static int take_field(api_request *r, const char *name, const json_t *v, api_error *e) {
   const api_field *f = find(r->dialect, name);
-  if (!f) return r->dialect == API_TEMPLATE ? 0 : ignore(r, name, e);
+  if (!f) return r->dialect == API_TEMPLATE ? 0 : api_ignore(r, name, e);
   if (json_is_null(v)) return 0;
   if (f->use == API_REFUSED) {
     if (json_is_false(v) || ((json_is_array(v) || json_is_object(v)) && json_array_size(v) + json_object_size(v) == 0))

@@ -279,6 +279,7 @@ static int finish(api_reply *p, api_seq *s, const myna_event *ev, const api_sink
   s->finish = ev->finish;
   s->timings = ev->timings;
   s->err = ev->err;
+  if (s->finish == MYNA_FINISH_STOP) s->timings.n_gen++; /* the end token was generated too */
   if (p->r->max_tokens == 0) s->timings.n_gen = 0;
   if (s->finish == MYNA_FINISH_STRING) s->stopping_word = find_word(p, s);
   bool told = p->r->max_tokens != 0;

@@ -1,6 +1,7 @@
 /* api_sampling.c: the fields of a request that change how tokens are chosen and when the answer ends. */
 #include "api.h"
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,16 +54,18 @@ int api_set_samplers(api_request *r, const char *name, const json_t *v, api_erro
   if (n > 31) return api_refuse(e, name, "%s has more than 31 entries", name);
   char *order = api_keep(r, n + 1);
   if (!order) return no_memory(e);
+  size_t have = 0;
   for (size_t i = 0; i < n; i++) {
-    if (json_is_string(v)) {
-      order[i] = json_string_value(v)[i];
-      if (!is_letter(order[i])) return api_refuse(e, name, "%s: unknown sampler '%c'", name, order[i]);
-      continue;
-    }
-    const char *text = json_string_value(json_array_get(v, i));
+    const char letters[2] = {json_is_string(v) ? json_string_value(v)[i] : 0, 0};
+    const char *text = json_is_string(v) ? letters : json_string_value(json_array_get(v, i));
     if (!text) return api_refuse(e, name, "%s must hold strings", name);
-    order[i] = letter_of(text);
-    if (!order[i]) return api_refuse(e, name, "%s: unknown sampler %.40s", name, text);
+    char letter = json_is_string(v) ? (char)(is_letter(text[0]) ? text[0] : 0) : letter_of(text);
+    char what[64];
+    snprintf(what, sizeof what, "%s: %.40s", name, text);
+    if (letter)
+      order[have++] = letter;
+    else if (api_ignore(r, what, e) < 0) /* clients send the names of all samplers that any engine has */
+      return -1;
   }
   r->sampling.order = order;
   return 0;
@@ -84,9 +87,11 @@ typedef struct biases {
 static int add_bias(api_request *r, biases *b, int64_t id, float bias, const char *name, api_error *e) {
   myna_model_info info;
   myna_model_get_info(r->env->model, &info);
-  /* llama-server leaves out ids that are not in the vocabulary; a typo would go unnoticed. */
-  if (id < 0 || id >= info.n_vocab)
-    return api_refuse(e, name, "%s: token %lld is not in the vocabulary", name, (long long)id);
+  if (id < 0 || id >= info.n_vocab) { /* of another model's vocabulary: clients send the ids that they know */
+    char what[64];
+    snprintf(what, sizeof what, "%s: %lld", name, (long long)id);
+    return api_ignore(r, what, e);
+  }
   if (b->n == b->cap) {
     int cap = b->cap ? b->cap * 2 : 32;
     myna_logit_bias *items = api_keep(r, (size_t)cap * sizeof *items);
@@ -169,6 +174,8 @@ int api_set_logit_bias(api_request *r, const char *name, const json_t *v, api_er
 
 /* ---- lists of texts ---- */
 
+enum { MAX_TEXTS = 256 << 10 }; /* together: each is looked for at every token */
+
 static int texts(api_request *r, const char *name, const json_t *v, bool empty_ok, const char ***out, int *n_out,
                  api_error *e) {
   size_t n = json_is_string(v) ? 1 : json_array_size(v);
@@ -176,8 +183,11 @@ static int texts(api_request *r, const char *name, const json_t *v, bool empty_o
   const char **list = api_keep(r, (n + 1) * sizeof *list);
   if (!list) return no_memory(e);
   int have = 0;
+  size_t bytes = 0;
   for (size_t i = 0; i < n; i++) {
     const json_t *item = json_is_string(v) ? v : json_array_get(v, i);
+    bytes += json_string_length(item);
+    if (bytes > MAX_TEXTS) return api_refuse(e, name, "%s has more than %d bytes", name, MAX_TEXTS);
     if (!json_is_string(item)) return api_refuse(e, name, "%s must hold strings", name);
     if (strlen(json_string_value(item)) != json_string_length(item))
       return api_refuse(e, name, "%s: a text with a zero byte", name);
@@ -213,6 +223,7 @@ int api_set_logprobs(api_request *r, const char *name, const json_t *v, api_erro
 
 int api_set_text_logprobs(api_request *r, const char *name, const json_t *v, api_error *e) {
   if (json_is_boolean(v)) return api_set_logprobs(r, name, v, e);
+  if (json_is_number(json_object_get(r->body, "n_probs"))) return 0;
   r->logprobs = true;
   r->n_probs = (int32_t)json_number_value(v);
   if (r->n_probs == 0) r->n_probs = 1;
@@ -224,6 +235,15 @@ int api_set_top_logprobs(api_request *r, const char *name, const json_t *v, api_
   if (n > 0 && !json_is_true(json_object_get(r->body, "logprobs")))
     return api_refuse(e, name, "%s needs logprobs to be true", name);
   if (n > 0) r->n_probs = n;
+  return 0;
+}
+
+/* Of several names of the limit the first of the list counts, wherever they stand. */
+int api_set_max_tokens(api_request *r, const char *name, const json_t *v, api_error *e) {
+  static const char *const names[] = {"n_predict", "max_completion_tokens"};
+  for (size_t i = 0; i < sizeof names / sizeof *names && strcmp(names[i], name) != 0; i++)
+    if (json_is_number(json_object_get(r->body, names[i]))) return 0;
+  r->max_tokens = (int64_t)json_number_value(v);
   return 0;
 }
 

@@ -54,13 +54,14 @@ static void check_headers(call *c, const char *path, const char *version) {
     call_error(c, 403, "permission_error", "this Host is not served; see --cors-origins");
     return;
   }
-  if (!origin_allowed(o, origin, host)) {
+  bool allowed = origin_allowed(o, origin, host), options = strcmp(c->method, "OPTIONS") == 0;
+  if (!allowed && !options) {
     call_error(c, 403, "permission_error", "this Origin is not allowed; see --cors-origins");
     return;
   }
-  if (origin) c->origin = strdup(origin);
-  if (strcmp(c->method, "OPTIONS") == 0) {
-    call_answer_text(c, 204, "text/plain", strdup(""));
+  if (origin && allowed) c->origin = strdup(origin);
+  if (options) { /* what is not allowed is not said: that is a browser's no */
+    call_answer_text(c, 200, "text/plain", strdup(""));
     return;
   }
   c->route = route_find(c->method, path, &allow, &c->name);
@@ -76,8 +77,10 @@ static void check_headers(call *c, const char *path, const char *version) {
     call_error(c, 413, "invalid_request_error", too_large);
 }
 
-/* NULL: not below the prefix. */
+/* NULL: not below the prefix. A whole address, as proxies are asked for, counts by its path. */
 static const char *without_prefix(const server *s, const char *url) {
+  const char *host = strncmp(url, "http://", 7) == 0 ? url + 7 : strncmp(url, "https://", 8) == 0 ? url + 8 : NULL;
+  if (host) url = host + strcspn(host, "/");
   size_t n = s->o->prefix ? strlen(s->o->prefix) : 0;
   while (n && s->o->prefix[n - 1] == '/') n--;
   if (n == 0) return url;
@@ -317,11 +320,25 @@ static char *name_of_model(const server_options *o) {
   return strdup(slash ? slash + 1 : info.file);
 }
 
+/* The end tokens are told with every answer that must not end with one: they are looked for once. */
+static void find_eog(server *s, const myna_model *m) {
+  myna_model_info info;
+  myna_model_get_info(m, &info);
+  for (int32_t id = 0; id < info.n_vocab; id++) {
+    if (!myna_token_is_eog(m, id)) continue;
+    int32_t *p = realloc(s->eog, ((size_t)s->n_eog + 1) * sizeof *p);
+    if (!p) return;
+    s->eog = p;
+    s->eog[s->n_eog++] = id;
+  }
+}
+
 static void set_env(server *s, const server_options *o) {
   myna_engine_stats e;
   myna_engine_get_stats(o->engine, &e);
   s->n_seq = e.n_seq;
   s->created = (int64_t)time(NULL);
+  find_eog(s, o->model);
   s->model_name = name_of_model(o);
   if (gethostname(s->host, sizeof s->host) < 0) s->host[0] = 0;
   s->host[sizeof s->host - 1] = 0;
@@ -330,6 +347,8 @@ static void set_env(server *s, const server_options *o) {
                      .model_name = s->model_name ? s->model_name : "myna",
                      .aliases = o->model_name,
                      .tags = o->tags,
+                     .eog = s->eog,
+                     .n_eog = s->n_eog,
                      .fingerprint = "b-myna-" MYNA_VERSION, /* llama-server's begin with b */
                      .sampling = o->sampling,
                      .random_seed = o->random_seed,
@@ -389,5 +408,6 @@ int server_run(const server_options *o, const volatile sig_atomic_t *stop, char 
   slots_free(&s);
   keys_free(&s.keys);
   free(s.model_name);
+  free(s.eog);
   return rc;
 }

@@ -9,8 +9,9 @@ static void models(call *c) { call_answer(c, 200, api_answer_models(&c->s->env, 
 static void props(call *c) {
   json_t *o = api_answer_props(&c->s->env, c->s->n_seq);
   if (o)
-    json_object_update_new(o, json_pack("{s:b, s:b, s:b, s:b}", "endpoint_slots", !c->s->o->no_slots, "endpoint_props",
-                                        0, "endpoint_metrics", !c->s->o->no_metrics, "cors_proxy_enabled", 0));
+    json_object_update_new(o, json_pack("{s:b, s:b, s:b, s:b, s:b, s:{}}", "endpoint_slots", !c->s->o->no_slots,
+                                        "endpoint_props", 0, "endpoint_metrics", !c->s->o->no_metrics,
+                                        "cors_proxy_enabled", 0, "ui", 0, "ui_settings"));
   call_answer(c, 200, o);
 }
 
@@ -50,23 +51,37 @@ static void show_metrics(call *c) {
 }
 
 /* Rows of a call's sequences that are in the engine. The reply is there before they are, which the lock orders. */
-static void add_rows(const call *c, int64_t most, json_t *list) {
+static void add_rows(call *c, int64_t most, json_t *list) {
+  pthread_mutex_lock(&c->lock);
   for (int i = 0; c->n_live > 0 && i < c->n_sequences; i++) {
     if (c->sequences[i].id <= 0 || (int64_t)json_array_size(list) >= most) continue;
     json_t *row = api_reply_slot(c->reply, i);
     if (row) json_object_set_new(row, "id_task", json_integer(c->sequences[i].id));
     json_array_append_new(list, row ? row : json_object());
   }
+  pthread_mutex_unlock(&c->lock);
 }
 
+/* The calls are held, not the list of them: their JSON takes a while, and all other calls come and go under the server's lock. */
 static void busy_slots(server *s, json_t *list) {
+  call **held = calloc((size_t)s->n_seq, sizeof(call *));
+  int64_t n = 0;
+  if (!held) return;
   pthread_mutex_lock(&s->lock);
-  for (call *c = s->calls; c; c = c->next) {
+  for (call *c = s->calls; c && n < s->n_seq; c = c->next) {
     pthread_mutex_lock(&c->lock);
-    add_rows(c, s->n_seq, list);
+    if (c->n_live > 0) {
+      atomic_fetch_add(&c->refs, 1);
+      held[n++] = c;
+    }
     pthread_mutex_unlock(&c->lock);
   }
   pthread_mutex_unlock(&s->lock);
+  for (int64_t i = 0; i < n; i++) {
+    add_rows(held[i], s->n_seq, list);
+    call_unref(held[i]);
+  }
+  free(held);
 }
 
 /* The engine has no fixed slots: as many rows as sequences fit, busy from the first on. */
@@ -94,9 +109,34 @@ static void slots(call *c) {
   call_answer(c, 200, list);
 }
 
+static bool has_nul(const json_t *v) {
+  const char *name;
+  json_t *item;
+  size_t i;
+  if (json_is_string(v)) return strlen(json_string_value(v)) != json_string_length(v);
+  json_object_foreach((json_t *)(uintptr_t)v, name, item) if (has_nul(item)) return true;
+  json_array_foreach((json_t *)(uintptr_t)v, i, item) if (has_nul(item)) return true;
+  return false;
+}
+
+/* A text to complete or to tokenize may have a NUL, as files have; anywhere else what stands behind it would be lost. */
+static json_t *check_nul(json_t *j, api_error *e) {
+  const char *name;
+  json_t *v;
+  json_object_foreach(j, name, v) {
+    if (strcmp(name, "prompt") == 0 || strcmp(name, "content") == 0 || !has_nul(v)) continue;
+    api_refuse(e, name, "%s has a text with \\u0000", name);
+    json_decref(j);
+    return NULL;
+  }
+  return j;
+}
+
 json_t *call_body(call *c, api_error *e) {
+  static const char mark[3] = {'\xEF', '\xBB', '\xBF'}; /* some clients begin a text in UTF-8 so */
   json_error_t why = {0};
-  json_t *j = c->body.n ? json_loadb(c->body.p, c->body.n, 0, &why) : json_object();
+  size_t skip = c->body.n >= sizeof mark && memcmp(c->body.p, mark, sizeof mark) == 0 ? sizeof mark : 0;
+  json_t *j = c->body.n > skip ? json_loadb(c->body.p + skip, c->body.n - skip, JSON_ALLOW_NUL, &why) : json_object();
   if (!j) {
     api_refuse(e, NULL, "the body is no JSON: line %d, column %d: %s", why.line, why.column, why.text);
   } else if (!json_is_object(j)) {
@@ -104,7 +144,7 @@ json_t *call_body(call *c, api_error *e) {
     j = NULL;
     api_refuse(e, NULL, "the body must be a JSON object");
   }
-  return j;
+  return j ? check_nul(j, e) : NULL;
 }
 
 /* Answers from the body alone; they take it. */
@@ -143,7 +183,7 @@ static const route routes[] = {
     {"POST", "/apply-template", apply_template, 0, 0},
     {"POST", "/chat/completions/input_tokens", count_tokens, 0, 0},
     {"POST", "/v1/chat/completions/input_tokens", count_tokens, 0, 0},
-    {"POST", "/infill", not_served, 0, 0},
+    {"POST", "/infill", gen_start, ROUTE_INFILL, API_NATIVE},
     {"POST", "/embedding", not_served, 0, 0},
     {"POST", "/embeddings", not_served, 0, 0},
     {"POST", "/v1/embeddings", not_served, 0, 0},

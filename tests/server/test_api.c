@@ -14,14 +14,13 @@ static void test_refused(void **state) {
       {API_NATIVE, "{\"prompt\":[1,null]}", "prompt"},
       {API_NATIVE, "{\"prompt\":{\"prompt_string\":\"a\",\"multimodal_data\":\"x\"}}", "prompt.multimodal_data"},
       {API_NATIVE, "{\"prompt\":\"a\",\"temperature\":\"hot\"}", "temperature"},
-      {API_NATIVE, "{\"prompt\":\"a\",\"top_p\":1.5}", "top_p"},
+      {API_TEXT, "{\"prompt\":\"a\",\"top_p\":1.5}", "top_p"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"samplers\":[7]}", "samplers"},
+      {API_NATIVE, "{\"prompt\":\"a\",\"n_keep\":-2}", "n_keep"},
       {API_NATIVE, "{\"prompt\":\"a\",\"n_predict\":1.5}", "n_predict"},
       {API_NATIVE, "{\"prompt\":\"a\",\"stop\":[1]}", "stop"},
       {API_NATIVE, "{\"prompt\":\"a\",\"stop\":7}", "stop"},
-      {API_NATIVE, "{\"prompt\":\"a\",\"samplers\":\"kz\"}", "samplers"},
-      {API_NATIVE, "{\"prompt\":\"a\",\"samplers\":[\"topk\"]}", "samplers"},
       {API_NATIVE, "{\"prompt\":\"a\",\"logit_bias\":[[1]]}", "logit_bias"},
-      {API_NATIVE, "{\"prompt\":\"a\",\"logit_bias\":{\"99999999\":1}}", "logit_bias"},
       {API_NATIVE, "{\"prompt\":\"a\",\"repeat_penalty\":0}", "repeat_penalty"},
       {API_TEXT, "{\"prompt\":\"a\",\"best_of\":1,\"n\":2}", "best_of"},
       {API_TEXT, "{\"prompt\":\"a\",\"suffix\":\"b\"}", "suffix"},
@@ -43,8 +42,6 @@ static void test_refused(void **state) {
       {API_NATIVE, "{\"prompt\":\"a\",\"max_tokens\":1e300}", "max_tokens"},
       {API_NATIVE, "{\"prompt\":\"a\",\"n\":1000000000000}", "n"},
       {API_NATIVE, "{\"prompt\":\"a\",\"seed\":1e19}", "seed"},
-      {API_NATIVE, "{\"prompt\":\"a\",\"temperature\":1e300}", "temperature"},
-      {API_NATIVE, "{\"prompt\":\"a\",\"n_probs\":-1}", "n_probs"},
       {API_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"logprobs\":true,\"top_logprobs\":21}",
        "top_logprobs"},
       {API_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"top_logprobs\":2}", "top_logprobs"},
@@ -64,6 +61,56 @@ static void test_unknown(void **state) {
   env.strict = true;
   refused(API_TEXT, "{\"prompt\":\"a\",\"hue\":1}", "hue");
   env.strict = false;
+}
+
+/* What llama-server brings into range or leaves out is no error; what is left out is named. */
+static void test_lenient(void **state) {
+  api_error e = {0};
+  api_request *r;
+  json_t *body = json_loads(
+      "{\"prompt\":\"a\",\"top_p\":1.5,\"min_p\":-1,\"top_k\":-5,\"temperature\":-2,\"mirostat\":9,\"n_probs\":-1,"
+      "\"t_max_predict_ms\":-1,\"typical_p\":1e300,\"samplers\":[\"tfs_z\",\"top_k\"],\"logit_bias\":{\"99999999\":1}}",
+      0, NULL);
+  assert_int_equal(api_request_new(&r, API_NATIVE, body, &env, &e), 0);
+  const myna_sampling *s = &r->sampling;
+  assert_true(s->top_p == 1 && s->min_p == 0 && s->temperature == 0 && s->typical_p == 1);
+  assert_true(s->top_k == 0 && s->mirostat == 2 && r->n_probs == 0 && r->max_ms == 0 && s->n_bias == 0);
+  assert_string_equal(s->order, "k");
+  assert_non_null(strstr(r->ignored, "tfs_z"));
+  assert_non_null(strstr(r->ignored, "99999999"));
+  api_request_free(r);
+  env.strict = true;
+  refused(API_NATIVE, "{\"prompt\":\"a\",\"samplers\":\"kz\"}", "samplers: z");
+  env.strict = false;
+}
+
+/* Of several names for one thing one counts, whatever their order. */
+static void test_precedence(void **state) {
+  static const struct {
+    const char *json;
+    int64_t max_tokens;
+    int32_t n_probs;
+  } rows[] = {{"{\"prompt\":\"a\",\"n_predict\":1,\"max_completion_tokens\":2,\"max_tokens\":3}", 1, 0},
+              {"{\"prompt\":\"a\",\"max_tokens\":3,\"max_completion_tokens\":2,\"n_predict\":null}", 2, 0},
+              {"{\"prompt\":\"a\",\"max_tokens\":3,\"n_probs\":4,\"logprobs\":5}", 3, 4},
+              {"{\"prompt\":\"a\",\"logprobs\":5}", -1, 5}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    api_error e = {0};
+    api_request *r;
+    assert_int_equal(api_request_new(&r, API_NATIVE, json_loads(rows[i].json, 0, NULL), &env, &e), 0);
+    assert_int_equal(r->max_tokens, rows[i].max_tokens);
+    assert_int_equal(r->n_probs, rows[i].n_probs);
+    api_request_free(r);
+  }
+}
+
+/* The end token counts: it was generated. */
+static void test_end_counts(void **state) {
+  json_t *o = body_of(API_NATIVE, "{\"prompt\":\"Once\",\"n_predict\":9,\"grammar\":\"root ::= \\\"a\\\"\"}");
+  assert_string_equal(str(o, "stop_type"), "eos");
+  assert_string_equal(str(o, "content"), "a");
+  assert_int_equal(num(o, "tokens_predicted"), 2);
+  json_decref(o);
 }
 
 static void test_overflow(void **state) {
@@ -472,11 +519,12 @@ static void test_small(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_refused),    cmocka_unit_test(test_unknown), cmocka_unit_test(test_overflow),
-      cmocka_unit_test(test_sampling),   cmocka_unit_test(test_native),  cmocka_unit_test(test_native_lists),
-      cmocka_unit_test(test_stop),       cmocka_unit_test(test_text),    cmocka_unit_test(test_small),
-      cmocka_unit_test(test_chat),       cmocka_unit_test(test_echo),    cmocka_unit_test(test_post_probs),
-      cmocka_unit_test(test_room),       cmocka_unit_test(test_names),   cmocka_unit_test(test_echo_stream),
+      cmocka_unit_test(test_refused),    cmocka_unit_test(test_unknown),    cmocka_unit_test(test_lenient),
+      cmocka_unit_test(test_precedence), cmocka_unit_test(test_end_counts), cmocka_unit_test(test_overflow),
+      cmocka_unit_test(test_sampling),   cmocka_unit_test(test_native),     cmocka_unit_test(test_native_lists),
+      cmocka_unit_test(test_stop),       cmocka_unit_test(test_text),       cmocka_unit_test(test_small),
+      cmocka_unit_test(test_chat),       cmocka_unit_test(test_echo),       cmocka_unit_test(test_post_probs),
+      cmocka_unit_test(test_room),       cmocka_unit_test(test_names),      cmocka_unit_test(test_echo_stream),
       cmocka_unit_test(test_many_probs),
   };
   return cmocka_run_group_tests(tests, api_run_setup, api_run_teardown);

@@ -205,8 +205,8 @@ class Plain(unittest.TestCase):
     def test_hostile_bodies(self):
         # No field, however wrong, is more than a 400; what is merely odd is answered.
         odd, wrong, tool = '"prompt":"Tom","max_tokens":1', [], '"messages":[{"role":"user","content":"Tom"}],"max_tokens":1'
-        for more in ('"n_probs":NaN', '"seed":1e400', '"seed":' + "9" * 400, '"x":' + "[" * 3000 + "]" * 3000, '"stop":"\\ud800"', '"stop":[["a"]]', '"logit_bias":[[5,true]]', '"logit_bias":{"999999999999999999999":1}',
-                     '"n":2,"best_of":1', '"max_tokens":-2', '"max_tokens":1e300', '"prompt":[1.5]', '"prompt":[]', '"json_schema":' + '{"items":' * 1900 + "{}" + "}" * 1900, '"grammar":"root ::= root"', '"samplers":"?"'):
+        for more in ('"n_probs":NaN', '"seed":1e400', '"seed":' + "9" * 400, '"x":' + "[" * 3000 + "]" * 3000, '"stop":"\\ud800"', '"stop":[["a"]]', '"logit_bias":[[5,true]]', '"stop":"a\\u0000b"',
+                     '"n":2,"best_of":1', '"max_tokens":-2', '"max_tokens":1e300', '"prompt":[1.5]', '"prompt":[]', '"json_schema":' + '{"items":' * 1900 + "{}" + "}" * 1900, '"grammar":"root ::= root"'):
             wrong.append(("/v1/completions", "{%s,%s}" % (odd, more)))
         for more in ('"tools":[null]', '"tools":[{"name":5}]', '"messages":[null]', '"messages":[{"role":"user","content":[[]]}]', '"tool_choice":{"type":"allowed_tools"}', '"response_format":{"type":[]}',
                      '"chat_template_kwargs":[]'):
@@ -214,9 +214,12 @@ class Plain(unittest.TestCase):
         for path, body in wrong:
             status, _, answer = self.s.call("POST", path, body.encode())
             self.assertEqual((status, json.loads(answer)["error"]["type"]), (400, "invalid_request_error"), body[:120])
-        for more in ('"prompt":"a","prompt":"Tom"', '"stop":["",""]', '"logit_bias":{"5":1e300,"6":-1e300}', '"logit_bias":[]', '"":[{}]', '"prompt":["",[],[1],"a"]', '"prompt":"\\ud83d\\ude00"', '"n":3,"best_of":3', '"json_schema":"{}"'):
+        for more in ('"prompt":"a","prompt":"Tom"', '"stop":["",""]', '"logit_bias":{"5":1e300,"6":-1e300}', '"logit_bias":[]', '"":[{}]', '"prompt":["",[],[1],"a"]', '"prompt":"\\ud83d\\ude00"', '"n":3,"best_of":3', '"json_schema":"{}"', '"samplers":"?"',
+                     '"logit_bias":{"999999999999999999999":1}', '"prompt":"a\\u0000b"'):
             status, _, answer = self.s.call("POST", "/v1/completions", ("{%s,%s}" % (odd, more)).encode())
             self.assertEqual(status, 200, more + str(answer))
+        pieces = json.loads(self.s.call("POST", "/tokenize", b'\xef\xbb\xbf{"content":"a\\u0000b","with_pieces":true}')[2])["tokens"]
+        self.assertEqual("".join(p["piece"] for p in pieces).strip(), "a\0b")  # and a mark of UTF-8 before the body is none of it
 
     def test_echo_with_logprobs_streams(self):
         ask = {"prompt": "Once upon a time", "max_tokens": 8, "temperature": 0, "echo": True, "logprobs": 2}
@@ -322,6 +325,19 @@ class Plain(unittest.TestCase):
         self.assertEqual(text[0], text[1])
         self.assertEqual(texts, [200] * 10)
 
+    def test_pages_of_this_machine(self):
+        s = Server("--cors-origins", "localhost")
+        try:
+            for origin, allowed in (("http://localhost", 1), ("http://localhost:8080", 1), ("https://127.0.0.1:3000", 1), ("http://[::1]:3000", 1), ("http://notlocalhost", 0), ("http://localhost.evil.example", 0),
+                                    ("http://127.0.0.1.evil.example", 0), ("localhost", 1), ("null", 0)):
+                self.assertEqual(s.call("OPTIONS", "/completion", Origin=origin)[1].get("Access-Control-Allow-Origin"), origin if allowed else None)
+                self.assertEqual(s.call("POST", "/tokenize", {"content": "a"}, Origin=origin)[0], 200 if allowed else 403)
+        finally:
+            self.assertEqual(s.stop(), 0)
+
+    def test_whole_address(self):
+        self.assertTrue(self.s.raw(b"GET http://localhost/health HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 200"))
+
     def test_log_has_no_prompts(self):
         self.s.call("POST", "/tokenize", {"content": "SECRETWORD"}, X_Request_Id="look-here")
         self.s.wait_for(lambda: any(b"look-here" in line for line in self.s.log))
@@ -353,8 +369,10 @@ class Keys(unittest.TestCase):
             self.assertEqual(got[0], 200)
             self.assertIn(429, got)
             status, headers, _ = s.call("OPTIONS", "/v1/completions", Origin="http://page.example", Access_Control_Request_Headers="authorization")
-            self.assertEqual((status, headers["Access-Control-Allow-Origin"], headers["Access-Control-Allow-Headers"]), (204, "http://page.example", "authorization"))
-            self.assertEqual(s.call("OPTIONS", "/v1/completions", Origin="http://evil.example")[0], 403)
+            self.assertEqual((status, headers["Access-Control-Allow-Origin"], headers["Access-Control-Allow-Headers"]), (200, "http://page.example", "authorization"))
+            status, headers, _ = s.call("OPTIONS", "/v1/completions", Origin="http://evil.example")
+            self.assertEqual((status, headers.get("Access-Control-Allow-Origin"), headers.get("Access-Control-Allow-Methods")), (200, None, None))  # that is a no
+            self.assertEqual(s.call("POST", "/tokenize", {"content": "a"}, Origin="http://evil.example", X_Api_Key="one")[0], 403)
         finally:
             self.assertEqual(s.stop(signal.SIGINT), 0)
 
