@@ -155,8 +155,7 @@ static void unpack_q5_k(void *panel, const myna__ptype *t, const myna__rows *row
       piece_opened(q, rows, part, at + 48 + 32 * c + 4 * i);
       UNROLL for (int d = 0; d < OPENED; d++) w[d] = nibble_and_bits(q[d], shift32(h[d], 4 - 2 * c), 0x10);
       store_codes(code, part, w, OPENED);
-      UNROLL for (int d = 0; d < OPENED; d++) w[d] =
-          nibble_and_bits(vi_srl32(q[d], 4), shift32(h[d], 3 - 2 * c), 0x10);
+      UNROLL for (int d = 0; d < OPENED; d++) w[d] = nibble_and_bits(vi_srl32(q[d], 4), shift32(h[d], 3 - 2 * c), 0x10);
       store_codes(code + 8, part, w, OPENED);
     }
   }
