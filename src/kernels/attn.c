@@ -222,6 +222,16 @@ static const uint8_t *begins(const attn_job *j, const block *b, int64_t kv_head,
   return head_at(j, kv_head, page);
 }
 
+/* What the rows see of the page at position p. */
+static void see(const attn_job *j, const block *b, int64_t p, myna__attn_row *row) {
+  for (int32_t t = 0; t < b->n; t++) {
+    int64_t pos = j->a->pos[j->order[b->first + t]];
+    int lo = (int)MYNA__MIN(MYNA__MAX(myna__attn_first_visible(j->a, pos) - p, 0), MYNA__PAGE),
+        hi = (int)MYNA__MAX(MYNA__MIN(pos + 1 - p, MYNA__PAGE), 0);
+    for (int64_t g = 0; g < j->l.group; g++, row++) row->lo = lo, row->hi = hi;
+  }
+}
+
 /* One segment of all rows of (block, head): fills w->row[].m, .l (lanes) and o. after: what is read behind it. */
 static void segment(const attn_job *j, const block *b, int64_t kv_head, int64_t seg, work *w, const uint8_t *after) {
   const myna__attn_args *a = j->a;
@@ -234,11 +244,7 @@ static void segment(const attn_job *j, const block *b, int64_t kv_head, int64_t 
   int64_t from = MYNA__MAX(myna__attn_first_visible(a, b->lo_pos), seg * MYNA__SEGMENT),
           to = MYNA__MIN((int64_t)b->hi_pos + 1, (seg + 1) * MYNA__SEGMENT);
   for (int64_t p = from / MYNA__PAGE * MYNA__PAGE; p < to; p += MYNA__PAGE) {
-    for (int i = 0; i < n; i++) {
-      int64_t pos = a->pos[row_token(j, b, i)];
-      w->row[i].lo = (int)MYNA__MIN(MYNA__MAX(myna__attn_first_visible(a, pos) - p, 0), MYNA__PAGE);
-      w->row[i].hi = (int)MYNA__MAX(MYNA__MIN(pos + 1 - p, MYNA__PAGE), 0);
-    }
+    see(j, b, p, w->row);
     for (int t = 0, e; t < b->n; t = e) {
       int64_t page = page_of(j, b, t, p), other;
       e = together(j, b, t, p, page);

@@ -29,6 +29,7 @@ typedef struct api_env {
   const char *fingerprint;
   const int32_t *eog; /* [n_eog] end tokens, told as the biases of ignore_eos */
   int n_eog;
+  const int32_t *fim;     /* NULL, or api_fim_token's answers, by api_fim */
   myna_sampling sampling; /* defaults, from flags and file; set */
   bool random_seed;       /* requests without seed get one by chance */
   int64_t n_ctx;          /* positions of a sequence */
@@ -65,6 +66,9 @@ int api_fail_err(api_error *e, const char *param, const myna_err *err);
 json_t *api_error_json(const api_error *e);
 /* The error of an event with FINISH_ERROR. */
 void api_error_from_event(api_error *e, const myna_err *err);
+
+/* The JSON object that a body is (nothing: an empty one), a new reference; NULL with e filled. */
+json_t *api_body(const char *bytes, size_t n, api_error *e);
 
 typedef struct api_prompt {
   int32_t *tokens; /* [n_tokens] */
@@ -125,6 +129,8 @@ int api_request_new(api_request **out, api_dialect dialect, json_t *body, const 
 /* The first half alone: fields are checked and stored, nothing is tokenized. */
 int api_request_parse(api_request **out, api_dialect dialect, json_t *body, const api_env *env, api_error *e);
 void api_request_free(api_request *r);
+/* Makes the body of /infill that of a native completion: "prompt" becomes tokens. */
+int api_infill(const api_env *env, json_t *body, api_error *e);
 /* Memory freed with the request; NULL when there is none. */
 void *api_keep(api_request *r, size_t n);
 
@@ -135,6 +141,9 @@ int api_make_grammar(api_request *r, api_error *e); /* constraint to grammar */
 int32_t *api_tokenize(api_request *r, const char *text, size_t n, bool add_special, bool parse_special, int64_t *n_ids,
                       api_error *e);
 bool api_add_prompt(api_request *r, int32_t *tokens, int64_t n);
+/* Fill-in-the-middle tokens, by the file's metadata or by the names that models give them; < 0: the model has none. */
+typedef enum api_fim { API_FIM_PRE, API_FIM_SUF, API_FIM_MID, API_FIM_REPO, API_FIM_SEP, API_N_FIM } api_fim;
+int32_t api_fim_token(const api_env *env, api_fim which);
 /* Setters that are more than a value's copy; rows of api_fields.inc name them. */
 typedef int api_setter(api_request *r, const char *name, const json_t *v, api_error *e);
 api_setter api_set_seed, api_set_samplers, api_set_logit_bias, api_set_stop, api_set_breakers, api_set_logprobs,

@@ -92,27 +92,62 @@ static int append_part(api_request *r, growing *g, const json_t *v, api_error *e
   return api_refuse(e, "prompt", "prompt must be text, tokens, or a list of these");
 }
 
-/* Fill-in-the-middle tokens stand under either of two names in files. */
-static int64_t meta_id(const myna_model *m, const char *a, const char *b) {
+static const struct {
+  const char *keys[2];  /* of the file's metadata */
+  const char *texts[7]; /* as StarCoder, Qwen, CodeLlama, DeepSeek, GLM, ... write them */
+} fim_rows[] = {
+    [API_FIM_PRE] = {{"tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id"},
+                     {"<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<\uFF5Cfim\u2581begin\uFF5C>", "<PRE>",
+                      "\u2581<PRE>", "<|code_prefix|>"}},
+    [API_FIM_SUF] = {{"tokenizer.ggml.fim_suf_token_id", "tokenizer.ggml.suffix_token_id"},
+                     {"<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<\uFF5Cfim\u2581hole\uFF5C>", "<SUF>",
+                      "\u2581<SUF>", "<|code_suffix|>"}},
+    [API_FIM_MID] = {{"tokenizer.ggml.fim_mid_token_id", "tokenizer.ggml.middle_token_id"},
+                     {"<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<\uFF5Cfim\u2581end\uFF5C>", "<MID>",
+                      "\u2581<MID>", "<|code_middle|>"}},
+    [API_FIM_REPO] = {{"tokenizer.ggml.fim_rep_token_id"},
+                      {"<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"}},
+    [API_FIM_SEP] = {{"tokenizer.ggml.fim_sep_token_id"}, {"<|file_sep|>", "<file_sep>"}},
+};
+
+static int32_t meta_id(const myna_model *m, const char *const keys[2]) {
   const char *key;
   char type[24], value[32];
   for (int64_t i = 0; myna_model_get_meta(m, i, &key, type, value, sizeof value, 1) >= 0; i++)
-    if (strcmp(key, a) == 0 || strcmp(key, b) == 0) return strtoll(value, NULL, 10);
+    for (int k = 0; k < 2 && keys[k]; k++)
+      if (strcmp(key, keys[k]) == 0) return (int32_t)strtol(value, NULL, 10);
   return -1;
+}
+
+int32_t api_fim_token(const api_env *env, api_fim which) {
+  myna_model_info info;
+  if (env->fim) return env->fim[which];
+  myna_model_get_info(env->model, &info);
+  int32_t id = meta_id(env->model, fim_rows[which].keys);
+  api_request r = {.env = env};
+  for (int i = 0; id < 0 && i < 7 && fim_rows[which].texts[i]; i++) {
+    const char *text = fim_rows[which].texts[i];
+    api_error e = {0};
+    int64_t n;
+    char control[8];
+    int32_t *ids = api_tokenize(&r, text, strlen(text), false, true, &n, &e);
+    /* One token, and a control token: its text is not shown. */
+    if (ids && n == 1 && myna_detokenize(env->model, ids, 1, false, control, sizeof control, NULL) == 0) id = ids[0];
+    free(ids);
+  }
+  return id < info.n_vocab ? id : -1;
 }
 
 /* prefix, suffix, middle: the order that models with these tokens share. */
 static int with_suffix(api_request *r, growing *g, api_error *e) {
   const myna_model *m = r->env->model;
-  int64_t ids[3] = {meta_id(m, "tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id"),
-                    meta_id(m, "tokenizer.ggml.fim_suf_token_id", "tokenizer.ggml.suffix_token_id"),
-                    meta_id(m, "tokenizer.ggml.fim_mid_token_id", "tokenizer.ggml.middle_token_id")};
-  if (ids[0] < 0 || ids[1] < 0 || ids[2] < 0)
+  int32_t pre = api_fim_token(r->env, API_FIM_PRE), suf = api_fim_token(r->env, API_FIM_SUF),
+          mid = api_fim_token(r->env, API_FIM_MID);
+  if (pre < 0 || suf < 0 || mid < 0)
     return api_refuse(e, "suffix", "suffix: the model has no fill-in-the-middle tokens");
   growing w = {0};
   int64_t n, at = g->n > 0 && g->ids[0] == myna_token_bos(m) ? 1 : 0;
   int32_t *suffix = api_tokenize(r, r->suffix, strlen(r->suffix), false, false, &n, e);
-  int32_t pre = (int32_t)ids[0], suf = (int32_t)ids[1], mid = (int32_t)ids[2];
   int rc = suffix ? 0 : -1;
   if (rc == 0) rc = append(&w, g->ids, at, e);
   if (rc == 0) rc = append(&w, &pre, 1, e);

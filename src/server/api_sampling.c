@@ -174,6 +174,8 @@ int api_set_logit_bias(api_request *r, const char *name, const json_t *v, api_er
 
 /* ---- lists of texts ---- */
 
+enum { MAX_TEXTS = 256 << 10 }; /* together: each is looked for at every token */
+
 static int texts(api_request *r, const char *name, const json_t *v, bool empty_ok, const char ***out, int *n_out,
                  api_error *e) {
   size_t n = json_is_string(v) ? 1 : json_array_size(v);
@@ -181,8 +183,11 @@ static int texts(api_request *r, const char *name, const json_t *v, bool empty_o
   const char **list = api_keep(r, (n + 1) * sizeof *list);
   if (!list) return no_memory(e);
   int have = 0;
+  size_t bytes = 0;
   for (size_t i = 0; i < n; i++) {
     const json_t *item = json_is_string(v) ? v : json_array_get(v, i);
+    bytes += json_string_length(item);
+    if (bytes > MAX_TEXTS) return api_refuse(e, name, "%s has more than %d bytes", name, MAX_TEXTS);
     if (!json_is_string(item)) return api_refuse(e, name, "%s must hold strings", name);
     if (strlen(json_string_value(item)) != json_string_length(item))
       return api_refuse(e, name, "%s: a text with a zero byte", name);

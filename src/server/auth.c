@@ -153,11 +153,22 @@ static bool is_loopback(const char *name, size_t n) {
          (n >= 7 && n <= 15 && strncmp(name, "127.", 4) == 0 && strspn(name, "0123456789.") >= n);
 }
 
+/* A page that a program of this machine serves. */
+static bool is_local_page(const char *origin) {
+  const char *name, *host = strncasecmp(origin, "http://", 7) == 0    ? origin + 7
+                            : strncasecmp(origin, "https://", 8) == 0 ? origin + 8
+                                                                      : NULL;
+  if (!host) return false;
+  size_t n = host_name(host, &name);
+  return is_loopback(name, n);
+}
+
 static bool listed(const server_options *o, const char *text, size_t n) {
   for (int i = 0; i < o->n_origins; i++) {
     const char *a = o->origins[i], *bare = strstr(a, "://");
     if (strcmp(a, "*") == 0) return true;
     if (strlen(a) == n && strncasecmp(a, text, n) == 0) return true;
+    if (strcmp(a, "localhost") == 0 && is_local_page(text)) return true;
     const char *name;
     size_t len = bare ? host_name(bare + 3, &name) : 0;
     if (bare && len == n && strncasecmp(name, text, n) == 0) return true;

@@ -24,6 +24,10 @@ static api_request *read_request(call *c, api_error *e) {
     c->body = (api_buf){0};
   }
   if (!body) return NULL;
+  if (c->route->flags & ROUTE_INFILL && api_infill(&c->s->env, body, e) < 0) {
+    json_decref(body);
+    return NULL;
+  }
   if (api_request_new(&r, (api_dialect)c->route->arg, body, &c->s->env, e) < 0) return NULL;
   if (r->ping_s) c->ping_s = r->ping_s;
   if (r->id_slot >= c->s->n_seq) r->id_slot = -1; /* as llama-server has it: any */

@@ -54,12 +54,13 @@ static void check_headers(call *c, const char *path, const char *version) {
     call_error(c, 403, "permission_error", "this Host is not served; see --cors-origins");
     return;
   }
-  if (!origin_allowed(o, origin, host)) {
+  bool allowed = origin_allowed(o, origin, host), options = strcmp(c->method, "OPTIONS") == 0;
+  if (!allowed && !options) {
     call_error(c, 403, "permission_error", "this Origin is not allowed; see --cors-origins");
     return;
   }
-  if (origin) c->origin = strdup(origin);
-  if (strcmp(c->method, "OPTIONS") == 0) {
+  if (origin && allowed) c->origin = strdup(origin);
+  if (options) { /* what is not allowed is not said: that is a browser's no */
     call_answer_text(c, 200, "text/plain", strdup(""));
     return;
   }
@@ -76,8 +77,10 @@ static void check_headers(call *c, const char *path, const char *version) {
     call_error(c, 413, "invalid_request_error", too_large);
 }
 
-/* NULL: not below the prefix. */
+/* NULL: not below the prefix. A whole address, as proxies are asked for, counts by its path. */
 static const char *without_prefix(const server *s, const char *url) {
+  const char *host = strncmp(url, "http://", 7) == 0 ? url + 7 : strncmp(url, "https://", 8) == 0 ? url + 8 : NULL;
+  if (host) url = host + strcspn(host, "/");
   size_t n = s->o->prefix ? strlen(s->o->prefix) : 0;
   while (n && s->o->prefix[n - 1] == '/') n--;
   if (n == 0) return url;
@@ -362,6 +365,8 @@ static void set_env(server *s, const server_options *o) {
                      .reasoning_format = o->reasoning_format,
                      .chat_kwargs = o->chat_kwargs,
                      .speculation = o->speculation};
+  for (int i = 0; i < API_N_FIM; i++) s->fim[i] = api_fim_token(&s->env, (api_fim)i);
+  s->env.fim = s->fim; /* looked up once */
 }
 
 static int serve(server *s, const volatile sig_atomic_t *stop, char *why, size_t n) {

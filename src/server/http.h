@@ -68,7 +68,11 @@ typedef struct sequence {
 
 /* Gives the answer by call_answer or call_error, or submits and leaves the rest to events. */
 typedef void handler(call *c);
-enum { ROUTE_PUBLIC = 1, ROUTE_NAME = 2 /* more may follow the path: the name of something */ };
+enum {
+  ROUTE_PUBLIC = 1,
+  ROUTE_NAME = 2,  /* more may follow the path: the name of something */
+  ROUTE_INFILL = 4 /* the body is made one of a completion first */
+};
 typedef struct route {
   const char *method, *path;
   handler *run;
@@ -147,10 +151,13 @@ void slot_token(call *c, int32_t token);
 
 /* ---- work on bodies (http_work.c) ---- */
 
+typedef struct work_list {
+  call *first, *last;
+} work_list;
 typedef struct work_queue {
   pthread_mutex_t lock;
   pthread_cond_t more;
-  call *first, *last;
+  work_list small, large; /* by their bodies */
   pthread_t threads[2];
   int n_threads;
   bool stop;
@@ -180,6 +187,7 @@ struct server {
   char host[256];   /* name of this machine */
   int32_t *eog;     /* [n_eog] end tokens */
   int n_eog;
+  int32_t fim[API_N_FIM];
   int watch_fd;
   pthread_mutex_t slots_lock;
   slot *slots; /* [n_seq], NULL without --slot-save-path */

@@ -95,7 +95,7 @@ static void add_headers(const call *c, struct MHD_Response *r) {
   MHD_add_response_header(r, "Vary", "Origin");
   MHD_add_response_header(r, "Access-Control-Allow-Credentials", "true");
   if (strcmp(c->method, "OPTIONS") != 0) return;
-  MHD_add_response_header(r, "Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+  MHD_add_response_header(r, "Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS");
   const char *asked = MHD_lookup_connection_value(c->conn, MHD_HEADER_KIND, "Access-Control-Request-Headers");
   MHD_add_response_header(r, "Access-Control-Allow-Headers", asked ? asked : "*");
   MHD_add_response_header(r, "Access-Control-Max-Age", "600");

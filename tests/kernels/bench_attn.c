@@ -1,6 +1,6 @@
 /* bench_attn.c: speed of attention over pages and of the row operations.
  *
- *   test_kernels_attn --bench [-j THREADS] [-l LEVEL] [-t KV TYPE] [-v TYPE OF V] [-b 0|1: bf16 dot] [-d HEAD DIM] [-r SECONDS] [-p MEGABYTES] [-g ROWS PER KV HEAD] [-s 1: shared prefixes, N: of N sequences only]
+ *   test_kernels_attn --bench [-j THREADS] [-l LEVEL] [-t KV TYPE] [-v TYPE OF V] [-b 0|1: bf16 dot] [-d HEAD DIM] [-r SECONDS] [-p MEGABYTES] [-g ROWS PER KV HEAD] [-s 1: shared prefixes, N: of N sequences only] [-n POSITIONS: 1 to 64 tokens behind so many]
  *   test_kernels_rows --bench [-j THREADS] [-l LEVEL] [-r SECONDS]
  *
  * Attention with 32 heads (-g) over 8 KV heads: prefill of 512 tokens in GMAC/s (of visible positions only), decode of one token in
@@ -23,7 +23,7 @@ typedef struct options {
   int threads;
   myna_dtype type, type_v;
   int64_t dim, megabytes;
-  int64_t shared;
+  int64_t shared, depth;
   double seconds;
 } options;
 
@@ -246,6 +246,7 @@ static int parse(options *o, int argc, char **argv) {
     const char *v = argv[i + 1];
     switch (argv[i][1]) {
     case 's': o->shared = atoll(v); break;
+    case 'n': o->depth = atoll(v); break;
     case 'g': n_head = KV_HEADS * atoll(v); break;
     case 'j': o->threads = atoi(v); break;
     case 'd': o->dim = atoll(v); break;
@@ -279,6 +280,11 @@ int bench_attn(int argc, char **argv) {
         r.threads = j;
         if (o.shared) {
           shared_rows(&r, mem, pool);
+          myna__pool_free(pool);
+          continue;
+        }
+        for (int64_t n = 1; o.depth > 0 && n <= 64; n *= 2) attn_row(&r, mem, pool, o.depth, n, false);
+        if (o.depth > 0) {
           myna__pool_free(pool);
           continue;
         }

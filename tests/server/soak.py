@@ -146,7 +146,7 @@ class Client(threading.Thread):
 
     def small(self):
         method, path, body = self.r.choice([("GET", "/health", None), ("GET", "/metrics", None), ("GET", "/props", None), ("GET", "/slots", None), ("GET", "/v1/models", None),
-                                            ("POST", "/tokenize", {"content": text(self.r, 400)}), ("POST", "/detokenize", {"tokens": [self.r.randint(-1, 600)]}),
+                                            ("POST", "/tokenize", {"content": text(self.r, 400)}), ("POST", "/detokenize", {"tokens": [self.r.randint(-1, 600)]}), ("POST", "/infill", {"input_prefix": text(self.r), "input_suffix": text(self.r)}),
                                             ("POST", "/apply-template", {"messages": [{"role": "user", "content": text(self.r)}]}), ("OPTIONS", "/v1/models", None)])
         return self.server.call(method, path, body)[0]
 

@@ -325,6 +325,19 @@ class Plain(unittest.TestCase):
         self.assertEqual(text[0], text[1])
         self.assertEqual(texts, [200] * 10)
 
+    def test_pages_of_this_machine(self):
+        s = Server("--cors-origins", "localhost")
+        try:
+            for origin, allowed in (("http://localhost", 1), ("http://localhost:8080", 1), ("https://127.0.0.1:3000", 1), ("http://[::1]:3000", 1), ("http://notlocalhost", 0), ("http://localhost.evil.example", 0),
+                                    ("http://127.0.0.1.evil.example", 0), ("localhost", 1), ("null", 0)):
+                self.assertEqual(s.call("OPTIONS", "/completion", Origin=origin)[1].get("Access-Control-Allow-Origin"), origin if allowed else None)
+                self.assertEqual(s.call("POST", "/tokenize", {"content": "a"}, Origin=origin)[0], 200 if allowed else 403)
+        finally:
+            self.assertEqual(s.stop(), 0)
+
+    def test_whole_address(self):
+        self.assertTrue(self.s.raw(b"GET http://localhost/health HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 200"))
+
     def test_log_has_no_prompts(self):
         self.s.call("POST", "/tokenize", {"content": "SECRETWORD"}, X_Request_Id="look-here")
         self.s.wait_for(lambda: any(b"look-here" in line for line in self.s.log))
@@ -357,7 +370,9 @@ class Keys(unittest.TestCase):
             self.assertIn(429, got)
             status, headers, _ = s.call("OPTIONS", "/v1/completions", Origin="http://page.example", Access_Control_Request_Headers="authorization")
             self.assertEqual((status, headers["Access-Control-Allow-Origin"], headers["Access-Control-Allow-Headers"]), (200, "http://page.example", "authorization"))
-            self.assertEqual(s.call("OPTIONS", "/v1/completions", Origin="http://evil.example")[0], 403)
+            status, headers, _ = s.call("OPTIONS", "/v1/completions", Origin="http://evil.example")
+            self.assertEqual((status, headers.get("Access-Control-Allow-Origin"), headers.get("Access-Control-Allow-Methods")), (200, None, None))  # that is a no
+            self.assertEqual(s.call("POST", "/tokenize", {"content": "a"}, Origin="http://evil.example", X_Api_Key="one")[0], 403)
         finally:
             self.assertEqual(s.stop(signal.SIGINT), 0)
 

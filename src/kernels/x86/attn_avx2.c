@@ -86,7 +86,7 @@ INLINE __m256 exp8(__m256 x) {
   y = _mm256_add_ps(_mm256_fmadd_ps(y, _mm256_mul_ps(r, r), r), _mm256_set1_ps(1.0f));
   __m256i bits = _mm256_add_epi32(_mm256_castps_si256(y), _mm256_slli_epi32(_mm256_castps_si256(z), 23));
   y = _mm256_and_ps(_mm256_cmp_ps(x, _mm256_set1_ps(-87.336540f), _CMP_NLT_UQ), _mm256_castsi256_ps(bits));
-  return _mm256_blendv_ps(y, x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+  return _mm256_max_ps(y, x); /* x if it is NaN, for then the second operand counts; else y >= x */
 }
 
 /* Positions outside [lo, hi) of a row become -inf. */
