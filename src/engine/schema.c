@@ -4,6 +4,7 @@
  * A place of the schema is a conjunction of schemas; each conjunction becomes one rule, found again by its members, which is what makes
  * recursion end. Rules are filled one after the other, so that nothing here recurses with the document.
  * Source: JSON Schema 2020-12 (and the array forms of earlier drafts), RFC 8259. */
+#include "engine/grammar.h"
 #include "engine/schema.h"
 #include <stdlib.h>
 
@@ -12,7 +13,8 @@ enum { MAX_NAMES = 2000, MAX_PATTERNS = 4, MAX_PREFIX = 512, MAX_MEMBER_RULES = 
 typedef struct compiler {
   myna__sc c;
   myna__rules g;
-  myna__map memo; /* ids of a conjunction's schemas -> rule */
+  myna__map memo;  /* ids of a conjunction's schemas -> rule */
+  myna__map words; /* strings beyond ASCII -> rule */
   struct job {
     myna__jset set;
     int rule;
@@ -127,13 +129,129 @@ static void space(const compiler *k, myna__galt *a) {
   if (!k->c.compact) myna__alt_rule(a, k->ws, 1, 1);
 }
 
+static void close_with(const compiler *k, myna__galt *a, const char *end) {
+  space(k, a);
+  myna__alt_lit(a, end);
+}
+
+/* ---- values as they stand ---- */
+
+/* Symbols in a row, for as many rules as they need. */
+typedef struct row {
+  int rule;
+  myna__galt a;
+} row;
+
+static int row_room(compiler *k, row *r) {
+  enum { ROOM = 4 };
+  if (r->a.n + ROOM <= (int)MYNA__COUNT(r->a.s)) return 0;
+  int next = myna__rule_new(&k->g);
+  TRY_N(next);
+  myna__alt_rule(&r->a, next, 1, 1);
+  TRY(myna__rule_add(&k->g, r->rule, &r->a));
+  *r = (row){.rule = next};
+  return 0;
+}
+
+/* What buf holds, as text; buf is emptied. */
+static int row_text(compiler *k, row *r, myna__buf *b) {
+  char *text = b->failed ? NULL : myna__arena_strndup(&k->c.arena, b->data ? b->data : "", b->len);
+  size_t n = b->len;
+  myna__buf_free(b);
+  if (!text) return myna__sc_nomem(&k->c);
+  myna__alt_bytes(&r->a, (myna__str){text, n});
+  return row_room(k, r);
+}
+
+static bool is_ascii(myna__str s) {
+  for (size_t i = 0; i < s.n; i++)
+    if ((uint8_t)s.p[i] >= 0x80) return false;
+  return true;
+}
+
+/* A string whose characters beyond ASCII may be escaped. */
+static int row_string(compiler *k, row *r, myna__str s) {
+  for (size_t i = 0, n; i < s.n; i += n) {
+    uint32_t v;
+    myna__buf b = {0};
+    for (n = 0; i + n < s.n && (uint8_t)s.p[i + n] < 0x80;) n++;
+    if (n) {
+      myna__sj_dump_string(&b, (myna__str){s.p + i, n});
+      if (!b.failed) memmove(b.data, b.data + 1, b.len -= 2); /* the quotes are the whole string's */
+      TRY(row_text(k, r, &b));
+      continue;
+    }
+    n = (size_t)myna__gram_decode(s.p + i, s.n - i, &v);
+    if (!n) return myna__sc_fail(&k->c, MYNA_E_FORMAT, "text that is not UTF-8"); /* the reader refuses it first */
+    int point = myna__rules_point(&k->g, v);
+    TRY_N(point);
+    myna__alt_rule(&r->a, point, 1, 1);
+    TRY(row_room(k, r));
+  }
+  return 0;
+}
+
+/* Appends a string: as text, or as a rule that all its places share. */
+static int add_string(compiler *k, myna__galt *a, myna__str s) {
+  row r = {.rule = -1};
+  myna__buf b = {0};
+  if (is_ascii(s)) {
+    myna__sj_dump_string(&b, s);
+    TRY(row_text(k, &r, &b));
+    myna__alt_bytes(a, r.a.s[0].text);
+    return 0;
+  }
+  int first = (int)myna__map_get(&k->words, s.p, s.n, -1);
+  if (first < 0) {
+    first = r.rule = myna__rule_new(&k->g);
+    TRY_N(first);
+    TRY_N(myna__map_put(&k->words, s.p, s.n, first, k->c.err));
+    myna__alt_lit(&r.a, "\"");
+    TRY(row_string(k, &r, s));
+    myna__alt_lit(&r.a, "\"");
+    TRY(myna__rule_add(&k->g, r.rule, &r.a));
+  }
+  myna__alt_rule(a, first, 1, 1);
+  return 0;
+}
+
+/* Appends a value, its members in their order, with spaces where there may be some. The reader bounds the depth. */
+static int row_value(compiler *k, row *r, const myna__jnode *v) {
+  bool object = v->kind == MYNA__J_OBJECT;
+  myna__buf b = {0};
+  if (v->kind == MYNA__J_STRING) {
+    TRY(add_string(k, &r->a, v->text));
+    return row_room(k, r);
+  }
+  if (!v->first) {
+    myna__sj_dump(&b, v);
+    return row_text(k, r, &b);
+  }
+  myna__alt_lit(&r->a, object ? "{" : "[");
+  for (const myna__jnode *m = v->first; m; m = m->next) {
+    space(k, &r->a);
+    TRY(row_room(k, r));
+    if (object) {
+      TRY(add_string(k, &r->a, m->key));
+      myna__alt_lit(&r->a, ":");
+      if (!k->c.compact) myna__alt_rule(&r->a, k->sp, 1, 1);
+      TRY(row_room(k, r));
+    }
+    TRY(row_value(k, r, m));
+    if (m->next) myna__alt_lit(&r->a, ",");
+  }
+  close_with(k, &r->a, object ? "}" : "]");
+  return row_room(k, r);
+}
+
 /* ---- numbers, strings ---- */
 
 static int emit_numbers(compiler *k, int rule, const myna__jset *s, bool integer) {
   static const char digit[] = "[0-9]";
   myna__numset n;
-  TRY(myna__schema_numbers(&k->c, s, integer, &n));
+  TRY(myna__schema_numbers(&k->c, s, integer, true, &n));
   if (n.never) return 0;
+  integer = n.integer;
   if (n.has_min || n.has_max || n.multiple || n.fraction) {
     myna__dfa d;
     if (myna__num_empty(&n)) return 0;
@@ -257,11 +375,6 @@ static int more_rule(compiler *k, int element) {
   return rule;
 }
 
-static void close_with(const compiler *k, myna__galt *a, const char *end) {
-  space(k, a);
-  myna__alt_lit(a, end);
-}
-
 static int emit_arrays(compiler *k, int rule, const myna__jset *s) {
   myna__bounds n;
   int prefix = 1; /* elements with rules of their own; the first has one, as no comma precedes it */
@@ -323,6 +436,8 @@ typedef struct object {
   int *pairs;       /* [n] rules: name, colon, value */
   bool *required;
   int n, cap_names, cap; /* cap: counts of members from here on are alike */
+  myna__jset naming;     /* what propertyNames say */
+  myna__jsets allowed;   /* the same as alternatives; none: any name */
   int other;             /* rule of a pair with another name, -1 none */
   int *states;           /* [n + 1, cap + 1] rules, 0 not made */
 } object;
@@ -350,6 +465,31 @@ static int find_names(compiler *k, object *o, myna__map *seen) {
   return 0;
 }
 
+/* What propertyNames say. Values of an enum are declared names: there are no others. */
+static int find_naming(compiler *k, object *o, myna__map *seen) {
+  for (int i = 0; i < o->s->n; i++) {
+    myna__jnode *p = myna__sj_get(o->s->p[i], "propertyNames");
+    if (p) TRY(myna__jset_add(&k->c, &o->naming, p));
+  }
+  if (!o->naming.n) return 0;
+  TRY(myna__schema_expand(&k->c, NULL, &o->naming, true, &o->allowed));
+  for (int i = 0; i < o->allowed.n; i++) {
+    const myna__jnode *e = myna__schema_enum(&o->allowed.p[i]);
+    bool list = e && myna__str_eq(e->key, "enum");
+    for (const myna__jnode *v = list ? e->first : e; v; v = list ? v->next : NULL)
+      if (v->kind == MYNA__J_STRING) TRY(add_name(k, o, seen, v->text));
+  }
+  return 0;
+}
+
+/* Whether a declared name is surely one that propertyNames allow. */
+static int may_be_named(compiler *k, const object *o, myna__str name) {
+  const myna__jnode v = {.kind = MYNA__J_STRING, .text = name};
+  int all = 1;
+  for (int i = 0; i < o->naming.n && all == 1; i++) all = myna__schema_valid(&k->c, o->naming.p[i], &v, 0);
+  return all < 0 ? all : all == 1;
+}
+
 static int pair_value(compiler *k, int rule, myna__galt *a, const myna__jset *set) {
   int value = rule_of(k, set);
   TRY_N(value);
@@ -365,17 +505,15 @@ static int declared_pairs(compiler *k, object *o) {
   if (!o->pairs || !o->required) return myna__sc_nomem(&k->c);
   for (int i = 0; i < o->n; i++) {
     myna__jset set = {0};
-    myna__buf b = {0};
     myna__galt a = {0};
     TRY(myna__sc_burn(&k->c, o->n));
     TRY(myna__schema_member(&k->c, o->s, o->names[i], &set, &o->required[i]));
     o->pairs[i] = myna__rule_new(&k->g);
     TRY_N(o->pairs[i]);
-    myna__sj_dump_string(&b, o->names[i]);
-    char *key = b.failed ? NULL : myna__arena_strndup(&k->c.arena, b.data, b.len);
-    myna__buf_free(&b);
-    if (!key) return myna__sc_nomem(&k->c);
-    myna__alt_lit(&a, key);
+    TRY(add_string(k, &a, o->names[i]));
+    int may = may_be_named(k, o, o->names[i]);
+    TRY_N(may);
+    if (!may) continue; /* a rule without any text */
     TRY(pair_value(k, o->pairs[i], &a, &set));
   }
   return 0;
@@ -420,14 +558,31 @@ static int other_names(compiler *k, const object *o, unsigned mask, myna__dfa *n
   return 0;
 }
 
-static int other_pair(compiler *k, object *o, unsigned mask, int patterns) {
+/* Keeps names to one of the alternatives of propertyNames; *none: it has no others than those declared. */
+static int keep_naming(compiler *k, const myna__jset *allowed, myna__dfa *names, bool *none) {
+  bool plain;
+  myna__bounds n;
+  myna__dfa d;
+  *none = !(myna__schema_types(allowed) & MYNA__T_STRING) || myna__schema_enum(allowed);
+  if (*none) return 0;
+  TRY(myna__schema_strings(&k->c, allowed, true, &plain, &n, &d));
+  *none = plain && n.max >= 0 && n.max < n.min;
+  if (*none || (plain && n.min == 0 && n.max < 0)) return 0;
+  k->c.at = allowed->p[0];
+  if (n.min > MYNA__SC_REPEAT) return myna__sc_fail(&k->c, MYNA_E_LIMIT, "minLength is too large");
+  if (plain) TRY(lengths(k, &n, &d));
+  return myna__dfa_product(&k->c, names, &d, names);
+}
+
+/* Members with other names, of the patterns of `mask` and of one of the alternatives of propertyNames (NULL: any). */
+static int other_pair(compiler *k, object *o, unsigned mask, int patterns, const myna__jset *allowed) {
   myna__jset set = {0};
   myna__galt a = {0};
   myna__dfa names;
   bool never;
   TRY(other_value(k, o, mask, &set, &never));
   if (never) return 0;
-  if (!o->n && !patterns && !k->avoid) {
+  if (!o->n && !patterns && !k->avoid && !allowed) {
     myna__alt_lit(&a, "\"");
     myna__alt_rule(&a, k->chr, 0, -1);
     myna__alt_lit(&a, "\"");
@@ -436,6 +591,8 @@ static int other_pair(compiler *k, object *o, unsigned mask, int patterns) {
     for (int i = 0; i < o->n; i++) total += o->names[i].n;
     if (total >= MYNA__SC_DFA_RULES) return 0; /* too many to tell others from: there are none, which is sound */
     TRY(other_names(k, o, mask, &names));
+    if (allowed) TRY(keep_naming(k, allowed, &names, &never));
+    if (never) return 0;
     int first = string_rules(k, &names);
     TRY_N(first);
     myna__alt_rule(&a, first, 1, 1);
@@ -455,7 +612,10 @@ static int other_pairs(compiler *k, object *o) {
     k->c.at = p ? p : k->c.at;
   }
   if (patterns > MAX_PATTERNS) return myna__sc_fail(&k->c, MYNA_E_LIMIT, "too many patterns");
-  for (unsigned mask = 0; mask < 1u << patterns; mask++) TRY(other_pair(k, o, mask, patterns));
+  for (unsigned mask = 0; mask < 1u << patterns; mask++) {
+    if (!o->naming.n) TRY(other_pair(k, o, mask, patterns, NULL));
+    for (int i = 0; i < o->allowed.n; i++) TRY(other_pair(k, o, mask, patterns, &o->allowed.p[i]));
+  }
   return 0;
 }
 
@@ -525,6 +685,7 @@ static int emit_objects(compiler *k, int rule, const myna__jset *s) {
   myna__map seen = {0};
   TRY(myna__schema_bounds(&k->c, s, "minProperties", "maxProperties", &o.count));
   int rc = find_names(k, &o, &seen);
+  if (rc >= 0) rc = find_naming(k, &o, &seen);
   myna__map_free(&seen);
   TRY(rc);
   TRY(declared_pairs(k, &o));
@@ -551,23 +712,33 @@ static int emit_objects(compiler *k, int rule, const myna__jset *s) {
 
 /* ---- conjunctions ---- */
 
+/* One value: as text where there are many, or it is long. */
+static int emit_value(compiler *k, int rule, const myna__jnode *v, bool text) {
+  enum { LONG = 4096 };
+  myna__buf b = {0};
+  row r = {.rule = rule};
+  myna__sj_dump(&b, v);
+  if (k->avoid && !b.failed && memmem(b.data, b.len, k->avoid, strlen(k->avoid))) {
+    myna__buf_free(&b);
+    return 0;
+  }
+  if (text || b.len > LONG || b.failed) {
+    TRY(row_text(k, &r, &b));
+  } else {
+    myna__buf_free(&b);
+    TRY(row_value(k, &r, v));
+  }
+  return myna__rule_add(&k->g, r.rule, &r.a);
+}
+
 static int emit_enum(compiler *k, int rule, const myna__jset *s, const myna__jnode *e) {
+  enum { MANY = 256 };
   bool list = myna__str_eq(e->key, "enum");
   for (const myna__jnode *v = list ? e->first : e; v; v = list ? v->next : NULL) {
     int valid = 1;
     for (int i = 0; i < s->n && valid == 1; i++) valid = myna__schema_valid(&k->c, s->p[i], v, 0);
     TRY_N(valid);
-    if (valid != 1) continue;
-    myna__buf b = {0};
-    myna__galt a = {0};
-    myna__sj_dump(&b, v);
-    char *text = b.failed ? NULL : myna__arena_strndup(&k->c.arena, b.data, b.len);
-    size_t n = b.len;
-    myna__buf_free(&b);
-    if (!text) return myna__sc_nomem(&k->c);
-    if (k->avoid && memmem(text, n, k->avoid, strlen(k->avoid))) continue;
-    myna__alt_bytes(&a, (myna__str){text, n});
-    TRY(myna__rule_add(&k->g, rule, &a));
+    if (valid == 1) TRY(emit_value(k, rule, v, list && e->n > MANY));
   }
   return 0;
 }
@@ -623,6 +794,7 @@ int myna__schema_gbnf(const char *json, size_t n, const char *prefix, const myna
   k.g.c = &k.c;
   int rc = compile(&k, json, n, prefix ? prefix : "", text);
   myna__map_free(&k.memo);
+  myna__map_free(&k.words);
   myna__map_free(&k.g.classes);
   myna__arena_free(&k.c.arena);
   return rc;

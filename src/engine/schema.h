@@ -25,7 +25,7 @@ typedef struct myna__sc {
   myna__arena arena;
   int64_t fuel;
   int made;                    /* nodes that no text has; their ids go down from 0 */
-  const myna__jnode *narrowed; /* a oneOf of which branches may be lost, or NULL */
+  const myna__jnode *narrowed; /* a keyword of which instances may be lost, or NULL */
   const myna__jnode *at;       /* the place in the schema that is being looked at, for messages */
   bool compact;
   uint8_t *categories; /* [0x110000] of code points, NULL until needed */
@@ -69,6 +69,7 @@ struct myna__jnode {
   int id, index, n;
   myna__jnode *parent, *first, *last, *next;
   struct opposite *opposites;                       /* of schema_not.c */
+  struct myna__jset *implied[2];                    /* of schema_imply.c, once they were made */
   int mask;                                         /* of a type that no text has: types */
   myna__jnode *no_words, *no_pattern, *no_multiple; /* what no instance is: a value of a list, ... */
   struct myna__dfa *dfa[2]; /* narrow and wide, of the pattern in text or key, once it was needed */
@@ -77,6 +78,10 @@ int myna__sj_parse(myna__sc *c, const char *text, size_t n, myna__jnode **out);
 myna__jnode *myna__sj_get(const myna__jnode *object,
                           const char *name); /* NULL where there is none or it is no object */
 myna__jnode *myna__sj_get_str(const myna__jnode *object, myna__str name);
+/* A node that no text has; at: where references and messages start from. NULL: no memory. */
+myna__jnode *myna__sj_new(myna__sc *c, const myna__jnode *at, myna__jkind kind);
+/* Appends a shallow copy of v under this name; its children stay where they are. to and v may be NULL after a failure. */
+int myna__sj_append(myna__sc *c, myna__jnode *to, myna__str key, const myna__jnode *v);
 bool myna__sj_equal(const myna__jnode *a,
                     const myna__jnode *b);              /* as values: 1.0 is 1, order of members does not count */
 void myna__sj_dump(myna__buf *b, const myna__jnode *v); /* compact */
@@ -169,6 +174,8 @@ typedef struct myna__rules {
   const char *hex[16][16]; /* classes of hexadecimal digits, once needed */
 } myna__rules;
 int myna__rule_new(myna__rules *g); /* its number, or negative */
+/* The rule of one code point as a JSON string writes it, v > 0: as it is, or escaped. */
+int myna__rules_point(myna__rules *g, uint32_t v);
 void myna__alt_lit(myna__galt *a, const char *text);
 void myna__alt_bytes(myna__galt *a, myna__str bytes);
 void myna__alt_class(myna__galt *a, const char *text, int min, int max);
@@ -201,7 +208,7 @@ typedef struct myna__text_end {
 int myna__schema_text_gbnf(const char *json, size_t n, const char *prefix, const myna__text_end *e, char **text,
                            myna_err *err);
 
-/* ---- meaning (schema_valid.c, schema.c) ---- */
+/* ---- meaning (schema_valid.c, schema_format.c, schema_look.c) ---- */
 
 typedef enum myna__type_mask {
   MYNA__T_NULL = 1,
@@ -226,22 +233,29 @@ int myna__schema_resolve(myna__sc *c, const myna__jnode *ref, myna__jnode **out)
 int myna__schema_pattern(myna__sc *c, myna__jnode *at, myna__str pattern, bool wide, const myna__dfa **out);
 bool myna__schema_format_free(const myna__jnode *format); /* NULL, or one that says nothing about texts */
 int myna__schema_format(myna__sc *c, myna__jnode *format, const myna__dfa **out);
-int myna__schema_check_format(myna__sc *c, const myna__jnode *format);
+/* Keeps numbers to a format that is of integers; false where it is not. */
+bool myna__schema_format_numbers(const myna__jnode *format, myna__numset *out);
 /* The conjunction as alternatives of conjunctions without references and combinations. With `strict` oneOf's branches must be disjoint. */
 typedef struct myna__jsets {
   myna__jset *p;
   int n, cap;
 } myna__jsets;
 int myna__schema_expand(myna__sc *c, const myna__jset *flat, const myna__jset *todo, bool strict, myna__jsets *out);
-int myna__schema_fail_one(myna__sc *c,
-                          const myna__jnode *list); /* oneOf whose branches overlap in what is not understood */
+/* A oneOf whose branches overlap in what is not understood, a keyword of whose opposite too little is known. */
+int myna__schema_fail_one(myna__sc *c, const myna__jnode *keyword);
+/* Adds what not, if and dependencies make of s (schema_imply.c): schemas to all, lists of alternatives to choices. Fewer instances where opposites are not
+ * wholly known; without `strict` never fewer. */
+int myna__schema_implied(myna__sc *c, myna__jnode *s, bool strict, myna__jset *all, myna__jset *choices);
+/* Whether v is what they make of s: 1, 0, or 2: unknown. */
+int myna__schema_valid_implied(myna__sc *c, myna__jnode *s, const myna__jnode *v, int depth);
 int myna__schema_types(const myna__jset *s);
 int myna__schema_type_of(const myna__jnode *v);
 /* The first enum or const, NULL where there is none. */
 const myna__jnode *myna__schema_enum(const myna__jset *s);
 int myna__schema_member(myna__sc *c, const myna__jset *s, myna__str name, myna__jset *out, bool *required);
 int myna__schema_element(myna__sc *c, const myna__jset *s, int index, myna__jset *out);
-int myna__schema_numbers(myna__sc *c, const myna__jset *s, bool integer, myna__numset *out);
+/* Without `formats` it is what surely holds for every reader. */
+int myna__schema_numbers(myna__sc *c, const myna__jset *s, bool integer, bool formats, myna__numset *out);
 typedef struct myna__bounds {
   int64_t min, max; /* max -1: none */
 } myna__bounds;

@@ -136,6 +136,29 @@ myna__jnode *myna__sj_get(const myna__jnode *object, const char *name) {
   return myna__sj_get_str(object, (myna__str){name, strlen(name)});
 }
 
+myna__jnode *myna__sj_new(myna__sc *c, const myna__jnode *at, myna__jkind kind) {
+  myna__jnode *v = myna__sc_alloc(c, sizeof *v);
+  if (!v) return NULL;
+  v->kind = kind;
+  v->color = 2; /* nothing to check */
+  v->id = --c->made;
+  v->parent = (myna__jnode *)(uintptr_t)at;
+  return v;
+}
+
+int myna__sj_append(myna__sc *c, myna__jnode *to, myna__str key, const myna__jnode *v) {
+  if (!to || !v) return myna__sc_nomem(c);
+  myna__jnode *copy = myna__sc_alloc(c, sizeof *copy);
+  if (!copy) return myna__sc_nomem(c);
+  *copy = *v;
+  copy->key = key;
+  copy->next = NULL;
+  copy->index = to->n++;
+  *(to->last ? &to->last->next : &to->first) = copy;
+  to->last = copy;
+  return 0;
+}
+
 /* The reader bounds the depth of trees, and with it that of these recursions. */
 bool myna__sj_equal(const myna__jnode *a, const myna__jnode *b) {
   if (a->kind != b->kind || a->n != b->n) return false;

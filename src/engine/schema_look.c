@@ -48,14 +48,14 @@ static const struct {
     {"uniqueItems", UNLESS_FALSE, K_BOOL},
     {"unevaluatedProperties", UNLESS_TRUE, K_BOOL | K_OBJ},
     {"unevaluatedItems", UNLESS_TRUE, K_BOOL | K_OBJ},
-    {"propertyNames", UNLESS_TRUE, K_BOOL | K_OBJ},
-    {"not", REFUSED, K_ANY},
-    {"if", REFUSED, K_ANY},
-    {"then", REFUSED, K_ANY},
-    {"else", REFUSED, K_ANY},
-    {"dependentRequired", REFUSED, K_ANY},
-    {"dependentSchemas", REFUSED, K_ANY},
-    {"dependencies", REFUSED, K_ANY},
+    {"propertyNames", TAKEN, K_BOOL | K_OBJ},
+    {"not", TAKEN, K_BOOL | K_OBJ},
+    {"if", TAKEN, K_BOOL | K_OBJ},
+    {"then", TAKEN, K_BOOL | K_OBJ},
+    {"else", TAKEN, K_BOOL | K_OBJ},
+    {"dependentRequired", TAKEN, K_OBJ},
+    {"dependentSchemas", TAKEN, K_OBJ},
+    {"dependencies", TAKEN, K_OBJ},
     {"contains", REFUSED, K_ANY},
     {"minContains", REFUSED, K_ANY},
     {"maxContains", REFUSED, K_ANY},
@@ -99,17 +99,27 @@ static int check_number(myna__sc *c, const myna__jnode *v) {
   return 0;
 }
 
+static int check_names(myna__sc *c, const myna__jnode *list) {
+  for (const myna__jnode *t = list->first; t; t = t->next)
+    if (t->kind != MYNA__J_STRING) return fail_at(c, t, MYNA_E_FORMAT, "must be a name");
+  return 0;
+}
+
 static int check_value(myna__sc *c, const myna__jnode *v) {
   if (v->kind == MYNA__J_NUMBER && !myna__str_eq(v->key, "const")) TRY(check_number(c, v));
-  if (myna__str_eq(v->key, "format")) return myna__schema_check_format(c, v);
   if (myna__str_eq(v->key, "type")) {
     if (v->kind == MYNA__J_STRING && !type_mask(v)) return fail_at(c, v, MYNA_E_FORMAT, "unknown type");
     for (const myna__jnode *t = v->first; t; t = t->next)
       if (!type_mask(t)) return fail_at(c, t, MYNA_E_FORMAT, "unknown type");
   }
-  if (myna__str_eq(v->key, "required"))
-    for (const myna__jnode *t = v->first; t; t = t->next)
-      if (t->kind != MYNA__J_STRING) return fail_at(c, t, MYNA_E_FORMAT, "must be a name");
+  if (myna__str_eq(v->key, "required")) TRY(check_names(c, v));
+  bool names = myna__str_eq(v->key, "dependentRequired"), schemas = myna__str_eq(v->key, "dependentSchemas");
+  if (!names && !schemas && !myna__str_eq(v->key, "dependencies")) return 0;
+  for (const myna__jnode *t = v->first; t; t = t->next) {
+    if (schemas ? t->kind == MYNA__J_ARRAY : names && t->kind != MYNA__J_ARRAY)
+      return fail_at(c, t, MYNA_E_FORMAT, "the keyword's value has the wrong type");
+    if (t->kind == MYNA__J_ARRAY) TRY(check_names(c, t));
+  }
   return 0;
 }
 
@@ -281,7 +291,7 @@ static bool jset_has(const myna__jset *s, const myna__jnode *v) {
 }
 
 /* Moves what todo says and refers to into flat; 1 when a false schema is among it. */
-static int flatten(myna__sc *c, myna__jset *flat, myna__jset *todo, myna__jset *choices) {
+static int flatten(myna__sc *c, bool strict, myna__jset *flat, myna__jset *todo, myna__jset *choices) {
   for (int i = 0; i < todo->n; i++) {
     myna__jnode *s = todo->p[i], *target = NULL;
     TRY(myna__schema_check(c, s));
@@ -297,12 +307,15 @@ static int flatten(myna__sc *c, myna__jset *flat, myna__jset *todo, myna__jset *
     for (myna__jnode *v = all ? all->first : NULL; v; v = v->next) TRY(myna__jset_add(c, todo, v));
     if (any) TRY(myna__jset_add(c, choices, any));
     if (one) TRY(myna__jset_add(c, choices, one));
+    TRY(myna__schema_implied(c, s, strict, todo, choices));
   }
   return 0;
 }
 
-int myna__schema_fail_one(myna__sc *c, const myna__jnode *list) {
-  return fail_at(c, list, MYNA_E_UNSUPPORTED, "branches are not known to exclude one another (anyOf is supported)");
+int myna__schema_fail_one(myna__sc *c, const myna__jnode *keyword) {
+  if (!myna__str_eq(keyword->key, "oneOf"))
+    return fail_at(c, keyword, MYNA_E_UNSUPPORTED, "its opposite is not known well enough");
+  return fail_at(c, keyword, MYNA_E_UNSUPPORTED, "branches are not known to exclude one another (anyOf is supported)");
 }
 
 /* Whether x and y exclude one another in this context. */
@@ -340,7 +353,7 @@ static int expand(myna__sc *c, const myna__jset *flat0, const myna__jset *todo0,
   TRY(jset_copy(c, flat0, &flat));
   TRY(jset_copy(c, todo0, &todo));
   TRY(jset_copy(c, choices0, &choices));
-  int rc = flatten(c, &flat, &todo, &choices);
+  int rc = flatten(c, strict, &flat, &todo, &choices);
   TRY_N(rc);
   if (rc) return 0;
   if (!choices.n) {
@@ -497,22 +510,16 @@ static int number_bound(const myna__jnode *s, const char *keyword, const char *e
   return 0;
 }
 
-static int bounds_int32(myna__numset *out) {
-  static const char least[] = "-2147483648", most[] = "2147483647";
-  myna__dec d;
-  if (myna__dec_parse(&d, (myna__str){least, sizeof least - 1})) TRY(myna__num_add_min(out, &d, false));
-  return myna__dec_parse(&d, (myna__str){most, sizeof most - 1}) ? myna__num_add_max(out, &d, false) : 0;
-}
-
-int myna__schema_numbers(myna__sc *c, const myna__jset *s, bool integer, myna__numset *out) {
+int myna__schema_numbers(myna__sc *c, const myna__jset *s, bool integer, bool formats, myna__numset *out) {
   int types = myna__schema_types(s);
   *out = (myna__numset){.integer = integer, .fraction = !integer && !(types & MYNA__T_INT)};
   for (int i = 0; i < s->n; i++) {
     TRY(number_bound(s->p[i], "minimum", "exclusiveMinimum", false, out));
     TRY(number_bound(s->p[i], "maximum", "exclusiveMaximum", true, out));
-    const myna__jnode *m = myna__sj_get(s->p[i], "multipleOf"), *f = myna__sj_get(s->p[i], "format");
+    const myna__jnode *m = myna__sj_get(s->p[i], "multipleOf");
     myna__dec d;
-    if (f && f->kind == MYNA__J_STRING && myna__str_eq(f->text, "int32")) TRY(bounds_int32(out));
+    const myna__jnode *f = formats ? myna__sj_get(s->p[i], "format") : NULL;
+    if (f && myna__schema_format_numbers(f, out)) out->never |= out->fraction;
     c->at = m ? m : c->at;
     if (m && myna__dec_parse(&d, m->text)) TRY(myna__num_add_multiple(c, out, &d));
     if (s->p[i]->no_multiple && myna__dec_parse(&d, s->p[i]->no_multiple->text)) TRY(myna__num_add_apart(out, &d));

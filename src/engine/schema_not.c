@@ -20,34 +20,14 @@ typedef struct maker {
 
 /* ---- nodes ---- */
 
-static myna__jnode *new_node(maker *m, myna__jkind kind) {
-  myna__jnode *v = myna__sc_alloc(m->c, sizeof *v);
-  if (!v) return NULL;
-  v->kind = kind;
-  v->color = 2; /* nothing to check */
-  v->id = --m->c->made;
-  v->parent = (myna__jnode *)(uintptr_t)m->s; /* where references and messages start from */
-  return v;
-}
+static myna__jnode *new_node(maker *m, myna__jkind kind) { return myna__sj_new(m->c, m->s, kind); }
 
-/* Appends a shallow copy of v under this name; its children stay where they are. */
 static int add(maker *m, myna__jnode *to, myna__str key, const myna__jnode *v) {
-  if (!to || !v) return myna__sc_nomem(m->c);
-  myna__jnode *copy = myna__sc_alloc(m->c, sizeof *copy);
-  if (!copy) return myna__sc_nomem(m->c);
-  *copy = *v;
-  copy->key = key;
-  copy->next = NULL;
-  copy->index = to->n++;
-  *(to->last ? &to->last->next : &to->first) = copy;
-  to->last = copy;
-  return 0;
+  return myna__sj_append(m->c, to, key, v);
 }
-
-static myna__str name_of(const char *name) { return (myna__str){name, strlen(name)}; }
 
 static int add_named(maker *m, myna__jnode *to, const char *name, const myna__jnode *v) {
-  return add(m, to, name_of(name), v);
+  return add(m, to, (myna__str){name, strlen(name)}, v);
 }
 
 static int add_count(maker *m, myna__jnode *to, const char *name, int64_t count) {
@@ -254,6 +234,8 @@ static int not_elements(maker *m) {
 static int not_combined(maker *m) {
   static const char *const names[] = {"anyOf", "oneOf"};
   myna__jnode *no, *all = myna__sj_get(m->s, "allOf"), *ref = myna__sj_get(m->s, "$ref"), *target = NULL;
+  const myna__jnode *not = myna__sj_get(m->s, "not");
+  if (not ) TRY(alternative(m, not ));
   for (myna__jnode *x = all ? all->first : NULL; x; x = x->next) {
     TRY(opposite_of(m, x, &no));
     if (no->kind != MYNA__J_FALSE) TRY(alternative(m, no));

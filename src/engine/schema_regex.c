@@ -4,67 +4,49 @@
  * Validators in the wild do not agree on what \\d, \\w, \\s, a dot and $ are beyond ASCII. So there are two automata of an expression: the narrow
  * one has what matches for all of them, the wide one what matches for some; texts must be in the first, or out of the second.
  * Source: ECMA-262, section 22.2, with code points as characters (the u flag); Python's re, which differs as above. */
-#include "engine/schema.h"
+#include "engine/schema_regex.h"
 #include <stdlib.h>
 #include <utf8proc.h>
 
-enum { MAX_NODES = 20000, MAX_DEPTH = 100, MAX_CLASSES = 4096 };
+enum { MAX_LOOKS = 32 };
 
-typedef enum node_kind { EMPTY, CHARS, BEGIN, END } node_kind;
-typedef struct node {
-  node_kind kind;
-  int out, out2;  /* -1 none */
-  int set, n_set; /* CHARS: ranges[set..set + n_set) */
-} node;
-typedef struct range {
-  uint32_t lo, hi;
-} range;
-typedef struct parser {
-  myna__sc *c;
-  const char *p, *end;
-  node *nodes;
-  int n, cap;
-  range *ranges;
-  int n_ranges, cap_ranges, depth;
-  bool wide;
-} parser;
 typedef struct frag {
   int start, end;
 } frag;
 
-static int bad(parser *r, const char *what) {
+static int bad(myna__regex *r, const char *what) {
   myna__sc_say(r->c, MYNA_E_FORMAT, "regular expression: %s", what);
   return MYNA_E_FORMAT;
 }
-static int unsupported(parser *r, const char *what) {
+static int unsupported(myna__regex *r, const char *what) {
   myna__sc_say(r->c, MYNA_E_UNSUPPORTED, "regular expression: %s are not supported", what);
   return MYNA_E_UNSUPPORTED;
 }
 
-static int new_node(parser *r, node_kind kind, int out) {
-  if (r->n >= MAX_NODES) return myna__sc_fail(r->c, MYNA_E_LIMIT, "the regular expression is too large");
+static int new_node(myna__regex *r, myna__rkind kind, int out) {
+  if (r->n >= MYNA__R_NODES) return myna__sc_fail(r->c, MYNA_E_LIMIT, "the regular expression is too large");
   TRY(myna__sc_grow(r->c, (void **)&r->nodes, r->n, &r->cap, sizeof *r->nodes));
-  r->nodes[r->n] = (node){kind, out, -1, r->n_ranges, 0};
+  r->nodes[r->n] = (myna__rnode){kind, out, -1, r->n_ranges, 0};
   return r->n++;
 }
 
-static int add_range(parser *r, uint32_t lo, uint32_t hi) {
-  if (r->n_ranges >= MAX_NODES * 4) return myna__sc_fail(r->c, MYNA_E_LIMIT, "the regular expression is too large");
+static int add_range(myna__regex *r, uint32_t lo, uint32_t hi) {
+  if (r->n_ranges >= MYNA__R_NODES * 4) return myna__sc_fail(r->c, MYNA_E_LIMIT, "the regular expression is too large");
   TRY(myna__sc_grow(r->c, (void **)&r->ranges, r->n_ranges, &r->cap_ranges, sizeof *r->ranges));
-  r->ranges[r->n_ranges++] = (range){lo, hi};
+  r->ranges[r->n_ranges++] = (myna__rrange){lo, hi};
   return 0;
 }
 
 static int compare_ranges(const void *a, const void *b) {
-  const range *x = a, *y = b;
+  const myna__rrange *x = a, *y = b;
   return x->lo < y->lo ? -1 : x->lo > y->lo;
 }
 
 /* ranges[from..] becomes its complement. */
-static int negate(parser *r, int from) {
+static int negate(myna__regex *r, int from) {
   int n = r->n_ranges - from;
   uint32_t at = 0;
-  range *copy = myna__sc_alloc(r->c, (size_t)(n + 1) * sizeof *copy);
+  myna__rrange *copy = myna__sc_alloc(r->c, (size_t)(n + 1) * sizeof *copy);
   if (!copy) return myna__sc_nomem(r->c);
   if (n) memcpy(copy, r->ranges + from, (size_t)n * sizeof *copy);
   qsort(copy, (size_t)n, sizeof *copy, compare_ranges);
@@ -86,7 +68,7 @@ enum {
 };
 typedef struct named_set {
   char letter;
-  range all[8], some[4];
+  myna__rrange all[8], some[4];
   int categories; /* some */
 } named_set;
 static const named_set named_sets[] = {
@@ -110,7 +92,7 @@ static const named_set named_sets[] = {
 };
 
 /* Code points of some categories, as ranges. */
-static int add_categories(parser *r, int categories) {
+static int add_categories(myna__regex *r, int categories) {
   uint8_t *of = r->c->categories;
   if (!of) {
     TRY(myna__sc_burn(r->c, 0x110000));
@@ -129,7 +111,7 @@ static int add_categories(parser *r, int categories) {
   return 0;
 }
 
-static int add_named(parser *r, char letter, bool negative) {
+static int add_named(myna__regex *r, char letter, bool negative) {
   int from = r->n_ranges;
   bool wide = r->wide != negative;
   const named_set *s = named_sets;
@@ -188,7 +170,7 @@ static const struct {
     {"Z", "Separator", 1 << UTF8PROC_CATEGORY_ZS | 1 << UTF8PROC_CATEGORY_ZL | 1 << UTF8PROC_CATEGORY_ZP},
 };
 
-static uint32_t take_point(parser *r) {
+static uint32_t take_point(myna__regex *r) {
   uint8_t a = (uint8_t)*r->p++;
   int more = a < 0x80 ? 0 : a < 0xE0 ? 1 : a < 0xF0 ? 2 : 3;
   uint32_t v = more ? a & (0x3Fu >> more) : a;
@@ -196,13 +178,13 @@ static uint32_t take_point(parser *r) {
   return v;
 }
 
-static bool take(parser *r, char ch) {
+static bool take(myna__regex *r, char ch) {
   if (r->p >= r->end || *r->p != ch) return false;
   r->p++;
   return true;
 }
 
-static int hex_digits(parser *r, int n, uint32_t *v) {
+static int hex_digits(myna__regex *r, int n, uint32_t *v) {
   *v = 0;
   for (int i = 0; i < n; i++) {
     char ch = r->p < r->end ? *r->p++ : 0;
@@ -214,7 +196,7 @@ static int hex_digits(parser *r, int n, uint32_t *v) {
 }
 
 /* After \u: four digits, a pair of surrogates, or {digits}. */
-static int unicode_escape(parser *r, uint32_t *v) {
+static int unicode_escape(myna__regex *r, uint32_t *v) {
   uint32_t low;
   if (take(r, '{')) {
     int n = 0;
@@ -235,7 +217,7 @@ static int unicode_escape(parser *r, uint32_t *v) {
 }
 
 /* After \p: {L}, {Letter}, {gc=L}, {General_Category=Letter}. */
-static int property(parser *r, bool negative) {
+static int property(myna__regex *r, bool negative) {
   static const char *const keys[] = {"gc=", "General_Category="};
   if (!take(r, '{')) return bad(r, "malformed escape");
   myna__str s = {r->p, 0};
@@ -255,7 +237,7 @@ static int property(parser *r, bool negative) {
 }
 
 /* After a backslash: a code point in *v, or a set that was added (*is_set). */
-static int escape(parser *r, bool in_class, uint32_t *v, bool *is_set) {
+static int escape(myna__regex *r, bool in_class, uint32_t *v, bool *is_set) {
   static const char controls[] = "t\tn\nr\rf\fv\v";
   *is_set = false;
   if (r->p >= r->end) return bad(r, "ends in a backslash");
@@ -291,14 +273,14 @@ static int escape(parser *r, bool in_class, uint32_t *v, bool *is_set) {
   return 0;
 }
 
-static int class_atom(parser *r, uint32_t *v, bool *is_set) {
+static int class_atom(myna__regex *r, uint32_t *v, bool *is_set) {
   *is_set = false;
   if (take(r, '\\')) return escape(r, true, v, is_set);
   *v = take_point(r);
   return 0;
 }
 
-static int parse_class(parser *r) {
+static int parse_class(myna__regex *r) {
   int from = r->n_ranges;
   bool negative = take(r, '^'), is_set, hi_is_set, wide = r->wide;
   r->wide = wide != negative; /* what is not in the wide set is surely not in it */
@@ -320,12 +302,12 @@ static int parse_class(parser *r) {
   return negative ? negate(r, from) : 0;
 }
 
-static int parse_alternatives(parser *r, frag *out);
+static int parse_alternatives(myna__regex *r, frag *out);
 
-static int chars_frag(parser *r, int from, frag *out) {
-  int end = new_node(r, EMPTY, -1);
+static int chars_frag(myna__regex *r, int from, frag *out) {
+  int end = new_node(r, MYNA__R_EMPTY, -1);
   TRY_N(end);
-  int start = new_node(r, CHARS, end);
+  int start = new_node(r, MYNA__R_CHARS, end);
   TRY_N(start);
   r->nodes[start].set = from;
   r->nodes[start].n_set = r->n_ranges - from;
@@ -333,23 +315,48 @@ static int chars_frag(parser *r, int from, frag *out) {
   return 0;
 }
 
-static int parse_group(parser *r, frag *out) {
-  if (take(r, '?')) {
-    if (take(r, ':')) {
-    } else if (r->end - r->p > 1 && r->p[0] == '<' && r->p[1] != '=' && r->p[1] != '!') {
-      while (r->p < r->end && *r->p != '>') r->p++;
-      if (!take(r, '>')) return bad(r, "malformed group name");
-    } else
-      return unsupported(r, "lookaround and flags");
+/* After (?= or (?!: what it says is made of its own text when it is met. */
+static int parse_look(myna__regex *r, bool negative, frag *out) {
+  const char *from = r->p;
+  int kept = r->n_looks; /* those within are its own */
+  frag f;
+  TRY(parse_alternatives(r, &f));
+  const myna__str body = {from, (size_t)(r->p - from)};
+  r->n_looks = kept;
+  int end = new_node(r, MYNA__R_EMPTY, -1), i = 0;
+  TRY_N(end);
+  int at = new_node(r, MYNA__R_LOOK, end);
+  TRY_N(at);
+  while (i < r->n_looks && (r->looks[i].body.p != from || r->looks[i].negative != negative)) i++;
+  if (i == r->n_looks) { /* else a repeat reads it again */
+    if (i == MAX_LOOKS) return myna__sc_fail(r->c, MYNA_E_LIMIT, "the regular expression has too many lookaheads");
+    TRY(myna__sc_grow(r->c, (void **)&r->looks, i, &r->cap_looks, sizeof *r->looks));
+    r->looks[r->n_looks++] = (myna__rlook){.body = body, .negative = negative};
   }
-  if (++r->depth > MAX_DEPTH) return myna__sc_fail(r->c, MYNA_E_LIMIT, "the regular expression is nested too deeply");
-  TRY(parse_alternatives(r, out));
+  r->nodes[at].set = i;
+  *out = (frag){at, end};
+  return 0;
+}
+
+static int parse_group(myna__regex *r, frag *out) {
+  if (++r->depth > MYNA__R_DEPTH)
+    return myna__sc_fail(r->c, MYNA_E_LIMIT, "the regular expression is nested too deeply");
+  if (!take(r, '?') || take(r, ':'))
+    TRY(parse_alternatives(r, out));
+  else if (take(r, '=') || take(r, '!'))
+    TRY(parse_look(r, r->p[-1] == '!', out));
+  else if (r->end - r->p > 1 && r->p[0] == '<' && r->p[1] != '=' && r->p[1] != '!') {
+    while (r->p < r->end && *r->p != '>') r->p++;
+    if (!take(r, '>')) return bad(r, "malformed group name");
+    TRY(parse_alternatives(r, out));
+  } else
+    return unsupported(r, "lookbehind and flags");
   r->depth--;
   return take(r, ')') ? 0 : bad(r, "( without )");
 }
 
 /* {m}, {m,}, {m,n}; leaves r->p where it is none of them. */
-static bool parse_counts(parser *r, int *min, int *max) {
+static bool parse_counts(myna__regex *r, int *min, int *max) {
   const char *p = r->p;
   int v[2] = {-1, -1}, k = 0;
   if (p >= r->end || *p != '{') return false;
@@ -358,7 +365,7 @@ static bool parse_counts(parser *r, int *min, int *max) {
       k = 1;
     else if (*p >= '0' && *p <= '9') {
       v[k] = v[k] < 0 ? 0 : v[k];
-      v[k] = v[k] > MAX_NODES ? v[k] : v[k] * 10 + (*p - '0');
+      v[k] = v[k] > MYNA__R_NODES ? v[k] : v[k] * 10 + (*p - '0');
     } else
       return false;
   }
@@ -370,15 +377,15 @@ static bool parse_counts(parser *r, int *min, int *max) {
 }
 
 /* Some let $ match before a line's end that ends the text. */
-static int parse_anchor(parser *r, bool begin, frag *out) {
-  int from = r->n_ranges, end = new_node(r, EMPTY, -1);
+static int parse_anchor(myna__regex *r, bool begin, frag *out) {
+  int from = r->n_ranges, end = new_node(r, MYNA__R_EMPTY, -1);
   TRY_N(end);
-  int at = new_node(r, begin ? BEGIN : END, end);
+  int at = new_node(r, begin ? MYNA__R_BEGIN : MYNA__R_END, end);
   TRY_N(at);
   *out = (frag){at, end};
   if (begin || !r->wide) return 0;
   TRY(add_range(r, '\n', '\n'));
-  int line = new_node(r, CHARS, at), start = new_node(r, EMPTY, at);
+  int line = new_node(r, MYNA__R_CHARS, at), start = new_node(r, MYNA__R_EMPTY, at);
   TRY_N(line);
   TRY_N(start);
   r->nodes[line].set = from;
@@ -388,7 +395,7 @@ static int parse_anchor(parser *r, bool begin, frag *out) {
   return 0;
 }
 
-static int parse_atom(parser *r, frag *out) {
+static int parse_atom(myna__regex *r, frag *out) {
   int from = r->n_ranges;
   bool is_set = false;
   uint32_t v;
@@ -415,7 +422,7 @@ static int parse_atom(parser *r, frag *out) {
   return chars_frag(r, from, out);
 }
 
-static bool parse_repeat(parser *r, int *min, int *max) {
+static bool parse_repeat(myna__regex *r, int *min, int *max) {
   if (take(r, '*'))
     *min = 0, *max = -1;
   else if (take(r, '+'))
@@ -429,11 +436,11 @@ static bool parse_repeat(parser *r, int *min, int *max) {
 }
 
 /* One copy of the atom in text[from..to), optional, or as a loop. */
-static int copy_atom(parser *r, const char *from, bool optional, bool loop, frag *out) {
+static int copy_atom(myna__regex *r, const char *from, bool optional, bool loop, frag *out) {
   frag f;
   r->p = from;
   TRY(parse_atom(r, &f));
-  int start = new_node(r, EMPTY, f.start), end = new_node(r, EMPTY, -1);
+  int start = new_node(r, MYNA__R_EMPTY, f.start), end = new_node(r, MYNA__R_EMPTY, -1);
   TRY_N(start);
   TRY_N(end);
   if (optional || loop) r->nodes[start].out2 = end;
@@ -442,7 +449,7 @@ static int copy_atom(parser *r, const char *from, bool optional, bool loop, frag
   return 0;
 }
 
-static int parse_term(parser *r, frag *out) {
+static int parse_term(myna__regex *r, frag *out) {
   const char *from = r->p;
   frag f;
   int min, max;
@@ -450,7 +457,7 @@ static int parse_term(parser *r, frag *out) {
   if (!parse_repeat(r, &min, &max)) return 0;
   if (max >= 0 && max < min) return bad(r, "repeat out of order");
   const char *after = r->p;
-  int start = new_node(r, EMPTY, -1), end = start;
+  int start = new_node(r, MYNA__R_EMPTY, -1), end = start;
   TRY_N(start);
   for (int i = 0; i < (max < 0 ? min + 1 : max); i++) {
     TRY(copy_atom(r, from, i >= min, max < 0 && i == min, &f));
@@ -462,12 +469,12 @@ static int parse_term(parser *r, frag *out) {
   return 0;
 }
 
-static int parse_alternatives(parser *r, frag *out) {
-  int all = new_node(r, EMPTY, -1), end = new_node(r, EMPTY, -1), fork = all;
+static int parse_alternatives(myna__regex *r, frag *out) {
+  int all = new_node(r, MYNA__R_EMPTY, -1), end = new_node(r, MYNA__R_EMPTY, -1), fork = all;
   TRY_N(all);
   TRY_N(end);
   for (;;) {
-    int at = new_node(r, EMPTY, -1);
+    int at = new_node(r, MYNA__R_EMPTY, -1);
     TRY_N(at);
     r->nodes[fork].out = at;
     while (r->p < r->end && *r->p != '|' && *r->p != ')') {
@@ -478,7 +485,7 @@ static int parse_alternatives(parser *r, frag *out) {
     }
     r->nodes[at].out = end;
     if (!take(r, '|')) break;
-    int next = new_node(r, EMPTY, -1);
+    int next = new_node(r, MYNA__R_EMPTY, -1);
     TRY_N(next);
     r->nodes[fork].out2 = next;
     fork = next;
@@ -487,168 +494,13 @@ static int parse_alternatives(parser *r, frag *out) {
   return 0;
 }
 
-/* ---- to a deterministic one ---- */
-
-typedef struct subset {
-  parser *r;
-  uint8_t *in;           /* [n] */
-  int32_t *stack, *list; /* [n] */
-  int n;
-  myna__map map;
-  int32_t **sets; /* sets[i][0] members follow */
-  int n_sets, cap_sets;
-} subset;
-
-/* Adds what is reached from s without a character; BEGIN and END are passed where they hold. */
-static void closure(subset *u, int s, bool begin, bool end) {
-  int top = 0;
-  if (s < 0 || u->in[s]) return;
-  u->in[s] = 1;
-  u->stack[top++] = s;
-  while (top) {
-    int at = u->stack[--top];
-    const node *q = &u->r->nodes[at];
-    u->list[u->n++] = at;
-    if (q->kind == CHARS || (q->kind == BEGIN && !begin) || (q->kind == END && !end)) continue;
-    int outs[2] = {q->out, q->out2};
-    for (int i = 0; i < 2; i++)
-      if (outs[i] >= 0 && !u->in[outs[i]]) {
-        u->in[outs[i]] = 1;
-        u->stack[top++] = outs[i];
-      }
-  }
-}
-
-static int compare_int(const void *a, const void *b) { return *(const int32_t *)a - *(const int32_t *)b; }
-
-/* The number of the set in u->list, which is emptied. */
-static int set_id(subset *u, int32_t *id) {
-  myna__sc *c = u->r->c;
-  int kept = 0;
-  for (int i = 0; i < u->n; i++) {
-    u->in[u->list[i]] = 0;
-    const node *q = &u->r->nodes[u->list[i]];
-    if (q->kind != EMPTY || q->out < 0) u->list[kept++] = u->list[i]; /* the others were passed through */
-  }
-  u->n = 0;
-  qsort(u->list, (size_t)kept, sizeof *u->list, compare_int);
-  size_t bytes = (size_t)(kept + 1) * sizeof(int32_t);
-  TRY(myna__sc_burn(c, kept + 8));
-  int32_t *key = myna__sc_alloc(c, bytes);
-  if (!key) return myna__sc_nomem(c);
-  key[0] = kept;
-  if (kept) memcpy(key + 1, u->list, (size_t)kept * sizeof *key);
-  int64_t at = myna__map_get(&u->map, (char *)key, bytes, -1);
-  if (at < 0) {
-    if ((at = u->n_sets) >= MYNA__SC_STATES)
-      return myna__sc_fail(c, MYNA_E_LIMIT, "the regular expression is too large");
-    TRY_N(myna__map_put(&u->map, (char *)key, bytes, at, c->err));
-    TRY(myna__sc_grow(c, (void **)&u->sets, u->n_sets, &u->cap_sets, sizeof *u->sets));
-    u->sets[u->n_sets++] = key;
-  }
-  *id = (int32_t)at;
-  return 0;
-}
-
-static bool has_point(const parser *r, const node *q, uint32_t v) {
-  for (int i = 0; i < q->n_set; i++)
-    if (v >= r->ranges[q->set + i].lo && v <= r->ranges[q->set + i].hi) return true;
-  return false;
-}
-
-static int compare_u32(const void *a, const void *b) {
-  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-  return x < y ? -1 : x > y;
-}
-
-static int find_classes(parser *r, uint32_t **lo, int *nc) {
-  uint32_t *p = myna__sc_alloc(r->c, (2 * (size_t)r->n_ranges + 1) * sizeof *p);
-  if (!p) return myna__sc_nomem(r->c);
-  size_t n = 1, m = 1;
-  for (int i = 0; i < r->n_ranges; i++) {
-    p[n++] = r->ranges[i].lo;
-    p[n++] = r->ranges[i].hi + 1;
-  }
-  qsort(p, n, sizeof *p, compare_u32);
-  for (size_t i = 1; i < n; i++)
-    if (p[i] != p[m - 1]) p[m++] = p[i];
-  if (m > MAX_CLASSES) return myna__sc_fail(r->c, MYNA_E_LIMIT, "the regular expression has too many classes");
-  *lo = p;
-  *nc = (int)m;
-  return 0;
-}
-
-static int transitions(subset *u, const uint32_t *lo, int nc, int32_t **rows,
-                       bool (*has)(const parser *, const node *, uint32_t)) {
-  parser *r = u->r;
-  int cap = 0;
-  for (int i = 0; i < u->n_sets; i++) {
-    if (i >= cap) {
-      int more = cap ? cap * 2 : 32;
-      int32_t *p = myna__sc_alloc(r->c, (size_t)more * (size_t)nc * sizeof *p);
-      if (!p) return myna__sc_nomem(r->c);
-      if (i) memcpy(p, *rows, (size_t)i * (size_t)nc * sizeof *p);
-      *rows = p;
-      cap = more;
-    }
-    const int32_t *set = u->sets[i];
-    for (int k = 0; k < nc; k++) {
-      int64_t work = 0;
-      for (int j = 1; j <= set[0]; j++) {
-        const node *q = &r->nodes[set[j]];
-        work += 1 + q->n_set;
-        if (q->kind == CHARS && has(r, q, lo[k])) closure(u, q->out, false, false);
-      }
-      TRY(myna__sc_burn(r->c, work + u->n));
-      TRY(set_id(u, &(*rows)[i * nc + k]));
-    }
-  }
-  return 0;
-}
-
-/* Does the search's end lie in set i once the text has ended? */
-static bool accepts(subset *u, int i, int final) {
-  const int32_t *set = u->sets[i];
-  for (int j = 1; j <= set[0]; j++) closure(u, set[j], i == 0, true);
-  /* the set's own BEGIN nodes hold at the very start only, which is set 0 or equal to it */
-  bool found = u->in[final];
-  for (int j = 0; j < u->n; j++) u->in[u->list[j]] = 0;
-  u->n = 0;
-  return found;
-}
-
-static int determinize(subset *u, frag all, myna__dfa *out) {
-  myna__sc *c = u->r->c;
-  uint32_t *lo = NULL;
-  int nc = 0;
-  int32_t *rows = NULL, first;
-  size_t n = (size_t)u->r->n;
-  u->in = myna__sc_alloc(c, n);
-  u->stack = myna__sc_alloc(c, n * sizeof *u->stack);
-  u->list = myna__sc_alloc(c, n * sizeof *u->list);
-  if (!u->in || !u->stack || !u->list) return myna__sc_nomem(c);
-  TRY(find_classes(u->r, &lo, &nc));
-  closure(u, all.start, true, false);
-  TRY(set_id(u, &first));
-  TRY(transitions(u, lo, nc, &rows, has_point));
-  uint8_t *accept = myna__sc_alloc(c, (size_t)u->n_sets);
-  if (!accept) return myna__sc_nomem(c);
-  for (int i = 0; i < u->n_sets; i++) {
-    TRY(myna__sc_burn(c, u->r->n / 8 + 8));
-    accept[i] = accepts(u, i, all.end);
-  }
-  *out = (myna__dfa){.n = u->n_sets, .nc = nc, .lo = lo, .to = rows, .accept = accept};
-  return 0;
-}
-
-/* any* expression any* as one automaton; the start is entered by no character, so that set 0 is the text's beginning. */
-static int parse_all(parser *r, frag *all) {
-  frag f;
+int myna__regex_nodes(myna__regex *r, bool here) {
+  frag f = {0};
   int from = r->n_ranges;
   TRY(add_range(r, 0, 0x10FFFF));
-  int start = new_node(r, EMPTY, -1), before = new_node(r, CHARS, -1), end = new_node(r, EMPTY, -1),
-      after = new_node(r, CHARS, -1);
-  int mark = new_node(r, BEGIN, -1), again = new_node(r, EMPTY, -1);
+  int start = new_node(r, MYNA__R_EMPTY, -1), before = new_node(r, MYNA__R_CHARS, -1),
+      end = new_node(r, MYNA__R_EMPTY, -1), after = new_node(r, MYNA__R_CHARS, -1);
+  int mark = new_node(r, MYNA__R_BEGIN, -1), again = new_node(r, MYNA__R_EMPTY, -1);
   TRY_N(start);
   TRY_N(before);
   TRY_N(end);
@@ -659,26 +511,22 @@ static int parse_all(parser *r, frag *all) {
   r->nodes[before].n_set = r->nodes[after].n_set = 1;
   TRY(parse_alternatives(r, &f));
   if (r->p < r->end) return bad(r, ") without (");
-  r->nodes[start] = (node){EMPTY, again, mark, 0, 0};
+  r->nodes[start] = (myna__rnode){MYNA__R_EMPTY, again, mark, 0, 0};
   r->nodes[mark].out = again; /* distinguishes the first set: no later closure starts here */
-  r->nodes[again] = (node){EMPTY, f.start, before, 0, 0};
+  r->nodes[again] = (myna__rnode){MYNA__R_EMPTY, f.start, here ? -1 : before, 0, 0};
   r->nodes[before].out = again;
-  int last = new_node(r, EMPTY, -1);
-  TRY_N(last);
+  r->start = start;
+  r->after = after;
+  r->final = new_node(r, MYNA__R_EMPTY, -1);
+  TRY_N(r->final);
   r->nodes[f.end].out = end;
-  r->nodes[end] = (node){EMPTY, last, after, 0, 0};
+  r->nodes[end] = (myna__rnode){MYNA__R_EMPTY, r->final, after, 0, 0};
   r->nodes[after].out = end;
-  *all = (frag){start, last};
   return 0;
 }
 
 int myna__dfa_regex(myna__sc *c, myna__str pattern, bool wide, myna__dfa *out) {
-  parser r = {.c = c, .p = pattern.p, .end = pattern.p + pattern.n, .wide = wide};
-  frag all = {0};
-  TRY(parse_all(&r, &all));
-  subset u = {.r = &r};
-  int rc = determinize(&u, all, out);
-  myna__map_free(&u.map);
-  TRY(rc);
-  return myna__dfa_minimize(c, out);
+  myna__regex r = {.c = c, .p = pattern.p, .end = pattern.p + pattern.n, .wide = wide};
+  TRY(myna__regex_nodes(&r, false));
+  return myna__regex_dfa(&r, true, out);
 }

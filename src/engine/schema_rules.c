@@ -226,6 +226,13 @@ static int class_rule(myna__rules *g, const myna__dfa *d, const uint8_t *in) {
   return (int)rule;
 }
 
+int myna__rules_point(myna__rules *g, uint32_t v) {
+  const uint32_t lo[] = {0, v, v + 1};
+  const uint8_t in[] = {0, 1, 0};
+  const myna__dfa d = {.n = 1, .nc = 3, .lo = lo};
+  return class_rule(g, &d, in);
+}
+
 static int state_rule(myna__rules *g, const myna__dfa *d, int i, const int32_t *rule_of, const char *const ends[2],
                       uint8_t *in) {
   for (int k = 0; k < d->nc; k++) {

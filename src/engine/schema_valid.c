@@ -4,93 +4,6 @@
 
 enum { MAX_DEPTH = 64 };
 
-/* ---- formats ---- */
-
-#define DATE                                                                                                           \
-  "([1-9][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-" \
-  "8]))"                                                                                                               \
-  "|([1-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[13579][26])00)-02-29)"
-#define TIME "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
-/* No two hyphens in a row: behind two letters they announce what few readers check alike. Short labels may be many, long ones few: 253 in all. */
-#define ALNUM "[a-zA-Z0-9]"
-#define LABEL ALNUM "(-?" ALNUM "){0,14}"
-#define LONG "(" ALNUM "(-?" ALNUM "){0,30}|" ALNUM "{1,63})"
-#define HOST "(" LABEL "(\\." LABEL "){0,7}|" LONG "(\\." LONG "){0,2})"
-#define OCTET "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-#define IPV4 "(" OCTET "\\.){3}" OCTET
-#define HEX4 "[0-9a-fA-F]{1,4}"
-#define IPV6                                                                                                         \
-  "(" HEX4 ":){7}" HEX4 "|::(" HEX4 "(:" HEX4 "){0,5})?|" HEX4 "::(" HEX4 "(:" HEX4 "){0,4})?|(" HEX4 ":){1}" HEX4   \
-  "::(" HEX4 "(:" HEX4 "){0,3})?|(" HEX4 ":){2}" HEX4 "::(" HEX4 "(:" HEX4 "){0,2})?|(" HEX4 ":){3}" HEX4 "::(" HEX4 \
-  "(:" HEX4 ")?)?|(" HEX4 ":){6}" IPV4 "|::(" HEX4 ":){0,5}" IPV4 "|" HEX4 "::(" HEX4 ":){0,4}" IPV4 "|(" HEX4       \
-  ":){1}" HEX4 "::(" HEX4 ":){0,3}" IPV4
-#define ATOM "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]"
-#define EMAIL ATOM "{1,20}(\\." ATOM "{1,20}){0,2}@" LABEL "(\\." LABEL "){1,7}"
-#define ESCAPED "%[0-9a-fA-F]{2}"
-#define UNRESERVED "([a-zA-Z0-9._~!$&'()*+,;=:@-]|" ESCAPED ")"
-#define PATH "(/" UNRESERVED "*)*"
-#define TAIL "(\\?(" UNRESERVED "|[/?])*)?(#(" UNRESERVED "|[/?])*)?"
-#define URI                                                                                                         \
-  "[a-zA-Z][a-zA-Z0-9+.-]*:(//([a-zA-Z0-9._~-]+@)?" LABEL "(\\." LABEL "){0,7}(:[0-9]{1,4})?" PATH "|/?" UNRESERVED \
-  "+" PATH ")" TAIL
-#define DIGITS "[0-9]{1,9}"
-#define CLOCK "(" DIGITS "H(" DIGITS "M(" DIGITS "S)?)?|" DIGITS "M(" DIGITS "S)?|" DIGITS "S)"
-/* Each a subset of what its specification allows, so that every reader agrees. */
-static const struct {
-  const char *name, *pattern;
-} formats[] = {
-    {"date", "^" DATE "$"}, /* RFC 3339 full-date, years 1000 to 9999 */
-    {"time", "^" TIME "$"}, /* full-time, without leap seconds */
-    {"date-time", "^" DATE "T" TIME "$"},
-    {"duration", "^P(" DIGITS "W|(" DIGITS "Y(" DIGITS "M(" DIGITS "D)?)?|" DIGITS "M(" DIGITS "D)?|" DIGITS
-                 "D)(T" CLOCK ")?|T" CLOCK ")$"},
-    {"email", "^" EMAIL "$"},
-    {"idn-email", "^" EMAIL "$"},
-    {"hostname", "^" HOST "$"},
-    {"idn-hostname", "^" HOST "$"},
-    {"ipv4", "^" IPV4 "$"},
-    {"ipv6", "^(" IPV6 ")$"},
-    {"uri", "^" URI "$"},
-    {"iri", "^" URI "$"},
-    {"uri-reference", "^(" URI "|/?([a-zA-Z0-9._~-]+" PATH ")?" TAIL ")$"},
-    {"iri-reference", "^(" URI "|/?([a-zA-Z0-9._~-]+" PATH ")?" TAIL ")$"},
-    {"uri-template", "^(" URI "|/?([a-zA-Z0-9._~-]+" PATH ")?" TAIL ")$"},
-    {"json-pointer", "^(/([^~/]|~[01])*)*$"},
-    {"relative-json-pointer", "^(0|[1-9][0-9]{0,8})(#|(/([^~/]|~[01])*)*)$"},
-    {"uuid", "^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"},
-    {"regex", "^([a-zA-Z0-9_ :,<>=@#%&~-]|\\\\[dswDSW.])*$"},
-    {"byte", "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"}, /* base64 */
-    {"binary", ""}, /* those of OpenAPI say how a value is meant */
-    {"password", ""},
-    {"int32", ""}, /* schema_number.c keeps to them */
-    {"int64", ""},
-    {"float", ""},
-    {"double", ""},
-};
-
-static const char *format_pattern(const myna__jnode *f) {
-  for (size_t i = 0; i < MYNA__COUNT(formats); i++)
-    if (myna__str_eq(f->text, formats[i].name)) return formats[i].pattern;
-  return NULL;
-}
-
-int myna__schema_check_format(myna__sc *c, const myna__jnode *format) {
-  char name[MYNA__QUOTE];
-  c->at = format;
-  if (format_pattern(format)) return 0;
-  return myna__sc_fail(c, MYNA_E_UNSUPPORTED, "format \"%s\" is not supported", myna__str_quote(name, format->text));
-}
-
-bool myna__schema_format_free(const myna__jnode *format) {
-  const char *p = format ? format_pattern(format) : "";
-  return p && !*p;
-}
-
-int myna__schema_format(myna__sc *c, myna__jnode *format, const myna__dfa **out) {
-  const char *p = format_pattern(format);
-  return myna__schema_pattern(c, format, (myna__str){p, strlen(p)}, false, out);
-}
-
 /* Automata of a conjunction's patterns, formats and lengths. Disjointness needs a superset: no formats, no lengths, wide
  * patterns. */
 /* The values of a list that are strings, as the texts that are none of them. */
@@ -188,6 +101,16 @@ static int valid_string(myna__sc *c, const myna__jset *one, const myna__jnode *v
   return myna__dfa_accepts(d, v->text) ? 1 : 2;
 }
 
+/* Whether a reader that keeps to formats takes d: 1, or 2. */
+static int in_format(const myna__jnode *s, const myna__dec *d) {
+  myna__numset n = {0};
+  const myna__jnode *format = myna__sj_get(s, "format");
+  if (!format || !myna__schema_format_numbers(format, &n)) return 1;
+  bool in = myna__dec_is_int(d) && !(n.has_min && myna__dec_cmp(d, &n.min) < 0) &&
+            !(n.has_max && myna__dec_cmp(d, &n.max) > 0);
+  return in ? 1 : 2;
+}
+
 static int valid_number(myna__sc *c, const myna__jnode *s, const myna__jnode *v) {
   static const char *const names[] = {"minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"};
   myna__dec d, b;
@@ -204,9 +127,9 @@ static int valid_number(myna__sc *c, const myna__jnode *s, const myna__jnode *v)
     if (is) return is < 0 ? 2 : 0;
   }
   const myna__jnode *m = myna__sj_get(s, "multipleOf");
-  if (!m) return 1;
+  if (!m) return in_format(s, &d);
   int rc = myna__dec_parse(&b, m->text) ? myna__num_is_multiple(&d, &b) : -1;
-  return rc < 0 ? 2 : rc;
+  return rc < 0 ? 2 : worse(rc, in_format(s, &d));
 }
 
 static int valid_all(myna__sc *c, const myna__jset *set, const myna__jnode *v, int depth) {
@@ -228,8 +151,13 @@ static int valid_object(myna__sc *c, const myna__jset *one, const myna__jnode *v
   const myna__jnode *r = myna__sj_get(one->p[0], "required");
   for (const myna__jnode *name = r ? r->first : NULL; name; name = name->next)
     if (!myna__sj_get_str(v, name->text)) return 0;
+  myna__jnode *names = myna__sj_get(one->p[0], "propertyNames");
   for (const myna__jnode *m = v->first; m; m = m->next) {
     myna__jset set = {0};
+    const myna__jnode name = {.kind = MYNA__J_STRING, .text = m->key};
+    int is = names ? myna__schema_valid(c, names, &name, depth + 1) : 1;
+    TRY_N(is);
+    all = worse(all, is);
     TRY(myna__schema_member(c, one, m->key, &set, &required));
     int rc = valid_all(c, &set, m, depth + 1);
     TRY_N(rc);
@@ -319,7 +247,9 @@ int myna__schema_valid(myna__sc *c, myna__jnode *s, const myna__jnode *v, int de
   if (own <= 0 || s->kind != MYNA__J_OBJECT) return own;
   int other = valid_combined(c, s, v, depth);
   TRY_N(other);
-  return worse(own, other);
+  int implied = myna__schema_valid_implied(c, s, v, depth + 1);
+  TRY_N(implied);
+  return worse(own, worse(other, implied));
 }
 
 /* ---- disjointness ---- */
@@ -379,7 +309,7 @@ static int apart_numbers(myna__sc *c, const myna__jset *x, const myna__jset *y) 
     myna__jnode *s = i < x->n ? x->p[i] : y->p[i - x->n];
     myna__jset one = {&s, 1, 1};
     myna__numset n;
-    TRY(myna__schema_numbers(c, &one, false, &n));
+    TRY(myna__schema_numbers(c, &one, false, false, &n));
     if (n.has_min) TRY(myna__num_add_min(&both, &n.min, n.ex_min));
     if (n.has_max) TRY(myna__num_add_max(&both, &n.max, n.ex_max));
   }

@@ -86,12 +86,13 @@ static const struct {
      "\"required\":[\"k\",\"v\"]}]}",
      0},
     {"{\"anyOf\":[{\"type\":\"array\",\"items\":{\"type\":\"integer\"}},{\"type\":\"integer\"}]}", 0},
-    {"{\"type\":\"string\",\"const\":\"a</parameter></arg_value><|\\\"|>]<]minimax[>[b</param></arg_value:opensource></"
+    {"{\"type\":\"string\",\"const\":\"a</parameter></arg_value><|\\\"|><escape>]<]minimax[>[b</param></"
+     "arg_value:opensource></"
      "steptml:parameter>"
      "</\xEF\xBD\x9C"
      "DSML\xEF\xBD\x9Cparameter>]]>\"}",
      X | N | G},
-    {"{\"type\":\"string\",\"pattern\":\"^(?=a)b\"}", ALL},
+    {"{\"type\":\"string\",\"pattern\":\"^(?<=a)b\"}", ALL},
     {"{\"type\":\"string\",\"format\":\"color\"}", ALL},
     {"{\"type\":\"array\",\"uniqueItems\":true}", ALL},
 };
@@ -265,7 +266,7 @@ static void test_loose(void **state) {
     myna_match want;
   } cases[] = {{"{\"type\":\"string\",\"pattern\":\"^a+$\"}", "aa", MYNA_MATCH_WHOLE},
                {"{\"type\":\"string\",\"pattern\":\"^a+$\"}", "b", MYNA_MATCH_DEAD},
-               {"{\"type\":\"string\",\"pattern\":\"^(?=a)b\"}", "anything", MYNA_MATCH_WHOLE},
+               {"{\"type\":\"string\",\"pattern\":\"^(?<=a)b\"}", "anything", MYNA_MATCH_WHOLE},
                {"{\"type\":\"string\",\"maxLength\":3}", "abcd", MYNA_MATCH_DEAD},
                {"{\"enum\":[\"a<b\",\"c\"]}", "a<b", MYNA_MATCH_WHOLE},
                {"{\"type\":\"string\"}", "a </arg_valu> <arg_value>", MYNA_MATCH_WHOLE},
