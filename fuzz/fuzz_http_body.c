@@ -114,12 +114,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                  .verbose = how & 32,
                  .reasoning_budget = how & 64 ? 4 : -1};
   myna_sampling_default(&env.sampling);
-  json_t *body = at < size ? json_loadb((const char *)data + at, size - at, 0, NULL) : NULL;
-  if (!json_is_object(body)) { /* HTTP refuses it */
-    json_decref(body);
+  static const int32_t fim[API_N_FIM] = {300, 301, 302, 303, -1};
+  env.fim = fim;
+  api_error e = {0};
+  json_t *body = api_body((const char *)data + at, size - at, &e);
+  if (!body) {
+    refused(&e);
     return 0;
   }
-  api_error e = {0};
   static const api_dialect dialects[] = {API_CHAT, API_TEXT, API_NATIVE};
   typedef json_t *small(const api_env *env, json_t *body, api_error *e);
   static small *const smalls[] = {api_answer_template, api_answer_tokenize, api_answer_detokenize, api_answer_count};
@@ -127,6 +129,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     json_t *o = smalls[(how & 7) % 4](&env, body, &e);
     if (!o) refused(&e);
     json_decref(o);
+    return 0;
+  }
+  if (how & 128 && (how & 7) == 2 && api_infill(&env, body, &e) < 0) {
+    refused(&e);
+    json_decref(body);
     return 0;
   }
   api_request *r;

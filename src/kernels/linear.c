@@ -7,8 +7,8 @@
  * number of columns, the arithmetic of an output does not.
  *
  *   region 1 (or the caller, for few rows): norm, activation quantization, gathering rows by expert
- *   region 2: units of one grain; for few columns units are long runs of grains, so that each worker reads weights
- *             in file order, and a tail of single grains evens out the finish
+ *   region 2: units are runs of grains, long ones first, so that each worker reads weights in file order and the short
+ *             ones even out the finish
  *
  * Scratch: activation rows per form | segments | row order | per worker: panel, accumulators, one row of floats. */
 #include "kernels/table.h"
@@ -42,7 +42,8 @@ typedef struct linear {
   int32_t *start; /* experts: [n_expert + 1] first activation row */
   segment *seg;
   int n_seg;
-  int64_t n_grain, n_long, long_len; /* the first n_long units have long_len grains, the others one */
+  int64_t n_grain;
+  int n_threads;
   uint8_t *work;
   size_t work_bytes, panel_bytes, acc_bytes;
 } linear;
@@ -213,21 +214,39 @@ static void make_segments(linear *l) {
     for (int64_t e = 0; e < n_experts(a); e++) add_segment(l, w, e, l->start[e], l->start[e + 1] - l->start[e]);
 }
 
-/* Long runs first: 7/8 of the grains when columns are few. */
-static int64_t cut_units(linear *l, int n_threads) {
-  int64_t most = 0;
-  for (int i = 0; i < l->n_seg; i++) most = MYNA__MAX(most, l->seg[i].n_col);
-  if (n_threads == 1) {
-    l->n_long = 1;
-    l->long_len = l->n_grain;
-  } else if (most < FEW_COLS) {
-    l->long_len = l->n_grain * 7 / 8 / n_threads;
-    l->n_long = l->long_len > 0 ? n_threads : 0;
+/* A run of grains that one worker takes. */
+typedef struct run {
+  int64_t first, n;
+} run;
+
+/* Unit number `unit`: each thread's share of half of what is left, then of half of that, until runs are single grains. Beyond the
+ * last unit first is n_grain at least. */
+static run get_run(const linear *l, int64_t unit) {
+  int64_t at = 0, n_threads = l->n_threads;
+  if (n_threads == 1) return (run){unit * l->n_grain, l->n_grain};
+  for (;;) {
+    int64_t len = (l->n_grain - at) / (2 * n_threads);
+    if (len <= 1) return (run){at + unit, 1};
+    if (unit < n_threads) return (run){at + unit * len, len};
+    at += n_threads * len;
+    unit -= n_threads;
   }
-  return l->n_long + l->n_grain - l->n_long * l->long_len;
+}
+
+static int64_t count_units(const linear *l) {
+  int64_t n = 0;
+  while (get_run(l, n).first < l->n_grain) n++;
+  return n;
 }
 
 /* ---- region 2: grains ---- */
+
+/* 48 output rows of a segment's weight. */
+typedef struct grain {
+  const segment *seg;
+  int64_t out0;
+  bool cold, more; /* what was computed before it did not fetch it; the next one follows it */
+} grain;
 
 /* The rows of a strip. The last strip of a matrix may have fewer than 16. */
 typedef struct strip {
@@ -263,14 +282,24 @@ static void unpack_short(myna__unpack_fn *unpack, void *panel, const myna__ptype
       rows.stride[i] = BYTES;
     }
   }
-  unpack(panel, t, &rows, 0, n, s->rows.p[0]);
+  unpack(panel, t, &rows, 0, n);
+}
+
+/* Are n strips fetched while those before them are multiplied, in the file's order? Where the machine likes it and they stay in L2
+ * that long. */
+static bool by_file(const linear *l, const myna__weight *w, int n) {
+  return l->kt->file_order && n * MYNA__STRIP * w->row_stride[0] <= FILE_ORDER_BYTES;
+}
+
+static void fetch(const uint8_t *p, int64_t bytes) {
+  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(p + at);
 }
 
 /* acc[n_col][48] += n strips of weight i times activation rows from row0 on, from k on (k 0: acc is set). While a block is
- * multiplied the strips' next block is fetched, at the end the first one of the strips that follow; or, where the machine likes
- * it and what is fetched stays in L2 that long, as many bytes of the strips that follow, in the file's order. */
-static void multiply_strips(const linear *l, int i, const strip *s, int n, int64_t k, int64_t row0, int64_t n_col,
-                            float *acc, uint8_t *panel) {
+ * multiplied the strips' next block is fetched, at the end the first one of the strips that follow; or as many bytes of the strips
+ * that follow. `more`: they do. */
+static void multiply_strips(const linear *l, int i, const strip *s, int n, bool more, int64_t k, int64_t row0,
+                            int64_t n_col, float *acc, uint8_t *panel) {
   const myna__weight *w = l->a->w[i];
   const myna__ptype *t = l->type[i];
   size_t bytes = myna__panel_bytes(t->form);
@@ -287,24 +316,27 @@ static void multiply_strips(const linear *l, int i, const strip *s, int n, int64
   m.act.row += (size_t)row0 * m.act.stride;
   for (int64_t c = 0; k == 0 && c < n_col; c++) memset(acc + c * GRAIN_ROWS, 0, (size_t)n * MYNA__STRIP * sizeof *acc);
   const int64_t block_bytes = MYNA__KBLOCK / myna_dtype_block(t->type) * myna_dtype_bytes(t->type);
-  const bool by_file = l->kt->file_order && n * MYNA__STRIP * w->row_stride[0] <= FILE_ORDER_BYTES;
+  const bool in_order = by_file(l, w, n);
+  const int64_t before_unpack = block_bytes / 4 * MYNA__STRIP / 64 * 64;
   for (; k < w->n_in; k += MYNA__KBLOCK) {
     m.k0 = k;
     m.n = MYNA__MIN(w->n_in - k, MYNA__KBLOCK);
     const int64_t at = k / MYNA__KBLOCK * block_bytes;
-    if (by_file) {
-      m.next = s->rows.p[0] + n * MYNA__STRIP * (w->row_stride[0] + at);
-      m.next_stride = block_bytes;
+    if (in_order) {
+      m.next = s->rows.p[0] + n * MYNA__STRIP * (w->row_stride[0] + at) + n * before_unpack;
+      m.next_stride = m.next_bytes = MYNA__FETCH_RUN;
+      m.next_rows = more ? (int)(n * (MYNA__STRIP * block_bytes - before_unpack) / MYNA__FETCH_RUN) : 0;
     } else {
       m.next = s->rows.p[0] + (k + MYNA__KBLOCK < w->n_in ? at + block_bytes : n * MYNA__STRIP * w->row_stride[0]);
       m.next_stride = w->row_stride[0];
+      m.next_rows = n * MYNA__STRIP;
+      m.next_bytes = (int)block_bytes;
     }
-    m.next_rows = n * MYNA__STRIP;
-    m.next_bytes = (int)block_bytes;
     for (int j = 0; j < n; j++) {
       uint8_t *to = panel + (size_t)j * bytes;
+      if (in_order && more) fetch(m.next - (j + 1) * before_unpack, before_unpack);
       if (s[j].n == MYNA__STRIP)
-        unpack(to, t, &s[j].rows, k, (int)m.n, s[j].rows.p[0] + at);
+        unpack(to, t, &s[j].rows, k, (int)m.n);
       else
         unpack_short(unpack, to, t, &s[j], k, (int)m.n);
     }
@@ -327,7 +359,7 @@ static bool direct_strips(const linear *l, myna__direct_fn *direct, int i, const
   d.act.row += (size_t)row0 * d.act.stride;
   int64_t k = direct(&d);
   for (int j = 0; j < n && k > 0 && k < w->n_in; j++)
-    multiply_strips(l, i, s + j, 1, k, row0, n_col, acc + j * MYNA__STRIP, panel);
+    multiply_strips(l, i, s + j, 1, false, k, row0, n_col, acc + j * MYNA__STRIP, panel);
   return k > 0;
 }
 
@@ -342,26 +374,33 @@ static void dot_strip(const linear *l, int i, const strip *s, int64_t row0, int6
     }
 }
 
-/* Full strips go one after the other through the direct kernel if it takes so few columns: 16 rows are streams enough. */
-static void panel_or_direct(const linear *l, int i, const strip *s, int n, int64_t row0, int64_t n_col, float *acc,
-                            uint8_t *panel) {
+/* Full strips go one after the other through the direct kernel if it takes so few columns: 16 rows are streams enough. Panels of
+ * few columns are one strip each where memory is read in the file's order: the less is cold when a run of grains begins. */
+static void panel_or_direct(const linear *l, int i, const grain *g, const strip *s, int n, int64_t row0, int64_t n_col,
+                            float *acc, uint8_t *panel) {
+  const myna__weight *w = l->a->w[i];
   const myna__ptype *t = l->type[i];
   myna__direct_fn *direct = t->form == MYNA__FORM_F32 ? l->kt->direct_f32[t->type] : l->kt->direct[t->type];
   int full = direct && n > 0 && n_col <= MYNA__DIRECT_COLS ? n - (s[n - 1].n < MYNA__STRIP) : 0;
   if (full > 0 && !direct_strips(l, direct, i, s, full, row0, n_col, acc, panel)) full = 0;
-  if (full < n) multiply_strips(l, i, s + full, n - full, 0, row0, n_col, acc + full * MYNA__STRIP, panel);
+  const int step = l->kt->file_order && n_col < FEW_COLS ? 1 : MYNA__GRAIN;
+  for (int j = full; j < n; j += step) {
+    const int some = MYNA__MIN(step, n - j);
+    if (g->cold && j == full && by_file(l, w, some)) fetch(s[j].rows.p[0], some * MYNA__STRIP * w->row_stride[0]);
+    multiply_strips(l, i, s + j, some, g->more || j + some < n, 0, row0, n_col, acc + j * MYNA__STRIP, panel);
+  }
 }
 
 /* acc[n_col][48] = a grain of weight i times activation rows [row0, row0 + n_col). */
-static void multiply_grain(const linear *l, int i, const segment *g, int64_t out0, int64_t row0, int64_t n_col,
-                           float *acc, uint8_t *panel) {
+static void multiply_grain(const linear *l, int i, const grain *g, int64_t row0, int64_t n_col, float *acc,
+                           uint8_t *panel) {
   const myna__weight *w = l->a->w[i];
   strip s[MYNA__GRAIN];
   int n = 0;
-  for (; n < MYNA__GRAIN && out0 + n * MYNA__STRIP < w->n_out; n++)
-    s[n] = get_strip(w, g->expert, out0 + n * MYNA__STRIP);
+  for (; n < MYNA__GRAIN && g->out0 + n * MYNA__STRIP < w->n_out; n++)
+    s[n] = get_strip(w, g->seg->expert, g->out0 + n * MYNA__STRIP);
   if (l->type[i])
-    panel_or_direct(l, i, s, n, row0, n_col, acc, panel);
+    panel_or_direct(l, i, g, s, n, row0, n_col, acc, panel);
   else
     for (int j = 0; j < n; j++) dot_strip(l, i, &s[j], row0, n_col, acc + j * MYNA__STRIP);
 }
@@ -391,26 +430,27 @@ static void write_grain(const linear *l, const segment *g, int64_t out0, int64_t
   }
 }
 
-static void run_grain(const linear *l, const segment *g, int64_t out0, uint8_t *work) {
+static void run_grain(const linear *l, const grain *g, uint8_t *work) {
+  const segment *seg = g->seg;
   bool gate = l->a->gate != MYNA__GATE_NONE;
   float *acc = (float *)(void *)(work + l->panel_bytes), *acc1 = acc + l->acc_bytes / sizeof *acc;
-  for (int64_t c = 0; c < g->n_col; c += MAX_COLS) {
-    int64_t n_col = MYNA__MIN(g->n_col - c, MAX_COLS), row0 = g->row0 + c;
-    multiply_grain(l, g->w, g, out0, row0, n_col, acc, work);
-    if (gate) multiply_grain(l, 1, g, out0, row0, n_col, acc1, work);
-    write_grain(l, g, out0, row0, n_col, acc, acc1);
+  for (int64_t c = 0; c < seg->n_col; c += MAX_COLS) {
+    int64_t n_col = MYNA__MIN(seg->n_col - c, MAX_COLS), row0 = seg->row0 + c;
+    multiply_grain(l, seg->w, g, row0, n_col, acc, work);
+    if (gate) multiply_grain(l, 1, g, row0, n_col, acc1, work);
+    write_grain(l, seg, g->out0, row0, n_col, acc, acc1);
   }
 }
 
 static void run_unit(void *arg, int64_t unit, int worker) {
   const linear *l = arg;
-  bool is_long = unit < l->n_long;
-  int64_t first = is_long ? unit * l->long_len : l->n_long * l->long_len + unit - l->n_long;
-  int64_t n = is_long ? l->long_len : 1;
+  const run r = get_run(l, unit);
   int s = 0;
-  for (int64_t grain = first; grain < first + n; grain++) {
-    while (s + 1 < l->n_seg && l->seg[s + 1].grain0 <= grain) s++;
-    run_grain(l, &l->seg[s], (grain - l->seg[s].grain0) * GRAIN_ROWS, l->work + (size_t)worker * l->work_bytes);
+  for (int64_t i = r.first; i < r.first + r.n; i++) {
+    while (s + 1 < l->n_seg && l->seg[s + 1].grain0 <= i) s++;
+    const grain g = {&l->seg[s], (i - l->seg[s].grain0) * GRAIN_ROWS, i == r.first || i == l->seg[s].grain0,
+                     i + 1 < r.first + r.n && (s + 1 == l->n_seg || i + 1 < l->seg[s + 1].grain0)};
+    run_grain(l, &g, l->work + (size_t)worker * l->work_bytes);
   }
 }
 
@@ -421,7 +461,8 @@ void myna__linear(const myna__linear_args *a, void *scratch, myna__pool *pool) {
   linear l;
   int n_threads = myna__pool_size(pool);
   lay_out(&l, a, a->n_tok, n_threads, scratch);
+  l.n_threads = n_threads;
   make_segments(&l);
   prepare_rows(&l, pool);
-  if (l.n_grain > 0) myna__pool_run(pool, cut_units(&l, n_threads), run_unit, &l);
+  if (l.n_grain > 0) myna__pool_run(pool, count_units(&l), run_unit, &l);
 }

@@ -96,11 +96,9 @@ static inline myna__wrow myna__rows_get(const myna__rows *s, int r) {
   return w;
 }
 
-/* Unpacks the strip at k in [k0, k0 + n), n <= 256, k0 a multiple of 256, into one panel. Spreads over its work the
- * prefetch of what will be needed later: as many bytes of each row as it unpacks, from `next` on in row 0 and with the
- * rows' stride in the others. */
-typedef void myna__unpack_fn(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                             const uint8_t *next);
+/* Unpacks the strip at k in [k0, k0 + n), n <= 256, k0 a multiple of 256, into one panel. What it reads the multiply before it
+ * has fetched. */
+typedef void myna__unpack_fn(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n);
 
 /* Activation rows in kernel layout: the row of quants.h, then the planes that multiplies want ready-made:
  *   Q32   int32 nsum16[pad/16]: minus the sum of 16 codes | int32 nsum[pad/32]: of 32
@@ -133,6 +131,8 @@ static inline myna__arows myna__arows_layout(myna__form f, int64_t n) {
   return a;
 }
 
+enum { MYNA__FETCH_RUN = 128 }; /* bytes, see myna__mul.next */
+
 /* acc[c][16 s + lane] += strips x columns over k in [k0, k0 + n). */
 typedef struct myna__mul {
   const myna__ptype *type;
@@ -143,8 +143,8 @@ typedef struct myna__mul {
   int64_t n_col;
   float *acc; /* [n_col][ld_acc], 64-byte aligned */
   int64_t ld_acc;
-  /* What the next unpack reads: `next_rows` runs of `next_bytes`, next_stride apart. Fetched while this works: the unpack
-   * alone is too short to wait for memory. */
+  /* What a later unpack reads: `next_rows` runs of `next_bytes`, next_stride apart. Fetched while this works: the unpack
+   * alone is too short to wait for memory. Where it is one run it is given in runs of MYNA__FETCH_RUN. */
   const uint8_t *next;
   int64_t next_stride;
   int next_rows, next_bytes;

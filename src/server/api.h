@@ -29,6 +29,7 @@ typedef struct api_env {
   const char *fingerprint;
   const int32_t *eog; /* [n_eog] end tokens, told as the biases of ignore_eos */
   int n_eog;
+  const int32_t *fim;     /* NULL, or api_fim_token's answers, by api_fim */
   myna_sampling sampling; /* defaults, from flags and file; set */
   bool random_seed;       /* requests without seed get one by chance */
   int64_t n_ctx;          /* positions of a sequence */
@@ -65,6 +66,9 @@ int api_fail_err(api_error *e, const char *param, const myna_err *err);
 json_t *api_error_json(const api_error *e);
 /* The error of an event with FINISH_ERROR. */
 void api_error_from_event(api_error *e, const myna_err *err);
+
+/* The JSON object that a body is (nothing: an empty one), a new reference; NULL with e filled. */
+json_t *api_body(const char *bytes, size_t n, api_error *e);
 
 typedef struct api_prompt {
   int32_t *tokens; /* [n_tokens] */
@@ -138,7 +142,7 @@ int32_t *api_tokenize(api_request *r, const char *text, size_t n, bool add_speci
                       api_error *e);
 bool api_add_prompt(api_request *r, int32_t *tokens, int64_t n);
 /* Fill-in-the-middle tokens, by the file's metadata or by the names that models give them; < 0: the model has none. */
-typedef enum api_fim { API_FIM_PRE, API_FIM_SUF, API_FIM_MID, API_FIM_REPO, API_FIM_SEP } api_fim;
+typedef enum api_fim { API_FIM_PRE, API_FIM_SUF, API_FIM_MID, API_FIM_REPO, API_FIM_SEP, API_N_FIM } api_fim;
 int32_t api_fim_token(const api_env *env, api_fim which);
 /* Setters that are more than a value's copy; rows of api_fields.inc name them. */
 typedef int api_setter(api_request *r, const char *name, const json_t *v, api_error *e);

@@ -210,8 +210,8 @@ json_t *api_reply_slot(const api_reply *p, int i) {
 
 static json_t *message(const api_seq *s) {
   bool text = s->content.n > 0 || !s->calls;
-  json_t *o = json_pack("{s:s, s:o}", "role", "assistant", "content",
-                        text ? api_text(s->content.p, s->content.n) : json_null());
+  json_t *o = json_pack("{s:s, s:o, s:n}", "role", "assistant", "content",
+                        text ? api_text(s->content.p, s->content.n) : json_null(), "refusal");
   if (o && s->reasoning.n > 0) json_object_set_new(o, "reasoning_content", api_text(s->reasoning.p, s->reasoning.n));
   if (o && s->calls) json_object_set(o, "tool_calls", s->calls);
   return o;

@@ -76,6 +76,46 @@ json_t *api_error_json(const api_error *e) {
   return json_pack("{s:o}", "error", o);
 }
 
+/* ---- the body ---- */
+
+static bool has_nul(const json_t *v) {
+  const char *name;
+  json_t *item;
+  size_t i;
+  if (json_is_string(v)) return strlen(json_string_value(v)) != json_string_length(v);
+  json_object_foreach((json_t *)(uintptr_t)v, name, item) if (has_nul(item)) return true;
+  json_array_foreach((json_t *)(uintptr_t)v, i, item) if (has_nul(item)) return true;
+  return false;
+}
+
+/* A text to complete or to tokenize may have a NUL, as files have; anywhere else what stands behind it would be lost. */
+static json_t *check_nul(json_t *j, api_error *e) {
+  const char *name;
+  json_t *v;
+  json_object_foreach(j, name, v) {
+    if (strcmp(name, "prompt") == 0 || strcmp(name, "content") == 0 || !has_nul(v)) continue;
+    api_refuse(e, name, "%s has a text with \\u0000", name);
+    json_decref(j);
+    return NULL;
+  }
+  return j;
+}
+
+json_t *api_body(const char *bytes, size_t n, api_error *e) {
+  static const char mark[3] = {'\xEF', '\xBB', '\xBF'}; /* some clients begin a text in UTF-8 so */
+  json_error_t why = {0};
+  size_t skip = n >= sizeof mark && memcmp(bytes, mark, sizeof mark) == 0 ? sizeof mark : 0;
+  json_t *j = n > skip ? json_loadb(bytes + skip, n - skip, JSON_ALLOW_NUL, &why) : json_object();
+  if (!j) {
+    api_refuse(e, NULL, "the body is no JSON: line %d, column %d: %s", why.line, why.column, why.text);
+  } else if (!json_is_object(j)) {
+    json_decref(j);
+    j = NULL;
+    api_refuse(e, NULL, "the body must be a JSON object");
+  }
+  return j ? check_nul(j, e) : NULL;
+}
+
 /* ---- memory ---- */
 
 void *api_keep(api_request *r, size_t n) {

@@ -121,6 +121,7 @@ static int32_t meta_id(const myna_model *m, const char *const keys[2]) {
 
 int32_t api_fim_token(const api_env *env, api_fim which) {
   myna_model_info info;
+  if (env->fim) return env->fim[which];
   myna_model_get_info(env->model, &info);
   int32_t id = meta_id(env->model, fim_rows[which].keys);
   api_request r = {.env = env};

@@ -365,6 +365,8 @@ static void set_env(server *s, const server_options *o) {
                      .reasoning_format = o->reasoning_format,
                      .chat_kwargs = o->chat_kwargs,
                      .speculation = o->speculation};
+  for (int i = 0; i < API_N_FIM; i++) s->fim[i] = api_fim_token(&s->env, (api_fim)i);
+  s->env.fim = s->fim; /* looked up once */
 }
 
 static int serve(server *s, const volatile sig_atomic_t *stop, char *why, size_t n) {

@@ -187,6 +187,7 @@ struct server {
   char host[256];   /* name of this machine */
   int32_t *eog;     /* [n_eog] end tokens */
   int n_eog;
+  int32_t fim[API_N_FIM];
   int watch_fd;
   pthread_mutex_t slots_lock;
   slot *slots; /* [n_seq], NULL without --slot-save-path */

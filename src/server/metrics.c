@@ -96,6 +96,9 @@ char *metrics_text(server *s) {
   value(f, "myna_requests_cancelled_total", "counter", "Of them cancelled", (double)m->n_cancelled);
   value(f, "myna_requests_refused_total", "counter", "Requests refused by limits", (double)m->n_refused);
   value(f, "myna_tokens_reused_total", "counter", "Prompt tokens found computed", (double)e.tokens_reused);
+  value(f, "llamacpp:spec_decode_num_draft_tokens_total", "counter", "Tokens guessed", (double)e.n_drafted);
+  value(f, "llamacpp:spec_decode_num_accepted_tokens_total", "counter", "Guesses that were right",
+        (double)e.n_accepted);
   value(f, "myna_tokens_drafted_total", "counter", "Tokens guessed", (double)e.n_drafted);
   value(f, "myna_tokens_accepted_total", "counter", "Guesses that were right", (double)e.n_accepted);
   value(f, "myna_grammar_bytes", "gauge", "What grammars hold", (double)myna_grammar_held());

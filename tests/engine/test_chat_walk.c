@@ -86,7 +86,8 @@ static const struct {
      "\"required\":[\"k\",\"v\"]}]}",
      0},
     {"{\"anyOf\":[{\"type\":\"array\",\"items\":{\"type\":\"integer\"}},{\"type\":\"integer\"}]}", 0},
-    {"{\"type\":\"string\",\"const\":\"a</parameter></arg_value><|\\\"|>]<]minimax[>[b</param></arg_value:opensource></"
+    {"{\"type\":\"string\",\"const\":\"a</parameter></arg_value><|\\\"|><escape>]<]minimax[>[b</param></"
+     "arg_value:opensource></"
      "steptml:parameter>"
      "</\xEF\xBD\x9C"
      "DSML\xEF\xBD\x9Cparameter>]]>\"}",

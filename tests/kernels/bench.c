@@ -199,7 +199,7 @@ static void run_unpack(myna_dtype t, uint8_t *buf) {
   for (int rep = 0; rep < 20; rep++) {
     double begin = clock_of(1);
     for (int i = 0; i < LOOPS; i++)
-      for (int64_t k = 0; k < N_IN; k += MYNA__KBLOCK) fn(&panel, pt, &rows, k, MYNA__KBLOCK, rows.p[0]);
+      for (int64_t k = 0; k < N_IN; k += MYNA__KBLOCK) fn(&panel, pt, &rows, k, MYNA__KBLOCK);
     best = MYNA__MIN(best, (clock_of(1) - begin) / LOOPS);
   }
   double peak = probe_peak(NULL, MYNA__FORM_F32);

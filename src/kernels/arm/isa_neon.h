@@ -26,6 +26,7 @@
 typedef int32x4_t vi;
 typedef float32x4_t vf;
 enum {
+  REGISTERS = 32,
   LANES = 4,
   PARTS = MYNA__STRIP / LANES,
   PAIRS16 = false,       /* MLA takes 32 bits in one step */

@@ -9,8 +9,7 @@
 /* ---- F32 and BF16 forms ---- */
 
 /* Any type through its to_f32. */
-static void unpack_f32(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                       const uint8_t *next) {
+static void unpack_f32(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n) {
   myna__panel_f32 *p = panel;
   float w[MYNA__KBLOCK];
   for (int r = 0; r < MYNA__STRIP; r++) {
@@ -21,8 +20,7 @@ static void unpack_f32(void *panel, const myna__ptype *t, const myna__rows *rows
   }
 }
 
-static void unpack_bf16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                        const uint8_t *next) {
+static void unpack_bf16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n) {
   myna__panel_bf16 *p = panel;
   if (n & 1) memset(p->w[n / 2], 0, sizeof p->w[0]);
   for (int r = 0; r < MYNA__STRIP; r++)
@@ -33,8 +31,7 @@ static void unpack_bf16(void *panel, const myna__ptype *t, const myna__rows *row
 
 static int offset_of(const myna__ptype *t) { return t->shift < 0 ? 0 : 1 << t->shift; }
 
-static void unpack_q32(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                       const uint8_t *next) {
+static void unpack_q32(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n) {
   myna__panel_q32 *p = panel;
   const myna__quant *q = myna__quant_get(t->type);
   myna__block32 o = {.m = 0};
@@ -49,8 +46,7 @@ static void unpack_q32(void *panel, const myna__ptype *t, const myna__rows *rows
   }
 }
 
-static void unpack_q256(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                        const uint8_t *next) {
+static void unpack_q256(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n) {
   assert(n == 256);
   myna__panel_q256 *p = panel;
   myna__kpanel o = {.dmin = 0};

@@ -9,6 +9,9 @@
 
 enum { AHEAD = 512 /* bytes of a row: 8 KB of a strip */ };
 
+/* Where x comes from is hidden from the compiler: it would hold what is computed from it in registers that it has not. */
+#define OPAQUE(x) __asm__("" : "+r"(x))
+
 INLINE const uint8_t *row_at(const myna__rows *rows, int plane, int r, int64_t at) {
   return rows->p[plane] + r * rows->stride[plane] + at;
 }

@@ -21,7 +21,8 @@ INLINE void settle(vi i[V_MAX][C_MAX], int V, int C) {
   BORDER();
 }
 
-/* Rows that are still to be fetched for the next unpack; whole rows per step, so that branches repeat themselves. */
+/* Rows that are still to be fetched for the next unpack; whole rows per step, so that branches repeat themselves. Where memory is
+ * read in the file's order they are runs of MYNA__FETCH_RUN bytes. */
 typedef struct fetch {
   const uint8_t *row;
   int64_t stride;
@@ -31,8 +32,13 @@ typedef struct fetch {
 INLINE void fetch_some(fetch *f) {
   if (f->rows <= 0) return;
   const uint8_t *row = f->row;
-  for (int i = f->per_step; i > 0; i--, row += f->stride)
-    for (int at = 0; at < f->bytes; at += 64) _mm_prefetch((const char *)row + at, _MM_HINT_T0);
+  if (FILE_ORDER && f->bytes == MYNA__FETCH_RUN) {
+    for (int i = f->per_step; i > 0; i--, row += MYNA__FETCH_RUN)
+      UNROLL for (int at = 0; at < MYNA__FETCH_RUN; at += 64) _mm_prefetch((const char *)row + at, _MM_HINT_T0);
+  } else {
+    for (int i = f->per_step; i > 0; i--, row += f->stride)
+      for (int at = 0; at < f->bytes; at += 64) _mm_prefetch((const char *)row + at, _MM_HINT_T0);
+  }
   f->row = row;
   f->rows -= f->per_step;
 }
@@ -369,9 +375,10 @@ INLINE void columns(const myna__mul *m, int strip, int V, int top, tile_fn *f, f
 
 INLINE void sweep(const myna__mul *m, int top, tile_fn *f) {
   enum { STEPS = 8 }; /* groups in a tile */
-  const int64_t steps = (m->n_col + top - 1) / top * STEPS;
+  const bool abreast = m->n_strip * PARTS == V_MAX && m->n_strip > 1;
+  const int64_t steps = (m->n_col + top - 1) / top * STEPS * (abreast ? 1 : m->n_strip);
   fetch next = {m->next, m->next_stride, m->next_bytes, m->next_rows, (int)((m->next_rows + steps - 1) / steps)};
-  if (m->n_strip * PARTS == V_MAX && m->n_strip > 1) {
+  if (abreast) {
     columns(m, 0, V_MAX, top, f, &next);
     return;
   }

@@ -11,8 +11,8 @@
 
 enum { NATIVE_AHEAD = 2048 }; /* bytes of the file: a strip's rows lie one after the other */
 
-/* s[c]: eight sums that together are a row's scaled sum of a block; j[c] the same of its mins, for types that have them. p: the block. */
-typedef void native_row_fn(vi *s, vi *j, const columns_in *in, const uint8_t *p, int64_t k, int C);
+/* s[c]: eight sums that together are a row's scaled sum of a block; *mins its eight mins, for types that have them. p: the block. */
+typedef void native_row_fn(vi *s, __m128i *mins, const columns_in *in, const uint8_t *p, int64_t k, int C);
 
 /* out lane r = the sum of v[r * step]'s lanes. */
 INLINE vi sum_of_rows(const vi *v, int step) {
@@ -32,7 +32,7 @@ INLINE void add_scaled(vi *s, vi w, vi scale, const columns_in *in, int64_t k, i
 }
 
 /* A Q4_K row's block, or with `fifth` a Q5_K row's. */
-INLINE void native_k45(vi *s, vi *j, const columns_in *in, const uint8_t *p, int64_t k, int C, bool fifth) {
+INLINE void native_k45(vi *s, __m128i *mins, const columns_in *in, const uint8_t *p, int64_t k, int C, bool fifth) {
   const uint32_t a = (uint32_t)load32(p + 4), b = (uint32_t)load32(p + 8), ab = (uint32_t)load32(p + 12);
   const __m128i packed = _mm_setr_epi32((int)(a & 0x3f3f3f3f), (int)((ab & 0x0f0f0f0f) | (a >> 2 & 0x30303030)),
                                         (int)(b & 0x3f3f3f3f), (int)((ab >> 4 & 0x0f0f0f0f) | (b >> 2 & 0x30303030)));
@@ -48,18 +48,16 @@ INLINE void native_k45(vi *s, vi *j, const columns_in *in, const uint8_t *p, int
     add_scaled(s, lo, spread16(scales, 2 * g), in, k + 64 * g, C);
     add_scaled(s, hi, spread16(scales, 2 * g + 1), in, k + 64 * g + 32, C);
   }
-  const __m128i mins = _mm256_extracti128_si256(both, 1);
-  UNROLL for (int c = 0; c < C; c++) j[c] =
-      _mm256_zextsi128_si256(_mm_madd_epi16(mins, _mm_loadu_si128((const void *)(in->x[c] + in->act.sum32 + k / 16))));
+  *mins = _mm256_extracti128_si256(both, 1);
 }
-INLINE void native_q4_k(vi *s, vi *j, const columns_in *in, const uint8_t *p, int64_t k, int C) {
-  native_k45(s, j, in, p, k, C, false);
+INLINE void native_q4_k(vi *s, __m128i *mins, const columns_in *in, const uint8_t *p, int64_t k, int C) {
+  native_k45(s, mins, in, p, k, C, false);
 }
-INLINE void native_q5_k(vi *s, vi *j, const columns_in *in, const uint8_t *p, int64_t k, int C) {
-  native_k45(s, j, in, p, k, C, true);
+INLINE void native_q5_k(vi *s, __m128i *mins, const columns_in *in, const uint8_t *p, int64_t k, int C) {
+  native_k45(s, mins, in, p, k, C, true);
 }
 
-INLINE void native_q6_k(vi *s, vi *j, const columns_in *in, const uint8_t *p, int64_t k, int C) {
+INLINE void native_q6_k(vi *s, __m128i *mins, const columns_in *in, const uint8_t *p, int64_t k, int C) {
   const __m128i bytes = _mm_loadu_si128((const void *)(p + 192));
   const vi scales = _mm256_cvtepi8_epi16(bytes), nibble = vi_set8(15), two = vi_set8(0x30);
   /* The codes stand 32 above what they mean. */
@@ -81,6 +79,18 @@ INLINE void native_q6_k(vi *s, vi *j, const columns_in *in, const uint8_t *p, in
   }
 }
 
+/* j[c] = sums of mins of eight rows times the sums of codes over the block. */
+INLINE void native_mins(vi *j, const __m128i *mins, const columns_in *in, int64_t k, int C) {
+  vi v[4], pair[4];
+  UNROLL for (int i = 0; i < 4; i++) v[i] = _mm256_setr_m128i(mins[i], mins[4 + i]);
+  transpose4(pair, v);
+  UNROLL for (int c = 0; c < C; c++) {
+    const uint8_t *sums = in->x[c] + in->act.sum32 + k / 16;
+    j[c] = _mm256_madd_epi16(pair[0], vi_set32(load32(sums)));
+    UNROLL for (int i = 1; i < 4; i++) j[c] = vi_dot_pairs16(j[c], pair[i], vi_set32(load32(sums + 4 * i)));
+  }
+}
+
 enum { NATIVE_SUMS = 512 }; /* vectors: 64 blocks of 8 rows for one column, 16 KB */
 
 /* acc[0..C) += n blocks of one part from k on: row by row, so that memory is read in its order, then what they have in common. `whole`: the
@@ -88,7 +98,8 @@ enum { NATIVE_SUMS = 512 }; /* vectors: 64 blocks of 8 rows for one column, 16 K
  * mins stands in a block, 0: there is none. */
 INLINE void native_run(vf *acc, const columns_in *in, int part, int64_t k, int n, bool whole, int C, int bytes,
                        int d_at, int dmin_at, native_row_fn *row) {
-  vi s[NATIVE_SUMS], j[NATIVE_SUMS];
+  vi s[NATIVE_SUMS];
+  __m128i mins[NATIVE_SUMS]; /* of the same rows */
   const int64_t at = k / 256 * bytes;
   for (int r = 0; r < LANES; r++) {
     const uint8_t *p = row_at(in->rows, 0, LANES * part + r, at);
@@ -97,16 +108,18 @@ INLINE void native_run(vf *acc, const columns_in *in, int part, int64_t k, int n
                                           : row_at(in->rows, 0, LANES * part, at + n * bytes);
     for (int b = 0; b < n; b++, p += bytes, next += bytes) {
       UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(next + i);
-      row(s + (b * LANES + r) * C, j + (b * LANES + r) * C, in, p, k + 256 * b, C);
+      row(s + (b * LANES + r) * C, mins + b * LANES + r, in, p, k + 256 * b, C);
     }
   }
   for (int b = 0; b < n; b++) {
     const vf d = part_floats(in->rows, 0, part, at + b * bytes + d_at, MYNA_F16);
     const vf dmin = dmin_at > 0 ? part_floats(in->rows, 0, part, at + b * bytes + dmin_at, MYNA_F16) : d;
+    vi j[MYNA__DIRECT_COLS];
+    if (dmin_at > 0) native_mins(j, mins + b * LANES, in, k + 256 * b, C);
     UNROLL for (int c = 0; c < C; c++) {
       const vf da = vf_set(load_float(in->x[c] + in->act.d + k / 64 + 4 * b));
       acc[c] = vf_fma(vi_to_f32(sum_of_rows(s + b * LANES * C + c, C)), vf_mul(d, da), acc[c]);
-      if (dmin_at > 0) acc[c] = vf_fnma(vi_to_f32(sum_of_rows(j + b * LANES * C + c, C)), vf_mul(dmin, da), acc[c]);
+      if (dmin_at > 0) acc[c] = vf_fnma(vi_to_f32(j[c]), vf_mul(dmin, da), acc[c]);
     }
   }
 }
@@ -145,7 +158,7 @@ INLINE int64_t native(const myna__direct *d, int bytes, int d_at, int dmin_at, i
   }
   return k;
 }
-static int64_t native_rows_q4_k(const myna__direct *d) { return native(d, MYNA__BYTES_Q4_K, 0, 2, 5, native_q4_k); }
+static int64_t native_rows_q4_k(const myna__direct *d) { return native(d, MYNA__BYTES_Q4_K, 0, 2, 4, native_q4_k); }
 static int64_t native_rows_q5_k(const myna__direct *d) { return native(d, MYNA__BYTES_Q5_K, 0, 2, 5, native_q5_k); }
 static int64_t native_rows_q6_k(const myna__direct *d) { return native(d, MYNA__BYTES_Q6_K, 208, 0, 8, native_q6_k); }
 

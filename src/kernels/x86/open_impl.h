@@ -15,10 +15,13 @@ typedef struct source {
   const myna__rows *rows;
   int part;
   const uint8_t *next;
+  bool fetches; /* or there is nothing to */
 } source;
 
 /* Piece i of n of a strip's block, `bytes` per row. */
-INLINE ahead share_of(const source *s, int bytes, int i, int n) { return share(s->next, bytes, s->part, i, n); }
+INLINE ahead share_of(const source *s, int bytes, int i, int n) {
+  return s->fetches ? share(s->next, bytes, s->part, i, n) : nothing;
+}
 
 /* ---- Q32 ---- */
 
@@ -35,16 +38,15 @@ typedef struct to_panel32 {
 
 INLINE void put_panel32(void *to, int g, const vi w[8], vf d, vf m) {
   const to_panel32 *t = to;
-  UNROLL for (int i = 0; i < 8; i++) vi_store(t->p->code[8 * g + i][LANES * t->part], w[i]);
+  store_codes(t->p->code + 8 * g, t->part, w, 8);
   vf_store(t->p->d[g] + LANES * t->part, d);
   if (t->m) vf_store(t->p->m[g] + LANES * t->part, m);
 }
 
 /* `per` k and `bytes` per block of the type. */
-INLINE void unpack_q32(to_panel32 *t, const myna__rows *rows, int64_t k0, int n, const uint8_t *next, int per,
-                       int bytes, open32_fn *open) {
+INLINE void unpack_q32(to_panel32 *t, const myna__rows *rows, int64_t k0, int n, int per, int bytes, open32_fn *open) {
   for (int k = 0; k < n; k += per) EACH_PART {
-      source s = {rows, part, next};
+      source s = {rows, part, NULL, false};
       t->part = part;
       open(&s, (k0 + k) / per * bytes, k / 32, share_of(&s, 256 / per * bytes, k / per, 256 / per), put_panel32, t);
     }
@@ -84,7 +86,7 @@ INLINE void put_sums32(void *to, int g, const vi w[8], vf d, vf m) {
 /* One block of 256 k, or the n of a row's end, times the columns of t. */
 INLINE void sum_q32(to_sums32 *t, int part, int n, const uint8_t *next, int per, int bytes, open32_fn *open) {
   for (int k = 0; k < n; k += per) {
-    source s = {t->in->rows, part, next};
+    source s = {t->in->rows, part, next, true};
     open(&s, (t->k + k) / per * bytes, k / 32, share_of(&s, 256 / per * bytes, k / per, 256 / per), put_sums32, t);
   }
 }
@@ -110,16 +112,16 @@ typedef struct to_panel256 {
 
 INLINE void put_panel256(void *to, int g, const vi w[8]) {
   const to_panel256 *t = to;
-  UNROLL for (int i = 0; i < 8; i++) vi_store(t->p->code[8 * g + i][LANES * t->part], w[i]);
+  store_codes(t->p->code + 8 * g, t->part, w, 8);
 }
 
-INLINE void unpack_q256(void *panel, const myna__rows *rows, int64_t k0, const uint8_t *next, int bytes, int groups,
-                        bool min, bool narrow, head_fn *head, open256_fn *open) {
+INLINE void unpack_q256(void *panel, const myna__rows *rows, int64_t k0, int bytes, int groups, bool min, bool narrow,
+                        head_fn *head, open256_fn *open) {
   myna__panel_q256 *p = panel;
   const int64_t at = k0 / 256 * bytes;
   EACH_PART {
     head256 h;
-    source s = {rows, part, next};
+    source s = {rows, part, NULL, false};
     to_panel256 t = {p, part};
     head(&h, &s, at);
     vf_store(p->d + LANES * part, h.d);
@@ -165,7 +167,7 @@ INLINE void add_mins16(vf *acc, const columns_in *in, const head256 *h, int64_t 
 INLINE void sum_q256(vf *acc, to_sums256 *t, int part, const uint8_t *next, int bytes, bool min, head_fn *head,
                      open256_fn *open) {
   const int64_t at = t->k / 256 * bytes;
-  source s = {t->in->rows, part, next};
+  source s = {t->in->rows, part, next, true};
   head256 h;
   vi sum[C_INTS];
   head(&h, &s, at);
@@ -183,9 +185,8 @@ INLINE void sum_q256(vf *acc, to_sums256 *t, int part, const uint8_t *next, int 
  * because the table wants one per type and differences must be constant arguments; each is one call of what stands above. */
 #define KERNELS32(NAME, name, codes)                                                                                \
   static_assert((int)MYNA__FORM_OF_##NAME == MYNA__FORM_Q32, #NAME);                                                \
-  static void unpack_##name(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,           \
-                            const uint8_t *next) {                                                                  \
-    unpack_q32(&(to_panel32){panel, MYNA__MIN_##NAME || MYNA__GROUPS_##NAME == 16}, rows, k0, n, next, PER_##NAME,  \
+  static void unpack_##name(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n) {         \
+    unpack_q32(&(to_panel32){panel, MYNA__MIN_##NAME || MYNA__GROUPS_##NAME == 16}, rows, k0, n, PER_##NAME,        \
                MYNA__BYTES_##NAME, open_##name);                                                                    \
   }                                                                                                                 \
   INLINE void block_##name(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) { \
@@ -196,19 +197,18 @@ INLINE void sum_q256(vf *acc, to_sums256 *t, int part, const uint8_t *next, int 
     return direct_ints(d, MYNA__BYTES_##NAME, PER_##NAME, MYNA__NARROW_##NAME, block_##name);                       \
   }
 
-#define KERNELS256(NAME, name, codes)                                                                                  \
-  static_assert((int)MYNA__FORM_OF_##NAME == MYNA__FORM_Q256 && PER_##NAME == 256, #NAME);                             \
-  static void unpack_##name(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,              \
-                            const uint8_t *next) {                                                                     \
-    unpack_q256(panel, rows, k0, next, MYNA__BYTES_##NAME, MYNA__GROUPS_##NAME, MYNA__MIN_##NAME, MYNA__NARROW_##NAME, \
-                head_##name, open_##name);                                                                             \
-  }                                                                                                                    \
-  INLINE void block_##name(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {    \
-    sum_q256(acc, &(to_sums256){in, k, C, MYNA__GROUPS_##NAME, MYNA__SHIFT_##NAME, MYNA__NARROW_##NAME, codes}, part,  \
-             next, MYNA__BYTES_##NAME, MYNA__MIN_##NAME, head_##name, open_##name);                                    \
-  }                                                                                                                    \
-  static int64_t direct_##name(const myna__direct *d) {                                                                \
-    return direct_ints(d, MYNA__BYTES_##NAME, PER_##NAME, MYNA__NARROW_##NAME, block_##name);                          \
+#define KERNELS256(NAME, name, codes)                                                                                 \
+  static_assert((int)MYNA__FORM_OF_##NAME == MYNA__FORM_Q256 && PER_##NAME == 256, #NAME);                            \
+  static void unpack_##name(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n) {           \
+    unpack_q256(panel, rows, k0, MYNA__BYTES_##NAME, MYNA__GROUPS_##NAME, MYNA__MIN_##NAME, MYNA__NARROW_##NAME,      \
+                head_##name, open_##name);                                                                            \
+  }                                                                                                                   \
+  INLINE void block_##name(vf *acc, const columns_in *in, int part, int64_t k, int n, const uint8_t *next, int C) {   \
+    sum_q256(acc, &(to_sums256){in, k, C, MYNA__GROUPS_##NAME, MYNA__SHIFT_##NAME, MYNA__NARROW_##NAME, codes}, part, \
+             next, MYNA__BYTES_##NAME, MYNA__MIN_##NAME, head_##name, open_##name);                                   \
+  }                                                                                                                   \
+  static int64_t direct_##name(const myna__direct *d) {                                                               \
+    return direct_ints(d, MYNA__BYTES_##NAME, PER_##NAME, MYNA__NARROW_##NAME, block_##name);                         \
   }
 
 /* All of one kind, then all of the other: clang's registers in direct kernels depend on what it meets first. */

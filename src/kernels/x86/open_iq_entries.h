@@ -77,7 +77,7 @@ INLINE void open_entries(const source *s, int bytes, const head256 *h, put256_fn
   const myna__grids *grids = myna__grids_get(); /* a call in the loop would empty all vector registers */
   for (int g = 0; g < 8; g++) {
     vi w[8];
-    UNROLL for (int r = 0; r < LANES / 8; r++)
+    UNROLL for (int r = 0; r < LANES / 8; r++) if (s->fetches)
         prefetch_row(s->rows, s->next, LANES * s->part + LANES / 8 * g + r, bytes);
     entries(w, grids, h, g);
     UNROLL for (int i = 0; i < 8; i++) w[i] = mirror_at(w[i], h->signs[g], i, offset);

@@ -75,7 +75,7 @@ INLINE void open_rows(const source *s, int64_t at, int bytes, const head256 *h, 
   _Alignas(64) uint8_t entry[LANES][256];
   const myna__grids *grids = myna__grids_get();
   for (int r = 0; r < LANES; r++) {
-    prefetch_row(s->rows, s->next, LANES * s->part + r, bytes);
+    if (s->fetches) prefetch_row(s->rows, s->next, LANES * s->part + r, bytes);
     row(entry[r], row_at(s->rows, 0, LANES * s->part + r, at), grids);
   }
   const myna__rows rows = {.p = {entry[0]}, .stride = {sizeof entry[0]}};

@@ -12,8 +12,24 @@
 
 INLINE vi low_nibbles(vi v) { return vi_and(v, vi_set8(15)); }
 INLINE vi high_nibbles(vi v) { return low_nibbles(vi_srl32(v, 4)); }
-/* Low 4 bits of each byte from a, the bits of `keep` above them from b. */
-INLINE vi nibble_and_bits(vi a, vi b, int keep) { return vi_and(vi_select(vi_set8(15), a, b), vi_set8(keep | 15)); }
+/* Low 4 bits of each byte from a, the bits `keep` above them from b. */
+INLINE vi nibble_and_bits(vi a, vi b, int keep) { return vi_or(low_nibbles(a), vi_and(b, vi_set8(keep))); }
+
+/* Vectors of n dwords of codes from `code` on, one part. */
+INLINE void store_codes(uint8_t code[][MYNA__STRIP][4], int part, const vi *w, int n) {
+  uint8_t *to = code[0][LANES * part];
+  OPAQUE(to);
+  UNROLL for (int i = 0; i < n; i++) vi_store(to + 4 * MYNA__STRIP * i, w[i]);
+}
+/* The same from n dwords of nibbles: the low ones, then the high ones. */
+INLINE void store_nibbles(uint8_t code[][MYNA__STRIP][4], int part, const vi *q, int n) {
+  uint8_t *to = code[0][LANES * part];
+  OPAQUE(to);
+  UNROLL for (int i = 0; i < n; i++) {
+    vi_store(to + 4 * MYNA__STRIP * i, low_nibbles(q[i]));
+    vi_store(to + 4 * MYNA__STRIP * (n + i), high_nibbles(q[i]));
+  }
+}
 
 /* 16-bit floats of one part as floats. */
 INLINE vf part_floats(const myna__rows *rows, int plane, int part, int64_t at, myna_dtype t) {
@@ -26,32 +42,28 @@ INLINE void store_floats(float *to, const myna__rows *rows, int plane, int64_t a
 
 /* ---- Q32 forms ---- */
 
-static void unpack_q4_0(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                        const uint8_t *next) {
+static void unpack_q4_0(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n) {
   myna__panel_q32 *p = panel;
   int64_t at = k0 / 32 * MYNA__BYTES_Q4_0;
   for (int g = 0; g < n / 32; g++, at += MYNA__BYTES_Q4_0) {
     EACH_PART {
       vi q[4];
-      piece16(q, rows, 0, part, at + 2, share(next, 8 * MYNA__BYTES_Q4_0, part, g, 8));
-      UNROLL for (int i = 0; i < 4; i++) {
-        vi_store(p->code[8 * g + i][LANES * part], low_nibbles(q[i]));
-        vi_store(p->code[8 * g + 4 + i][LANES * part], high_nibbles(q[i]));
-      }
+      piece16(q, rows, 0, part, at + 2, nothing);
+      store_nibbles(p->code + 8 * g, part, q, 4);
     }
     store_floats(p->d[g], rows, 0, at, MYNA_F16);
   }
 }
 
-static void unpack_q8_0(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                        const uint8_t *next) {
+static void unpack_q8_0(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n) {
   myna__panel_q32 *p = panel;
   int64_t at = k0 / 32 * MYNA__BYTES_Q8_0;
   for (int g = 0; g < n / 32; g++, at += MYNA__BYTES_Q8_0) {
     EACH_PART {
       vi q[8];
-      piece32(q, rows, 0, part, at + 2, share(next, 8 * MYNA__BYTES_Q8_0, part, g, 8));
-      UNROLL for (int i = 0; i < 8; i++) vi_store(p->code[8 * g + i][LANES * part], vi_xor(q[i], vi_set8(-128)));
+      piece32(q, rows, 0, part, at + 2, nothing);
+      UNROLL for (int i = 0; i < 8; i++) q[i] = vi_xor(q[i], vi_set8(-128));
+      store_codes(p->code + 8 * g, part, q, 8);
     }
     store_floats(p->d[g], rows, 0, at, MYNA_F16);
   }
@@ -107,64 +119,61 @@ INLINE void unpack_k6(myna__panel_q256 *p, const myna__rows *rows, int part, int
   UNROLL for (int i = 0; i < 4; i++) vi_store(p->min[i][LANES * part], min_pair_k6(&h, i));
 }
 
-static void unpack_q4_k(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                        const uint8_t *next) {
+static void unpack_q4_k(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n) {
   myna__panel_q256 *p = panel;
   int64_t at = k0 / 256 * MYNA__BYTES_Q4_K;
   EACH_PART unpack_k6(p, rows, part, at);
   at += 16;
-  for (int c = 0; c < 4; c++, at += 32) { /* 64 k: low nibbles, then high nibbles */
-    EACH_PART {
+  for (int c = 0; c < 4; c++, at += 32) EACH_PART { /* 64 k: low nibbles, then high nibbles */
       vi q[8];
-      piece32(q, rows, 0, part, at, share(next, MYNA__BYTES_Q4_K, part, c, 4));
-      UNROLL for (int i = 0; i < 8; i++) {
-        vi_store(p->code[16 * c + i][LANES * part], low_nibbles(q[i]));
-        vi_store(p->code[16 * c + 8 + i][LANES * part], high_nibbles(q[i]));
-      }
+      piece32(q, rows, 0, part, at, nothing);
+      store_nibbles(p->code + 16 * c, part, q, 8);
     }
-  }
 }
 
 /* v shifted left by n, right by -n. */
 INLINE vi shift32(vi v, int n) { return n >= 0 ? vi_sll32(v, n) : vi_srl32(v, -n); }
 
-static void unpack_q5_k(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                        const uint8_t *next) {
+/* Dwords of rows that are opened together: with them go as many of their upper bits. */
+enum { OPENED = REGISTERS > 16 ? 8 : 4 };
+INLINE void piece_opened(vi out[OPENED], const myna__rows *rows, int part, int64_t at) {
+  if (OPENED == 8)
+    piece32(out, rows, 0, part, at, nothing);
+  else
+    piece16(out, rows, 0, part, at, nothing);
+}
+
+static void unpack_q5_k(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n) {
   myna__panel_q256 *p = panel;
-  int64_t at = k0 / 256 * MYNA__BYTES_Q5_K;
-  EACH_PART {
-    vi h[8]; /* bit g of each byte: top bit in group g */
-    unpack_k6(p, rows, part, at);
-    piece32(h, rows, 0, part, at + 16, share(next, MYNA__BYTES_Q5_K, part, 4, 5));
+  const int64_t at = k0 / 256 * MYNA__BYTES_Q5_K;
+  EACH_PART unpack_k6(p, rows, part, at);
+  EACH_PART for (int i = 0; i < 8; i += OPENED) {
+    vi h[OPENED], q[OPENED], w[OPENED]; /* bit g of each byte of h: top bit in group g */
+    piece_opened(h, rows, part, at + 16 + 4 * i);
     UNROLL for (int c = 0; c < 4; c++) {
-      vi q[8];
-      piece32(q, rows, 0, part, at + 48 + 32 * c, share(next, MYNA__BYTES_Q5_K, part, c, 5));
-      UNROLL for (int i = 0; i < 8; i++) {
-        vi_store(p->code[16 * c + i][LANES * part], nibble_and_bits(q[i], shift32(h[i], 4 - 2 * c), 0x10));
-        vi_store(p->code[16 * c + 8 + i][LANES * part],
-                 nibble_and_bits(vi_srl32(q[i], 4), shift32(h[i], 3 - 2 * c), 0x10));
-      }
+      uint8_t(*code)[MYNA__STRIP][4] = p->code + 16 * c + i;
+      piece_opened(q, rows, part, at + 48 + 32 * c + 4 * i);
+      UNROLL for (int d = 0; d < OPENED; d++) w[d] = nibble_and_bits(q[d], shift32(h[d], 4 - 2 * c), 0x10);
+      store_codes(code, part, w, OPENED);
+      UNROLL for (int d = 0; d < OPENED; d++) w[d] = nibble_and_bits(vi_srl32(q[d], 4), shift32(h[d], 3 - 2 * c), 0x10);
+      store_codes(code + 8, part, w, OPENED);
     }
   }
 }
 
-static void unpack_q6_k(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                        const uint8_t *next) {
+static void unpack_q6_k(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n) {
   myna__panel_q256 *p = panel;
-  int64_t at = k0 / 256 * MYNA__BYTES_Q6_K;
-  for (int half = 0; half < 2; half++) EACH_PART {
-      vi h[8], q[8]; /* bits 2j, 2j + 1 of h: top bits of the j-th 32 codes */
-      uint8_t(*code)[16][4] = p->code + 32 * half;
-      piece32(h, rows, 0, part, at + 128 + 32 * half, share(next, MYNA__BYTES_Q6_K, part, 3 * half, 6));
-      piece32(q, rows, 0, part, at + 64 * half, share(next, MYNA__BYTES_Q6_K, part, 3 * half + 1, 6));
-      UNROLL for (int i = 0; i < 8; i++) {
-        vi_store(code[i][LANES * part], nibble_and_bits(q[i], vi_sll32(h[i], 4), 0x30));
-        vi_store(code[16 + i][LANES * part], nibble_and_bits(vi_srl32(q[i], 4), h[i], 0x30));
-      }
-      piece32(q, rows, 0, part, at + 64 * half + 32, share(next, MYNA__BYTES_Q6_K, part, 3 * half + 2, 6));
-      UNROLL for (int i = 0; i < 8; i++) {
-        vi_store(code[8 + i][LANES * part], nibble_and_bits(q[i], vi_sll32(h[i], 2), 0x30));
-        vi_store(code[24 + i][LANES * part], nibble_and_bits(vi_srl32(q[i], 4), vi_srl32(h[i], 2), 0x30));
+  const int64_t at = k0 / 256 * MYNA__BYTES_Q6_K;
+  for (int half = 0; half < 2; half++) EACH_PART for (int i = 0; i < 8; i += OPENED) {
+      vi h[OPENED], q[OPENED], w[OPENED]; /* bits 2j, 2j + 1 of each byte of h: top bits of the j-th 32 codes */
+      piece_opened(h, rows, part, at + 128 + 32 * half + 4 * i);
+      UNROLL for (int j = 0; j < 2; j++) {
+        uint8_t(*code)[MYNA__STRIP][4] = p->code + 32 * half + 8 * j + i;
+        piece_opened(q, rows, part, at + 64 * half + 32 * j + 4 * i);
+        UNROLL for (int d = 0; d < OPENED; d++) w[d] = nibble_and_bits(q[d], vi_sll32(h[d], 4 - 2 * j), 0x30);
+        store_codes(code, part, w, OPENED);
+        UNROLL for (int d = 0; d < OPENED; d++) w[d] = nibble_and_bits(vi_srl32(q[d], 4), vi_srl32(h[d], 2 * j), 0x30);
+        store_codes(code + 16, part, w, OPENED);
       }
     }
   EACH_PART {
@@ -214,15 +223,14 @@ INLINE void plane_groups(float to[8][MYNA__STRIP], const myna__rows *rows, int p
   }
 }
 
-static void unpack_mlx4(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                        const uint8_t *next) {
+static void unpack_mlx4(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n) {
   myna__panel_q32 *p = panel;
   EACH_PART {
     plane_groups(p->d, rows, 1, part, k0, n);
     plane_groups(p->m, rows, 2, part, k0, n);
     for (int g = 0; g < n / 32; g++) {
       vi q[4];
-      piece16(q, rows, 0, part, (k0 + 32 * g) / 2, share(next, MYNA__KBLOCK / 2, part, g, 8));
+      piece16(q, rows, 0, part, (k0 + 32 * g) / 2, nothing);
       UNROLL for (int i = 0; i < 4; i++) {
         vi_store(p->code[8 * g + 2 * i][LANES * part], spread_nibbles(q[i], 0));
         vi_store(p->code[8 * g + 2 * i + 1][LANES * part], spread_nibbles(q[i], 1));
@@ -237,14 +245,14 @@ static void unpack_mlx4(void *panel, const myna__ptype *t, const myna__rows *row
 typedef void put_piece_fn(void *panel, int part, const vi q[8], int k);
 typedef void put_one_fn(void *panel, const myna__rows *rows, int64_t at, int k);
 
-INLINE void unpack_floats(void *panel, const myna__rows *rows, int64_t k0, int n, const uint8_t *next, int size,
-                          put_piece_fn *put, put_one_fn *one) {
+INLINE void unpack_floats(void *panel, const myna__rows *rows, int64_t k0, int n, int size, put_piece_fn *put,
+                          put_one_fn *one) {
   int64_t at = size * k0;
   int k = 0;
   for (; k + 64 / size <= n; k += 64 / size) {
     EACH_PART UNROLL for (int h = 0; h < 2; h++) {
       vi q[8];
-      piece32(q, rows, 0, part, at + size * k + 32 * h, share(next + size * k, 64, part, h, 2));
+      piece32(q, rows, 0, part, at + size * k + 32 * h, nothing);
       put(panel, part, q, k + h * 32 / size);
     }
   }
@@ -266,10 +274,9 @@ INLINE void put_bf16_one(void *panel, const myna__rows *rows, int64_t at, int k)
   myna__panel_bf16 *p = panel;
   for (int r = 0; r < MYNA__STRIP; r++) memcpy(&p->w[k / 2][r][k & 1], row_at(rows, 0, r, at), 2);
 }
-static void unpack_bf16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                        const uint8_t *next) {
+static void unpack_bf16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n) {
   if (n & 1) memset(((myna__panel_bf16 *)panel)->w[n / 2], 0, 64);
-  unpack_floats(panel, rows, k0, n, next, 2, put_bf16, put_bf16_one);
+  unpack_floats(panel, rows, k0, n, 2, put_bf16, put_bf16_one);
 }
 
 INLINE void put_f32(void *panel, int part, const vi q[8], int k) {
@@ -278,9 +285,8 @@ INLINE void put_f32(void *panel, int part, const vi q[8], int k) {
 INLINE void put_f32_one(void *panel, const myna__rows *rows, int64_t at, int k) {
   for (int r = 0; r < MYNA__STRIP; r++) memcpy(&((myna__panel_f32 *)panel)->w[k][r], row_at(rows, 0, r, at), 4);
 }
-static void unpack_f32_f32(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                           const uint8_t *next) {
-  unpack_floats(panel, rows, k0, n, next, 4, put_f32, put_f32_one);
+static void unpack_f32_f32(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n) {
+  unpack_floats(panel, rows, k0, n, 4, put_f32, put_f32_one);
 }
 
 INLINE void put_f16(void *panel, int part, const vi q[8], int k) {
@@ -295,9 +301,8 @@ INLINE void put_f16(void *panel, int part, const vi q[8], int k) {
 INLINE void put_f16_one(void *panel, const myna__rows *rows, int64_t at, int k) {
   store_floats(((myna__panel_f32 *)panel)->w[k], rows, 0, at, MYNA_F16);
 }
-static void unpack_f32_f16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                           const uint8_t *next) {
-  unpack_floats(panel, rows, k0, n, next, 2, put_f16, put_f16_one);
+static void unpack_f32_f16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n) {
+  unpack_floats(panel, rows, k0, n, 2, put_f16, put_f16_one);
 }
 
 /* bf16 widened, for exact plans. */
@@ -313,21 +318,19 @@ INLINE void put_f32_bf16(void *panel, int part, const vi q[8], int k) {
 INLINE void put_f32_bf16_one(void *panel, const myna__rows *rows, int64_t at, int k) {
   store_floats(((myna__panel_f32 *)panel)->w[k], rows, 0, at, MYNA_BF16);
 }
-static void unpack_f32_bf16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                            const uint8_t *next) {
-  unpack_floats(panel, rows, k0, n, next, 2, put_f32_bf16, put_f32_bf16_one);
+static void unpack_f32_bf16(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n) {
+  unpack_floats(panel, rows, k0, n, 2, put_f32_bf16, put_f32_bf16_one);
 }
 
 /* Any other type: rows through to_f32, then transposed. */
-static void unpack_f32_any(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n,
-                           const uint8_t *next) {
+static void unpack_f32_any(void *panel, const myna__ptype *t, const myna__rows *rows, int64_t k0, int n) {
   _Alignas(64) float w[MYNA__STRIP][MYNA__KBLOCK];
   for (int r = 0; r < MYNA__STRIP; r++) {
     myna__wrow row = myna__rows_get(rows, r);
     row = myna__wrow_at(&row, t->type, k0);
     myna__quant_get(t->type)->to_f32(w[r], &row, n);
   }
-  unpack_f32_f32(panel, t, &(myna__rows){.p = {(const uint8_t *)w}, .stride = {sizeof w[0]}}, 0, n, next);
+  unpack_f32_f32(panel, t, &(myna__rows){.p = {(const uint8_t *)w}, .stride = {sizeof w[0]}}, 0, n);
 }
 
 INLINE void fill_unpack(myna__ktable *t) {
