@@ -93,7 +93,7 @@ static const struct {
      "DSML\xEF\xBD\x9Cparameter>]]>\"}",
      X | N | G},
     {"{\"type\":\"string\",\"pattern\":\"^(?<=a)b\"}", ALL},
-    {"{\"type\":\"string\",\"format\":\"color\"}", ALL},
+    {"{\"type\":\"string\",\"format\":\"color\"}", 0},
     {"{\"type\":\"array\",\"uniqueItems\":true}", ALL},
 };
 
