@@ -145,6 +145,19 @@ static int set_calls(const myna_chat *c, json_t *m, size_t i, bool *call, myna_e
 
 /* ---- messages ---- */
 
+/* Reasoning as a part of the content, where the template reads it there alone. */
+static int reasoning_part(json_t *m, const json_t *reasoning, myna_err *err) {
+  json_t *content = json_object_get(m, "content"), *parts = json_array();
+  int bad = !parts || json_array_append_new(parts, json_pack("{s:s, s:O}", "type", "thinking", "thinking", reasoning));
+  if (!bad && json_is_string(content) && json_string_length(content))
+    bad = add_part(parts, content);
+  else if (!bad && json_is_array(content))
+    bad = json_array_extend(parts, content);
+  bad = bad || json_object_set(m, "content", parts);
+  json_decref(parts);
+  return bad ? no_memory(err) : 0;
+}
+
 /* Reasoning of earlier turns under the name that the template reads. */
 static int set_reasoning(const myna_chat *c, json_t *m, bool call, myna_err *err) {
   static const struct {
@@ -162,7 +175,9 @@ static int set_reasoning(const myna_chat *c, json_t *m, bool call, myna_err *err
       /* Harmony's template takes one of both beside a call. */
       if (call && c->format->scheme == MYNA__CALLS_HARMONY && json_string_length(reasoning))
         return set_text(m, "content", "", 0, err);
+      return 0;
     }
+  if (strstr(c->source, "block['thinking']") && json_string_length(reasoning)) return reasoning_part(m, reasoning, err);
   return 0;
 }
 
@@ -345,7 +360,8 @@ int myna__chat_turn_read(const myna_chat *c, const myna_chat_input *in, myna__ch
   *t = (myna__chat_turn){0};
   TRY(read_messages(c, in, t, err));
   TRY(read_tools(in, t, err));
-  if (c->jinja && (!c->caps.tools || !myna__chat_shows_calls(c))) TRY(myna__chat_tools_as_text(c, t, err));
+  /* A template that knows tools shows calls and results as its maker meant it, even where it leaves calls out. */
+  if (c->jinja && !c->caps.tools) TRY(myna__chat_tools_as_text(c, t, err));
   if (c->jinja && !c->caps.system_role) TRY(merge_system(t->messages, err));
   return in->kwargs ? read_json(in->kwargs, "chat_template_kwargs", JSON_OBJECT, &t->kwargs, err) : 0;
 }

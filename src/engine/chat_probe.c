@@ -59,7 +59,7 @@ static bool probe_system(const myna_chat *c) {
 static bool probe_call(const myna_chat *c, const char *messages, bool verbatim) {
   char *text = render(c, messages, true);
   bool ok = verbatim ? shows(text, "\"" KEY "\": \"" VALUE "\"")
-                     : shows(text, VALUE) && !shows(text, "'" KEY "':") && !shows(text, "&#34;");
+                     : shows(text, VALUE) && !shows(text, "'" KEY "':") && !shows(text, "&#34;" KEY);
   ok = ok && !shows(text, ">None<") && !shows(text, "\\\"" KEY "\\\"");
   myna_chat_free_text(text);
   return ok;

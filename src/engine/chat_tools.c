@@ -221,7 +221,7 @@ static int bare_trigger(maker *m, myna_chat_prompt *out, const char *name) {
   myna__buf b = {0};
   const struct myna__chat_format *f = m->f;
   if (f->scheme == MYNA__CALLS_JSON)
-    myna__buf_printf(&b, "{\"%s\": \"%s\"", f->name_key, name);
+    myna__buf_printf(&b, "%s{\"%s\": \"%s\"", f->array ? "[" : "", f->name_key, name);
   else if (f->scheme == MYNA__CALLS_PYTHON)
     myna__buf_printf(&b, "[%s(", name);
   else

@@ -6,7 +6,6 @@
 
 enum { NAME = MYNA__RULE_NAME, MAX_UNION = 16, MAX_VALUES = 20000, MAX_NESTED = 8 };
 #define PUT(m, ...) myna__buf_printf(&(m)->b, __VA_ARGS__)
-#define QUOTE "<|\"|>"
 #define NOT_CDATA "^<!\\[CDATA\\["
 #define NOT_NULL "^[ \\n\\t\\r]*null[ \\n\\t\\r]*$"
 /* What the parser reads as a literal where the type is not known. */
@@ -272,6 +271,10 @@ int myna__args_nested(scope *c, const json_t *s0, const char *end, myna__args_pa
 
 /* ---- Gemma ---- */
 
+/* What stands around strings, and the same as GBNF. */
+static const char *quote_of(const maker *m) { return m->f->quote ? m->f->quote : "<|\"|>"; }
+static const char *quote_rule(const maker *m) { return m->f->quote ? "\"<escape>\"" : "\"<|\\\"|>\""; }
+
 static void any_gemma(scope *c, char name[NAME]) {
   snprintf(name, NAME, "t%d-any%d", c->i, c->m->n_values++);
   maker *m = c->m;
@@ -279,7 +282,7 @@ static void any_gemma(scope *c, char name[NAME]) {
       name, name);
   PUT(m, "\"[\" (%s (\",\" %s)*)? \"]\" | \"{\" (%s-k \":\" %s (\",\" %s-k \":\" %s)*)? \"}\"\n", name, name, name,
       name, name, name);
-  PUT(m, "%s-k ::= [a-zA-Z_] [a-zA-Z0-9_-]*\n%s-s ::= \"<|\\\"|>\" [^<\\x00]* \"<|\\\"|>\"\n", name, name);
+  PUT(m, "%s-k ::= [a-zA-Z_] [a-zA-Z0-9_-]*\n%s-s ::= %s [^<\\x00]* %s\n", name, name, quote_rule(m), quote_rule(m));
 }
 
 /* Objects: the described members, or where there are none any of one schema. */
@@ -324,9 +327,9 @@ static int gemma_kinds(scope *c, const json_t *s, const char *end, int depth, ch
   char text[NAME], quote[64];
   if (!types) types = every_type;
   if (types & MYNA__TYPE_STRING) {
-    snprintf(quote, sizeof quote, "%s%.40s", QUOTE, end);
-    int rc = text_value(c, s, &(myna__text_end){.mark = QUOTE, .end = quote}, text);
-    if (rc == 0) with_end(c, "\"<|\\\"|>\"", text, "", "", v.name[v.n]);
+    snprintf(quote, sizeof quote, "%.16s%.40s", quote_of(c->m), end);
+    int rc = text_value(c, s, &(myna__text_end){.mark = quote_of(c->m), .end = quote}, text);
+    if (rc == 0) with_end(c, quote_rule(c->m), text, "", "", v.name[v.n]);
     TRY(chosen(&v, rc));
   }
   if (types & plain) TRY(chosen(&v, json_value(c, s, types & plain, NULL, end, v.name[v.n])));

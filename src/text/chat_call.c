@@ -54,7 +54,8 @@ static int read_args(parser *p, const char *s, size_t n, size_t *used) {
     if (at == n) return MORE;
     if (s[at] != '{') return BAD;
     c->begun = true;
-    c->value = (myna__value){.dialect = c->scheme == MYNA__CALLS_GEMMA ? MYNA__VALUE_GEMMA : MYNA__VALUE_JSON};
+    c->value = (myna__value){.dialect = c->scheme == MYNA__CALLS_GEMMA ? MYNA__VALUE_GEMMA : MYNA__VALUE_JSON,
+                             .mark = p->f->quote};
   }
   size_t len = 0;
   int rc = myna__value_read(&c->value, s + *used, n - *used, p->last, &len, &c->args);
@@ -249,7 +250,7 @@ static int object_start(parser *p, const char *s, size_t n, size_t *used) {
   static const char *const fences[] = {"```json", "```"};
   myna__call *c = &p->call;
   size_t at = myna__blanks(s, n);
-  for (int i = 0; i < 2 && !c->fenced && !c->bare; i++) {
+  for (int i = 0; i < 2 && !c->fenced; i++) {
     int rc = myna__begins(s + at, n - at, fences[i]);
     if (rc == MORE) return MORE;
     if (rc == BAD) continue;

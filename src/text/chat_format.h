@@ -32,11 +32,14 @@ typedef struct myna__chat_format {
   const char *sep;                          /* NAMED: between name and arguments; XML: after the name */
   const char *id_before, *id_sep;           /* NAMED: what stands between an id before the name and it, and behind it */
   const char *param, *param_sep, *value_open, *param_end; /* XML; NESTED: param is what stands before every tag */
-  const char *drop[4];                                    /* frames of the content that are no part of it */
+  const char *quote;                                      /* GEMMA: around strings; NULL: <|"|> */
+  const char *twin;     /* the row of another spelling of the family, which its models fall back to */
+  const char *drop[4];  /* frames of the content that are no part of it */
   bool bare;            /* a call may also stand without open; the name must be a tool's */
   bool array;           /* JSON: the model writes its calls as an array in one open..close */
   bool call_ids;        /* NAMED: the name is functions.NAME:N, the whole is the id */
   bool id_last;         /* JSON: the id stands behind the arguments, so that a call is told when it is whole */
+  bool unwrap;          /* XML: a lone parameter `arguments` or `input` may hold all of them as an object */
   bool lines;           /* XML: values stand on lines of their own; PYTHON: calls do, without brackets */
   bool cdata;           /* XML: the model writes some values as CDATA sections */
   bool attr;            /* XML: string="true" or "false" behind the name of a parameter tells its type */

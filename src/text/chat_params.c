@@ -58,6 +58,38 @@ static void put_key(myna__call *c, const char *key, size_t n) {
   c->seen = 0;
 }
 
+/* ---- a parameter that is all arguments ---- */
+
+/* A parameter of this name that the function lacks may hold its arguments. */
+static bool is_wrapper(const parser *p, const char *key) {
+  const myna__call *c = &p->call;
+  if (!p->f->unwrap || c->n_params || (strcmp(key, "arguments") != 0 && strcmp(key, "input") != 0)) return false;
+  return json_object_size(json_object_get(c->schema, "properties")) &&
+         !myna__chat_sub(c->schema, c->schema, key, strlen(key));
+}
+
+/* It was no wrapper: the parameter as it stands. */
+static void keep_wrapper(myna__call *c) {
+  c->wrapped = false;
+  put_key(c, c->key, strlen(c->key));
+  myna__call_typed(&c->args, c->other.data, c->other.len, c->types);
+  c->other.len = 0;
+}
+
+/* Nothing stood beside it: its members are the arguments if the function has them all. */
+static bool unwrapped(myna__call *c) {
+  const char *key;
+  json_t *v, *o = c->other.len ? json_loadb(c->other.data, c->other.len, 0, NULL) : NULL;
+  bool all = json_is_object(o);
+  json_object_foreach(o, key, v) all = all && myna__chat_sub(c->schema, c->schema, key, strlen(key));
+  json_decref(o);
+  if (all)
+    myna__call_typed(&c->args, c->other.data, c->other.len, MYNA__TYPE_OBJECT);
+  else
+    keep_wrapper(c);
+  return all;
+}
+
 /* ---- tags ---- */
 
 static int tag_name(parser *p, const char *s, size_t n, size_t *used) {
@@ -91,6 +123,7 @@ static int tag_next(parser *p, const char *s, size_t n, size_t *used) {
   int end = myna__begins(s + at, n - at, p->f->close), param = myna__begins(s + at, n - at, p->f->param);
   if (end == GOOD) {
     *used = at + strlen(p->f->close);
+    if (c->wrapped && unwrapped(c)) return GOOD;
     myna__buf_str(&c->args, c->n_params ? "}" : "{}");
     return GOOD;
   }
@@ -104,6 +137,7 @@ static int tag_next(parser *p, const char *s, size_t n, size_t *used) {
     return MORE;
   }
   if (param == GOOD) {
+    if (c->wrapped) keep_wrapper(c);
     *used = at + strlen(p->f->param);
     c->phase = KEY;
     return MORE;
@@ -124,7 +158,8 @@ static int tag_key(parser *p, const char *s, size_t n, size_t *used) {
   if (attr == 0 || attr > MAX_KEY) return BAD;
   memcpy(c->key, s, attr);
   c->key[attr] = 0;
-  put_key(c, s, attr);
+  c->wrapped = is_wrapper(p, c->key);
+  if (!c->wrapped) put_key(c, s, attr);
   c->type = c->schema ? myna__chat_sub(c->schema, c->schema, s, attr) : NULL;
   c->types = myna__chat_types(c->type, c->schema);
   if (quote && memmem(quote, len - attr, "true", 4))
@@ -146,19 +181,73 @@ static int tag_open(parser *p, const char *s, size_t n, size_t *used) {
   return MORE;
 }
 
-/* What ends the value that is read. */
-static void end_mark(const parser *p, char mark[MAX_KEY + 64]) {
-  if (p->call.scheme == MYNA__CALLS_NESTED)
-    snprintf(mark, MAX_KEY + 64, "%.20s</%s>", p->f->param, p->call.key);
+/* ---- ends of values ---- */
+
+/* Where a value ends, and how many bytes of a sign of its own follow it there. */
+typedef struct value_end {
+  size_t at, sign;
+} value_end;
+
+/* Whether s[at..n) goes on, behind blanks, with mark; last: the end of the text does as well. */
+static int then(const parser *p, const char *s, size_t n, size_t at, const char *mark) {
+  enum { MANY = 64 };
+  size_t blanks = myna__blanks(s + at, n - at);
+  if (blanks > MANY) return BAD;
+  if (at + blanks == n) return p->last ? GOOD : MORE;
+  return mark ? myna__begins(s + at + blanks, n - at - blanks, mark) : BAD;
+}
+
+/* Values on lines of their own may lack their end sign: the next parameter, or the end of the call, at the start of a line shows it. Text that holds such
+ * signs is told from them by what follows: a parameter must be one of the function's, behind the call's end comes that of its section. */
+static int lacks_end(const parser *p, const char *s, size_t n) {
+  const struct myna__chat_format *f = p->f;
+  const myna__call *c = &p->call;
+  int param = myna__begins(s, n, f->param), close = myna__begins(s, n, f->close);
+  int section = f->section_close ? myna__begins(s, n, f->section_close) : BAD;
+  if (param == GOOD) {
+    size_t from = strlen(f->param), to = from;
+    while (to < n && to - from <= MAX_KEY && myna__name_char(s[to])) to++;
+    int sep = to - from > MAX_KEY ? BAD : myna__begins(s + to, n - to, f->param_sep);
+    if (sep != GOOD) return sep;
+    return c->schema && myna__chat_sub(c->schema, c->schema, s + from, to - from) ? GOOD : BAD;
+  }
+  bool text = !c->types || c->types & MYNA__TYPE_STRING; /* nothing else has such signs in it */
+  if (!text && (close == GOOD || section == GOOD)) return GOOD;
+  if (close == GOOD) return then(p, s, n, strlen(f->close), f->section_close);
+  if (section == GOOD) return then(p, s, n, strlen(f->section_close), f->section_open);
+  return param == MORE || close == MORE || section == MORE ? MORE : BAD;
+}
+
+/* Looks for the end of a value in s[from..n): GOOD; MORE: not up to end->at, where it may begin. */
+static int find_end(const parser *p, const char *s, size_t n, size_t from, value_end *end) {
+  const myna__call *c = &p->call;
+  bool lines = p->f->lines && c->scheme == MYNA__CALLS_XML && p->f->param[0] == '<';
+  char mark[MAX_KEY + 64];
+  if (c->scheme == MYNA__CALLS_NESTED)
+    snprintf(mark, sizeof mark, "%.20s</%s>", p->f->param, c->key);
   else
-    snprintf(mark, MAX_KEY + 64, "%s", p->f->param_end);
+    snprintf(mark, sizeof mark, "%s", p->f->param_end);
+  size_t len = strlen(mark);
+  for (size_t i = from; i < n; i++) {
+    const char *next = memchr(s + i, mark[0], n - i);
+    if (!next) break;
+    i = (size_t)(next - s);
+    int rc = myna__begins(s + i, n - i, mark);
+    *end = (value_end){i, rc == GOOD ? len : 0};
+    if (rc == BAD && lines && (i ? s[i - 1] == '\n' : !c->seen)) rc = lacks_end(p, s + i, n - i);
+    if (rc == GOOD || (rc == MORE && !p->last)) return rc;
+  }
+  end->at = n;
+  return MORE;
 }
 
 static int tag_value(parser *p, const char *s, size_t n, size_t *used) {
   myna__call *c = &p->call;
   int rc = c->scheme == MYNA__CALLS_XML ? myna__begins(s, n, cdata) : BAD;
   if (n == 0 || (rc == MORE && !p->last)) return MORE;
-  bool text = c->types == MYNA__TYPE_STRING || (c->types & MYNA__TYPE_STRING && c->scheme == MYNA__CALLS_NESTED);
+  bool text = !c->wrapped &&
+              (c->types == MYNA__TYPE_STRING || (c->types & MYNA__TYPE_STRING && c->scheme == MYNA__CALLS_NESTED));
+  if (c->wrapped) rc = BAD;
   if (rc == GOOD) {
     *used = strlen(cdata);
     c->phase = CDATA;
@@ -173,38 +262,45 @@ static int tag_value(parser *p, const char *s, size_t n, size_t *used) {
   return MORE;
 }
 
-/* Text of a string until mark, of which line breaks before it are no part where values stand on lines. */
-static int tag_string(parser *p, const char *s, size_t n, const char *mark, bool lines, size_t *used) {
+/* Text of a string until `fixed`, or where that is NULL the end of a value, of which line breaks before it are no part where values stand on lines. */
+static int tag_string(parser *p, const char *s, size_t n, const char *fixed, size_t *used) {
   myna__call *c = &p->call;
-  size_t m = strlen(mark);
-  const char *end = memmem(s, n, mark, m);
-  size_t safe = end ? (size_t)(end - s) : n;
-  if (!end && !p->last) {
+  value_end end = {n, 0};
+  int rc = MORE;
+  if (fixed) {
+    size_t m = strlen(fixed);
+    const char *at = memmem(s, n, fixed, m);
     size_t hold = MYNA__MIN(n, m - 1);
-    while (hold && memcmp(s + n - hold, mark, hold) != 0) hold--;
-    safe = n - hold;
+    while (hold && memcmp(s + n - hold, fixed, hold) != 0) hold--;
+    if (at) rc = GOOD;
+    end = (value_end){at ? (size_t)(at - s) : p->last ? n : n - hold, m};
+  } else {
+    rc = find_end(p, s, n, 0, &end);
   }
-  size_t told = safe;
-  if (lines && told && s[told - 1] == '\n' && (end || !p->last)) told--;
+  size_t told = end.at;
+  if (!fixed && p->f->lines && told && s[told - 1] == '\n' && (rc == GOOD || !p->last)) told--;
   myna__value_escape(&c->args, s, told);
-  *used = end ? safe + m : told;
-  if (!end) return MORE;
+  c->seen += told;
+  *used = rc == GOOD ? end.at + end.sign : told;
+  if (rc != GOOD) return MORE;
   myna__buf_str(&c->args, "\"");
   c->begun = false;
   return GOOD;
 }
 
 /* A value that is typed when all of it is there. */
-static int tag_whole(parser *p, const char *s, size_t n, const char *mark, size_t *used) {
+static int tag_whole(parser *p, const char *s, size_t n, size_t *used) {
   myna__call *c = &p->call;
-  size_t m = strlen(mark), from = c->seen > m ? c->seen - m : 0;
-  const char *end = memmem(s + from, n - from, mark, m);
-  c->seen = n;
-  if (!end) return MORE;
-  size_t len = (size_t)(end - s);
-  *used = len + m;
+  value_end end;
+  int rc = find_end(p, s, n, c->seen, &end);
+  c->seen = end.at;
+  if (rc != GOOD) return MORE;
+  size_t len = end.at;
+  *used = end.at + end.sign;
   if (p->f->lines && len && s[len - 1] == '\n') len--;
-  if (c->scheme == MYNA__CALLS_NESTED)
+  if (c->wrapped)
+    myna__buf_add(&c->other, s, len);
+  else if (c->scheme == MYNA__CALLS_NESTED)
     myna__call_nested(p, s, len, c->type, &c->args);
   else
     myna__call_typed(&c->args, s, len, c->types);
@@ -213,7 +309,6 @@ static int tag_whole(parser *p, const char *s, size_t n, const char *mark, size_
 
 static int tag_step(parser *p, const char *s, size_t n, size_t *used) {
   myna__call *c = &p->call;
-  char mark[MAX_KEY + 64];
   int rc;
   switch (c->phase) {
   case NAME: return tag_name(p, s, n, used);
@@ -222,7 +317,7 @@ static int tag_step(parser *p, const char *s, size_t n, size_t *used) {
   case OPEN: return tag_open(p, s, n, used);
   case VALUE: return tag_value(p, s, n, used);
   case CDATA:
-    rc = tag_string(p, s, n, cdata_end, false, used);
+    rc = tag_string(p, s, n, cdata_end, used);
     if (rc == GOOD) c->phase = CDATA_END;
     return MORE;
   case CDATA_END:
@@ -232,8 +327,7 @@ static int tag_step(parser *p, const char *s, size_t n, size_t *used) {
     *used += strlen(p->f->param_end);
     break;
   default:
-    end_mark(p, mark);
-    rc = c->phase == STRING ? tag_string(p, s, n, mark, p->f->lines, used) : tag_whole(p, s, n, mark, used);
+    rc = c->phase == STRING ? tag_string(p, s, n, NULL, used) : tag_whole(p, s, n, used);
     if (rc != GOOD) return rc;
   }
   c->phase = PARAMS;
@@ -342,6 +436,8 @@ int myna__call_python(parser *p, const char *s, size_t n, size_t *used) { return
 
 void myna__params_break(parser *p) {
   myna__call *c = &p->call;
+  if (c->wrapped && c->phase == PARAMS) keep_wrapper(c);
+  if (c->wrapped) put_key(c, c->key, strlen(c->key)); /* its value is missing */
   if (c->scheme == MYNA__CALLS_PYTHON) {
     if (c->begun) myna__value_close(&c->value, &c->args);
   } else if (c->begun) {

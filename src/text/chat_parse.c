@@ -121,7 +121,7 @@ static bool step_reasoning(parser *p, const char *s, size_t n) {
 /* ---- content ---- */
 
 /* Marks of the content: calls first, then reasoning, then frames. */
-enum { SECTION, OPEN, ALSO, BARE, BARE_LIST, THINK, DROP, N_MARKS = DROP + 4 };
+enum { SECTION, OPEN, ALSO, BARE, BARE_LIST, BARE_CODE, THINK, DROP, N_MARKS = DROP + 4 };
 
 static int content_marks(const parser *p, const char *marks[N_MARKS], int kinds[N_MARKS]) {
   const struct myna__chat_format *f = p->f;
@@ -133,6 +133,7 @@ static int content_marks(const parser *p, const char *marks[N_MARKS], int kinds[
   /* Behind text a call without marker is one if its name is a tool's. */
   bool bare = calls && f->bare && p->tools;
   if (bare && f->scheme == MYNA__CALLS_JSON) kinds[n] = BARE, marks[n++] = "{";
+  if (bare && f->scheme == MYNA__CALLS_JSON) kinds[n] = BARE_CODE, marks[n++] = "```json";
   if (bare && f->scheme != MYNA__CALLS_NAMED) kinds[n] = BARE_LIST, marks[n++] = "[";
   static const char gemma_think[] = "<|channel>thought";
   if (f->rethink && !p->o.keep_reasoning) kinds[n] = THINK, marks[n++] = gemma_think;
@@ -157,9 +158,9 @@ static int bare_at(parser *p, const char *s, size_t n) {
   if (skip == n) return p->last ? BAD : MORE;
   const char *frame = p->f->drop[0]; /* functionary: ">>>all\n", of which the prompt holds the first part */
   if (p->f->scheme == MYNA__CALLS_NAMED && frame) {
-    int rc = myna__begins(s, n, frame + 3);
+    int rc = myna__begins(s, n, frame + strlen(p->f->open));
     if (rc == GOOD) {
-      p->pos += strlen(frame) - 3;
+      p->pos += strlen(frame) - strlen(p->f->open);
       p->told = true;
       return GOOD;
     }
@@ -190,7 +191,8 @@ static bool step_content(parser *p, const char *s, size_t n) {
   size_t len = strlen(marks[which]);
   switch (kinds[which]) {
   case BARE:
-  case BARE_LIST: begin_bare(p, at - text); return true;
+  case BARE_LIST:
+  case BARE_CODE: begin_bare(p, at - text); return true;
   case SECTION:
   case OPEN:
   case ALSO: begin_candidate(p, at - text, len, kinds[which] == SECTION); return true;
@@ -219,11 +221,32 @@ static bool no_call(parser *p) {
 
 static bool wait_or_fail(parser *p) { return p->last ? no_call(p) : false; }
 
+static const struct myna__chat_format *twin_of(const parser *p) {
+  const struct myna__chat_format *f = NULL;
+  for (int i = 0; p->f->twin && (f = myna__chat_format_row(i)) && strcmp(f->name, p->f->twin) != 0; i++) {}
+  return f && !myna__chat_tool_find(p->tools, "function") ? f : NULL;
+}
+
+/* Whether s begins with a call's sign, the family's other one too: the answer goes on in that spelling. The longer one counts. */
+static int opened(parser *p, const char *s, size_t n) {
+  const struct myna__chat_format *twin = twin_of(p);
+  int own = myna__begins(s, n, p->f->open), other = twin ? myna__begins(s, n, twin->open) : BAD;
+  bool longer = twin && strlen(twin->open) > strlen(p->f->open);
+  if (p->last && own == MORE) own = BAD;
+  if (p->last && other == MORE) other = BAD;
+  if (other == GOOD && (longer || own == BAD)) {
+    p->f = twin;
+    return GOOD;
+  }
+  if (own == GOOD && !(longer && other == MORE)) return GOOD;
+  return own == BAD && other == BAD ? BAD : MORE;
+}
+
 /* Behind the marker of a section: that of a call, or a call in JSON where a model falls back to it. */
 static bool step_open(parser *p, const char *s, size_t n) {
   size_t skip = myna__blanks(s, n);
   if (skip == n) return wait_or_fail(p);
-  int rc = myna__begins(s + skip, n - skip, p->f->open);
+  int rc = opened(p, s + skip, n - skip);
   if (rc == MORE) return wait_or_fail(p);
   if (rc == GOOD)
     p->pos += skip + strlen(p->f->open);
@@ -296,10 +319,11 @@ static bool step_after(parser *p, const char *s, size_t n) {
     p->mark_len = 1;
     p->marked = true;
     p->state = IN_CALL;
-    bool bare = p->call.bare;
+    bool bare = p->call.bare, fenced = p->call.fenced;
     myna__chat_scheme scheme = p->call.scheme;
     myna__call_begin(p, bare);
     p->call.scheme = scheme;
+    p->call.fenced = fenced;
     return true;
   }
   const char *ends[3] = {f->close, f->section_close, p->call.fenced ? "```" : NULL};

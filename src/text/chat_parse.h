@@ -15,6 +15,7 @@ typedef struct myna__call {
   bool told;                /* its name went out */
   bool begun, done, is_arg; /* arguments were begun, are whole; the value that is read is them */
   bool fenced;              /* it stands in a block of code */
+  bool wrapped;             /* `other` holds a parameter that may be all arguments */
   char name[MYNA__CALL_NAME + 1], id[MYNA__CALL_NAME + 1];
   char key[MYNA__CALL_NAME + 1]; /* of the member that is read */
   const json_t *schema;          /* of the function's parameters; NULL: not known */

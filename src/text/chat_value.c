@@ -21,7 +21,8 @@ enum state {
 /* Of numbers. */
 enum { MINUS, ZERO, WHOLE, POINT, FRACTION, EXP, EXP_SIGN, EXP_DIGITS, NO_NUMBER };
 
-static const char gemma_quote[] = "<|\"|>";
+/* What stands around the strings of Gemma. */
+static const char *mark_of(const myna__value *v) { return v->mark ? v->mark : "<|\"|>"; }
 
 void myna__value_escape(myna__buf *out, const char *s, size_t n) {
   static const char from[] = "\b\f\n\r\t\"\\", to[] = "bfnrt\"\\";
@@ -123,14 +124,14 @@ static int hex(myna__value *v, char c, myna__buf *out) {
 /* A quote, or a part of one, that did not end the string is text. */
 static void unmatch(myna__value *v, myna__buf *out) {
   static const char quotes[] = "\"\"\"''";
-  const char *q = v->quote == 0 ? gemma_quote : v->quote == '"' ? quotes : quotes + 3;
+  const char *q = v->quote == 0 ? mark_of(v) : v->quote == '"' ? quotes : quotes + 3;
   text(v, q, v->matched, out);
   v->matched = 0;
 }
 
 static bool in_string(myna__value *v, char c, myna__buf *out) {
-  const char want = v->quote ? v->quote : gemma_quote[v->matched];
-  int whole = v->quote ? (v->triple ? 3 : 1) : (int)sizeof gemma_quote - 1;
+  const char want = v->quote ? v->quote : mark_of(v)[v->matched];
+  int whole = v->quote ? (v->triple ? 3 : 1) : (int)strlen(mark_of(v));
   if (c == want) {
     if (++v->matched == whole) end_string(v, out);
     return true;
@@ -145,7 +146,7 @@ static bool in_string(myna__value *v, char c, myna__buf *out) {
 
 /* Plain text of a string: the bytes that no sign is among. */
 static size_t plain(const myna__value *v, const char *s, size_t n) {
-  char q = v->quote ? v->quote : gemma_quote[0];
+  char q = v->quote ? v->quote : mark_of(v)[0];
   size_t i = 0;
   while (i < n && s[i] != q && (s[i] != '\\' || !v->quote)) i++;
   return i;
@@ -298,8 +299,8 @@ static int byte(myna__value *v, char c, bool *again, myna__buf *out) {
     if (*again) end_string(v, out);
     return MYNA__MORE;
   case GEMMA_QUOTE:
-    if (c != gemma_quote[v->matched]) return MYNA__BAD;
-    if (++v->matched == sizeof gemma_quote - 1) v->matched = 0, v->state = STRING;
+    if (c != mark_of(v)[v->matched]) return MYNA__BAD;
+    if (!mark_of(v)[++v->matched]) v->matched = 0, v->state = STRING;
     return MYNA__MORE;
   case NUMBER: {
     uint8_t next = number_next(v->number, c);

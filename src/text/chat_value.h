@@ -12,12 +12,13 @@ enum { MYNA__BAD = -1, MYNA__MORE = 0, MYNA__GOOD = 1 };
 typedef enum myna__value_dialect {
   MYNA__VALUE_JSON,
   MYNA__VALUE_PYTHON, /* also '..', triple quotes, True, False, None, tuples */
-  MYNA__VALUE_GEMMA   /* also <|"|>..<|"|>, keys without quotes */
+  MYNA__VALUE_GEMMA   /* also <|"|>..<|"|> or another mark, keys without quotes */
 } myna__value_dialect;
 
 /* Where a reader stands; zero but for the dialect at the start of a value. */
 typedef struct myna__value {
   myna__value_dialect dialect;
+  const char *mark;      /* GEMMA: around strings; NULL: <|"|> */
   uint8_t state, number; /* what is expected; state of the number that is being read */
   bool comma;            /* a comma was read and not written: one before a closing sign is left out */
   bool key;              /* the string that is being read is one of an object */

@@ -30,7 +30,7 @@ static jscope *push_scope(jx *x, jscope *parent) {
 
 static void define(jx *x, myna__str name, jv v) { myna__jdict_put(x, &x->scope->vars, jv_str(name.p, name.n), v); }
 
-static jv undefined(jx *x, jv v, const char *what) {
+jv myna__jv_undefined(jx *x, jv v, const char *what) {
   char q[MYNA__QUOTE];
   return myna__jx_fail(x, MYNA_E_ARG, "%s: %s is undefined", what,
                        v.n ? myna__str_quote(q, (myna__str){v.u.s, v.n}) : "a value");
@@ -113,7 +113,7 @@ jv myna__jx_arg(const jargs *a, int i, const char *name, jv missing) {
 
 jv myna__jv_call(jx *x, jv f, const jargs *a) {
   if (x->rc) return jv_undef();
-  if (f.t == J_UNDEF) return undefined(x, f, "a call");
+  if (f.t == J_UNDEF) return myna__jv_undefined(x, f, "a call");
   bool found = false;
   if (f.t == J_DICT) f = myna__jdict_get(x, f.u.d, jv_z("__call__"), &found); /* loop(...) of recursive loops */
   if (f.t != J_FUNC) return myna__jx_fail(x, MYNA_E_ARG, "'%s' object is not callable", myna__jv_type(f));
@@ -134,34 +134,49 @@ static jv capture(jx *x, const jnode *body) {
 
 static jv caller_of(const jargs *a) { return myna__jx_arg(a, -1, "caller", jv_undef()); }
 
-static bool is_parameter(const jnode *m, myna__str name) {
-  for (int64_t i = 0; i < m->n_args; i++)
-    if (m->args[i].name.n == name.n && memcmp(m->args[i].name.p, name.p, name.n) == 0) return true;
-  return false;
+/* The keyword argument for parameter i of m, -1 without one. */
+static int keyword_of(const jnode *m, int64_t i, const jargs *a) {
+  myna__str name = m->args[i].name;
+  for (int k = 0; k < a->n_kw; k++)
+    if (a->names[k].n == name.n && memcmp(a->names[k].p, name.p, name.n) == 0) return k;
+  return -1;
+}
+
+/* What is given beyond the parameters; a macro that asks for none of it takes none. */
+static void bind_rest(jx *x, const jnode *m, const jargs *a, const bool *used) {
+  char q[MYNA__QUOTE];
+  jv rest = myna__jv_new(x, J_TUPLE), kw = myna__jv_new(x, J_DICT);
+  for (int i = (int)m->n_args; !x->rc && i < a->n_pos; i++) {
+    if (!(m->i & JM_VARARGS)) myna__jx_fail(x, MYNA_E_ARG, "a macro takes not more than %d arguments", (int)m->n_args);
+    if (!x->rc) myna__jlist_add(x, rest.u.l, a->pos[i]);
+  }
+  for (int i = 0; !x->rc && i < a->n_kw; i++) {
+    bool caller = myna__str_eq(a->names[i], "caller") && (m->i & JM_CALLER);
+    if (used[i] || caller) continue;
+    if (!(m->i & JM_KWARGS))
+      myna__jx_fail(x, MYNA_E_ARG, "a macro takes no keyword argument %s", myna__str_quote(q, a->names[i]));
+    else
+      myna__jdict_put(x, kw.u.d, jv_str(a->names[i].p, a->names[i].n), a->values[i]);
+  }
+  define(x, (myna__str){"varargs", 7}, rest);
+  define(x, (myna__str){"kwargs", 6}, kw);
 }
 
 static void bind(jx *x, const jnode *m, const jargs *a) {
-  int used = 0;
+  bool used[MAX_ARGS] = {false};
   for (int64_t i = 0; i < m->n_args && !x->rc; i++) {
     const jarg *p = &m->args[i];
     jv v = {.t = J_UNDEF, .n = (uint32_t)p->name.n, .u.s = p->name.p};
-    int k = 0;
-    while (k < a->n_kw && !(a->names[k].n == p->name.n && memcmp(a->names[k].p, p->name.p, p->name.n) == 0)) k++;
+    int k = i < a->n_pos ? -1 : keyword_of(m, i, a);
     if (i < a->n_pos)
       v = a->pos[i];
-    else if (k < a->n_kw)
-      v = a->values[k], used++;
+    else if (k >= 0)
+      v = a->values[k], used[k] = true;
     else if (p->value)
       v = eval(x, p->value);
     define(x, p->name, v);
   }
-  jv rest = myna__jv_new(x, J_TUPLE), kw = myna__jv_new(x, J_DICT);
-  for (int i = (int)m->n_args; !x->rc && i < a->n_pos; i++) myna__jlist_add(x, rest.u.l, a->pos[i]);
-  for (int i = 0; !x->rc && used < a->n_kw && i < a->n_kw; i++)
-    if (!myna__str_eq(a->names[i], "caller") && !is_parameter(m, a->names[i]))
-      myna__jdict_put(x, kw.u.d, jv_str(a->names[i].p, a->names[i].n), a->values[i]);
-  define(x, (myna__str){"varargs", 7}, rest);
-  define(x, (myna__str){"kwargs", 6}, kw);
+  if (!x->rc) bind_rest(x, m, a, used);
 }
 
 static jv call_macro(jx *x, jfunc *f, const jargs *a) {
@@ -200,7 +215,9 @@ static jv repeat(jx *x, jv a, int64_t n) {
   if (a.t == J_STR) {
     jbuf b = {0};
     for (int64_t i = 0; a.n && i < n && !x->rc; i++) myna__jbuf_add(x, &b, a.u.s, a.n);
-    return myna__jbuf_take(x, &b);
+    jv v = myna__jbuf_take(x, &b);
+    v.safe = a.safe;
+    return v;
   }
   jv l = myna__jv_new(x, a.t);
   for (int64_t i = 0; a.u.l->n && i < n && !x->rc; i++)
@@ -220,8 +237,15 @@ static jv concat_text(jx *x, jv a, jv b) {
   return myna__jbuf_take(x, to);
 }
 
+/* Of two texts of which one is safe in HTML the other becomes so. */
+static jv concat_safe(jx *x, jv a, jv b) {
+  jv v = concat_text(x, a.safe ? a : myna__jv_escape(x, a), b.safe ? b : myna__jv_escape(x, b));
+  v.safe = 1;
+  return v;
+}
+
 static jv concat(jx *x, jv a, jv b) {
-  if (a.t == J_STR) return concat_text(x, a, b);
+  if (a.t == J_STR) return a.safe || b.safe ? concat_safe(x, a, b) : concat_text(x, a, b);
   jv l = myna__jv_new(x, a.t);
   for (int64_t i = 0; i < a.u.l->n && !x->rc; i++) myna__jlist_add(x, l.u.l, a.u.l->v[i]);
   for (int64_t i = 0; i < b.u.l->n && !x->rc; i++) myna__jlist_add(x, l.u.l, b.u.l->v[i]);
@@ -295,9 +319,9 @@ static jv number_op(jx *x, char op, jv a, jv b) {
 
 jv myna__jv_binary(jx *x, char op, jv a, jv b) {
   if (x->rc) return jv_undef();
-  if (op == '~') return concat(x, myna__jv_to_str(x, a), myna__jv_to_str(x, b));
+  if (op == '~') return concat_text(x, myna__jv_to_str(x, a), myna__jv_to_str(x, b));
   bool form = op == '%' && a.t == J_STR;
-  if (a.t == J_UNDEF || (b.t == J_UNDEF && !form)) return undefined(x, a.t == J_UNDEF ? a : b, "an operator");
+  if (a.t == J_UNDEF || (b.t == J_UNDEF && !form)) return myna__jv_undefined(x, a.t == J_UNDEF ? a : b, "an operator");
   if (jv_is_num(a) && jv_is_num(b)) return number_op(x, op, a, b);
   bool seq = a.t == J_STR || a.t == J_LIST || a.t == J_TUPLE, rev = b.t == J_STR || b.t == J_LIST || b.t == J_TUPLE;
   if (op == '+' && seq && a.t == b.t) return concat(x, a, b);
@@ -364,7 +388,7 @@ static jv of_group(jv v, myna__str name, bool *found) {
 
 jv myna__jv_attr(jx *x, jv v, myna__str name) {
   if (x->rc) return jv_undef();
-  if (v.t == J_UNDEF) return undefined(x, v, "an attribute");
+  if (v.t == J_UNDEF) return myna__jv_undefined(x, v, "an attribute");
   bool found = false;
   jv r = v.t == J_NAMESPACE ? jv_undef() : myna__jv_method(x, v, name, &found);
   if (!found && jv_is_dict(v)) r = myna__jdict_get(x, v.u.d, jv_str(name.p, name.n), &found);
@@ -375,7 +399,7 @@ jv myna__jv_attr(jx *x, jv v, myna__str name) {
 
 jv myna__jv_item(jx *x, jv v, jv k) {
   if (x->rc) return jv_undef();
-  if (v.t == J_UNDEF) return undefined(x, v, "an item");
+  if (v.t == J_UNDEF) return myna__jv_undefined(x, v, "an item");
   bool found = false;
   if (jv_is_dict(v)) {
     if (k.t == J_LIST || jv_is_dict(k)) return jv_undef();
@@ -480,6 +504,12 @@ static jv sign(jx *x, const jnode *n) {
   return myna__jv_binary(x, n->kind == JN_NEG ? '-' : '+', jv_int(0), v);
 }
 
+/* Templates for several engines name filters that one of them lacks in branches that are not for it. */
+static jv unknown(jx *x, const char *what, myna__str name) {
+  char q[MYNA__QUOTE];
+  return myna__jx_fail(x, MYNA_E_ARG, "no %s named %s", what, myna__str_quote(q, name));
+}
+
 static jv eval_inner(jx *x, const jnode *n) {
   switch (n->kind) {
   case JN_CONST: return constant(n);
@@ -500,11 +530,12 @@ static jv eval_inner(jx *x, const jnode *n) {
   case JN_FILTER: {
     jv v = eval(x, n->a);
     const jargs *a = arguments(x, n);
-    return x->rc ? jv_undef() : myna__jx_filter(x, n->row, v, a);
+    return x->rc ? jv_undef() : n->row ? myna__jx_filter(x, n->row, v, a) : unknown(x, "filter", n->s);
   }
   case JN_TEST: {
     jv v = eval(x, n->a);
     const jargs *a = arguments(x, n);
+    if (!x->rc && !n->row) return unknown(x, "test", n->s);
     return jv_bool(!x->rc && myna__jx_test(x, n->row, v, a));
   }
   case JN_NOT: return jv_bool(!myna__jv_true(eval(x, n->a)));
@@ -536,8 +567,7 @@ static jv eval(jx *x, const jnode *n) {
 /* ---- loops ---- */
 
 static jv loop_cycle(jx *x, jfunc *f, const jargs *a) {
-  (void)x;
-  return a->n_pos ? a->pos[f->i % a->n_pos] : jv_undef();
+  return a->n_pos ? a->pos[f->i % a->n_pos] : myna__jx_fail(x, MYNA_E_ARG, "a cycle of nothing");
 }
 
 static jv loop_changed(jx *x, jfunc *f, const jargs *a) {
@@ -641,7 +671,7 @@ static jv chain(jx *x, const jnode *c, jv v) {
   if (!c || !myna__jx_enter(x)) return v;
   v = chain(x, c->a, v);
   const jargs *a = arguments(x, c);
-  if (!x->rc) v = myna__jx_filter(x, c->row, v, a);
+  if (!x->rc) v = c->row ? myna__jx_filter(x, c->row, v, a) : unknown(x, "filter", c->s);
   x->depth--;
   return v;
 }

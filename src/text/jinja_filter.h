@@ -14,7 +14,7 @@ typedef struct jtest_row {
 } jtest_row;
 
 /* Each list ends in a row without a name. */
-extern const jfilter_row myna__jf_text[], myna__jf_seq[], myna__jf_json[];
+extern const jfilter_row myna__jf_text[], myna__jf_html[], myna__jf_seq[], myna__jf_json[];
 extern const jtest_row myna__jt_rows[];
 
 /* Pairs of a dict as a list of tuples; l in the order of its items' keys (NULL: the items), texts without regard to case unless `cases`. */

@@ -38,6 +38,7 @@ static jv number_of(jx *x, jv v, bool *ok) {
   *ok = true;
   if (jv_is_num(v)) return v;
   *ok = false;
+  if (v.t == J_UNDEF) return myna__jv_undefined(x, v, "a number");
   return v.t == J_STR ? text_number(x, v, ok) : jv_float(0);
 }
 
@@ -78,7 +79,9 @@ static jv f_round(jx *x, jv v, const jargs *a) {
   int64_t p = int_arg(x, a, 0, "precision", 0);
   jv how = arg(a, 1, "method", jv_z("common"));
   if (!jv_is_num(v)) return bad_type(x, v, "round");
-  bool common = how.t != J_STR || myna__str_eq(jv_text(how), "common");
+  bool common = how.t == J_STR && myna__str_eq(jv_text(how), "common");
+  if (!common && (how.t != J_STR || (!myna__str_eq(jv_text(how), "ceil") && !myna__str_eq(jv_text(how), "floor"))))
+    return myna__jx_fail(x, MYNA_E_ARG, "the method of round is common, ceil or floor");
   if (v.t != J_FLOAT && common && (p >= 0 || v.t == J_BOOL)) return jv_int(p < 0 ? 0 : jv_whole(v));
   if (v.t == J_FLOAT && !isfinite(v.u.f)) return p ? v : myna__jx_fail(x, MYNA_E_ARG, "round of what is not finite");
   p = MYNA__MAX(-300, MYNA__MIN(p, 300));
@@ -96,13 +99,6 @@ static jv f_string(jx *x, jv v, const jargs *a) {
   (void)a;
   return text_of(x, v);
 }
-static jv f_safe(jx *x, jv v, const jargs *a) {
-  (void)a;
-  v = text_of(x, v);
-  v.safe = 1;
-  return v;
-}
-
 /* ---- strings ---- */
 
 static jv f_upper(jx *x, jv v, const jargs *a) {
@@ -173,6 +169,8 @@ static jv f_truncate(jx *x, jv v, const jargs *a) {
   jv s = text_of(x, v), end = text_of(x, arg(a, 2, "end", jv_z("...")));
   int64_t n = int_arg(x, a, 0, "length", 255), leeway = int_arg(x, a, 3, "leeway", 5);
   bool kill = bool_arg(a, 1, "killwords", false);
+  if (n < (x->rc ? 0 : myna__ju_count(jv_text(end))))
+    return myna__jx_fail(x, MYNA_E_ARG, "truncate to less than its end");
   if (x->rc || myna__ju_count(jv_text(s)) <= n + leeway) return s;
   size_t cut = myna__ju_at(jv_text(s), MYNA__MAX(0, n - myna__ju_count(jv_text(end))));
   if (!kill)
@@ -200,81 +198,127 @@ static jv f_center(jx *x, jv v, const jargs *a) {
 
 static jv f_format(jx *x, jv v, const jargs *a) { return myna__jv_format(x, text_of(x, v), a); }
 
-static jv f_escape(jx *x, jv v, const jargs *a) {
-  (void)a;
-  static const char from[] = "&<>'\"";
-  static const char *const to[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
+/* ---- lines ---- */
+
+static bool word_byte(char c) {
+  return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || c == '_' || c & 128;
+}
+static bool letter_byte(char c) { return word_byte(c) && !(c >= '0' && c <= '9'); }
+
+static bool gap_byte(char c) { return c == ' ' || c == '\t' || c == '\v' || c == '\f'; }
+
+/* May a line end behind the hyphen at s[i]? */
+static bool hyphen_ends(myna__str s, size_t i) {
+  size_t behind = i + 2 < s.n && s.p[i + 2] == '-' ? i + 3 : i + 2;
+  bool next = behind < s.n && letter_byte(s.p[i + 1]) && letter_byte(s.p[behind]);
+  bool two = i >= 2 && letter_byte(s.p[i - 1]) && letter_byte(s.p[i - 2]);
+  bool single = i >= 3 && letter_byte(s.p[i - 1]) && s.p[i - 2] == '-' && letter_byte(s.p[i - 3]);
+  return next && (two || single);
+}
+
+/* Bytes of the piece of a line at s[from) that is not broken: blanks, a word, a part of one that ends in a hyphen. */
+static size_t piece(myna__str s, size_t from, bool hyphens) {
+  bool gap = gap_byte(s.p[from]);
+  size_t i = from;
+  for (; i < s.n && gap_byte(s.p[i]) == gap; i++)
+    if (hyphens && s.p[i] == '-' && hyphen_ends(s, i)) return i + 1 - from;
+  return i - from;
+}
+
+typedef struct wrapping {
+  int64_t width;
+  bool long_words, hyphens;
+  jv end;
+} wrapping;
+
+/* The first bytes of a piece that is longer than a line: as many characters as there is room for, best behind a hyphen. */
+static size_t broken(const wrapping *w, myna__str s, int64_t room) {
+  size_t n = myna__ju_at(s, room);
+  for (size_t i = n; w->hyphens && i > 1; i--)
+    if (s.p[i - 1] == '-') return i;
+  return n;
+}
+
+/* The pieces from s[from) that one line holds; *gap: bytes of blanks at its end. */
+static size_t one_line(jx *x, const wrapping *w, myna__str s, size_t from, size_t *gap) {
+  int64_t used = 0, len = 0;
+  size_t i = from, n = 0;
+  *gap = 0;
+  while (i < s.n && myna__jx_tick(x, 1)) {
+    n = piece(s, i, w->hyphens);
+    len = myna__ju_count((myna__str){s.p + i, n});
+    if (used + len > w->width) break;
+    *gap = gap_byte(s.p[i]) ? n : 0;
+    used += len;
+    i += n;
+  }
+  if (i == s.n || len <= w->width || (!w->long_words && i > from)) return i;
+  if (w->long_words) n = broken(w, (myna__str){s.p + i, n}, w->width - used);
+  *gap = n && gap_byte(s.p[i]) ? n : 0;
+  return i + n;
+}
+
+static void wrap_line(jx *x, jbuf *b, const wrapping *w, myna__str s) {
+  bool any = false;
+  for (size_t i = 0, gap; i < s.n && !x->rc;) {
+    if (any && gap_byte(s.p[i])) i += piece(s, i, false);
+    size_t from = i;
+    i = one_line(x, w, s, i, &gap);
+    if (i - from == gap) continue;
+    if (any) myna__jbuf_add(x, b, w->end.u.s, w->end.n);
+    myna__jbuf_add(x, b, s.p + from, i - from - gap);
+    any = true;
+  }
+}
+
+static jv f_wordwrap(jx *x, jv v, const jargs *a) {
   jv s = text_of(x, v);
+  wrapping w = {.width = int_arg(x, a, 0, "width", 79),
+                .long_words = bool_arg(a, 1, "break_long_words", true),
+                .hyphens = bool_arg(a, 3, "break_on_hyphens", true),
+                .end = arg(a, 2, "wrapstring", jv_none())};
+  if (w.end.t != J_STR) w.end = jv_z("\n");
+  if (w.width < 1) return myna__jx_fail(x, MYNA_E_ARG, "wordwrap to less than one");
   jbuf b = {0};
-  for (size_t i = 0; i < s.n && !x->rc; i++) {
-    const char *k = s.u.s[i] ? strchr(from, s.u.s[i]) : NULL;
-    if (k)
-      myna__jbuf_z(x, &b, to[k - from]);
-    else
-      myna__jbuf_add(x, &b, s.u.s + i, 1);
+  for (size_t i = 0, k = 0; i < s.n && !x->rc; i += k) {
+    size_t e = i;
+    k = 0;
+    while (e < s.n && !(k = myna__ju_break(s.u.s + e, s.n - e))) e++;
+    wrap_line(x, &b, &w, (myna__str){s.u.s + i, e - i});
+    if (e + k < s.n) myna__jbuf_add(x, &b, w.end.u.s, w.end.n);
+    k += e - i;
   }
   return myna__jbuf_take(x, &b);
 }
 
-static jv f_striptags(jx *x, jv v, const jargs *a) {
-  (void)a;
-  jv s = text_of(x, v);
-  jbuf b = {0};
-  bool tag = false, gap = false;
-  for (size_t i = 0; i < s.n && !x->rc; i++) {
-    char c = s.u.s[i];
-    bool blank = c == ' ' || (c >= '\t' && c <= '\r');
-    if (tag || c == '<') {
-      tag = c != '>';
-    } else if (blank) {
-      gap = b.n > 0;
-    } else {
-      if (gap) myna__jbuf_z(x, &b, " ");
-      gap = false;
-      myna__jbuf_add(x, &b, &c, 1);
-    }
+static jv f_filesizeformat(jx *x, jv v, const jargs *a) {
+  bool ok, binary = bool_arg(a, 0, "binary", false);
+  jv n = number_of(x, v, &ok);
+  if (!ok) return bad_type(x, v, "filesizeformat");
+  double bytes = myna__jv_num(n), base = binary ? 1024 : 1000;
+  char t[64], unit[4] = {0, binary ? 'i' : 'B', binary ? 'B' : 0};
+  int k = 0;
+  if (bytes == 1)
+    snprintf(t, sizeof t, "1 Byte");
+  else if (bytes < base)
+    snprintf(t, sizeof t, "%.0f Bytes", trunc(bytes));
+  for (double f = bytes; f >= base; k++) f /= base;
+  if (bytes >= base) {
+    k = MYNA__MIN(k, 8);
+    unit[0] = (binary ? "KMGTPEZY" : "kMGTPEZY")[k - 1];
+    snprintf(t, sizeof t, "%.1f %s", bytes / pow(base, k), unit);
   }
+  jbuf b = {0};
+  myna__jbuf_z(x, &b, t);
   return myna__jbuf_take(x, &b);
 }
 
-static void url_quote(jx *x, jbuf *b, jv v, bool query) {
-  jv s = text_of(x, v);
-  for (size_t i = 0; i < s.n && !x->rc; i++) {
-    unsigned char c = (unsigned char)s.u.s[i];
-    char t[4] = {(char)c};
-    bool plain = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || (c && strchr("_.-~", c)) ||
-                 (c == '/' && !query);
-    if (query && c == ' ')
-      t[0] = '+';
-    else if (!plain)
-      snprintf(t, sizeof t, "%%%02X", c);
-    myna__jbuf_z(x, b, t);
-  }
-}
-
-/* A text, or the query of pairs. */
-static jv f_urlencode(jx *x, jv v, const jargs *a) {
-  (void)a;
-  jbuf b = {0};
-  if (!jv_is_seq(v) && v.t != J_DICT) {
-    url_quote(x, &b, v, false);
-    return myna__jbuf_take(x, &b);
-  }
-  jv l = v.t == J_DICT ? myna__jf_pairs(x, v) : v;
-  for (int64_t i = 0; !x->rc && i < l.u.l->n; i++) {
-    jv p = myna__jv_iter(x, l.u.l->v[i]);
-    if (x->rc || p.u.l->n != 2) return bad_type(x, l.u.l->v[i], "urlencode");
-    if (i) myna__jbuf_z(x, &b, "&");
-    url_quote(x, &b, p.u.l->v[0], true);
-    myna__jbuf_z(x, &b, "=");
-    url_quote(x, &b, p.u.l->v[1], true);
-  }
-  return myna__jbuf_take(x, &b);
-}
-
+/* Unlike v.name, never the item of a dict. */
 static jv f_attr(jx *x, jv v, const jargs *a) {
   jv n = arg(a, 0, "name", jv_none());
-  return n.t == J_STR ? myna__jv_attr(x, v, jv_text(n)) : jv_undef();
+  bool found;
+  if (n.t != J_STR) return jv_undef();
+  return v.t == J_DICT ? myna__jv_method(x, v, jv_text(n), &found) : myna__jv_attr(x, v, jv_text(n));
 }
 
 const jfilter_row myna__jf_text[] = {{"abs", f_abs},
@@ -283,31 +327,27 @@ const jfilter_row myna__jf_text[] = {{"abs", f_abs},
                                      {"center", f_center},
                                      {"d", f_default},
                                      {"default", f_default},
-                                     {"e", f_escape},
-                                     {"escape", f_escape},
+                                     {"filesizeformat", f_filesizeformat},
                                      {"float", f_float},
-                                     {"forceescape", f_escape},
                                      {"format", f_format},
                                      {"indent", f_indent},
                                      {"int", f_int},
                                      {"lower", f_lower},
                                      {"replace", f_replace},
                                      {"round", f_round},
-                                     {"safe", f_safe},
                                      {"string", f_string},
-                                     {"striptags", f_striptags},
                                      {"title", f_title},
                                      {"trim", f_trim},
                                      {"truncate", f_truncate},
                                      {"upper", f_upper},
-                                     {"urlencode", f_urlencode},
                                      {"wordcount", f_wordcount},
+                                     {"wordwrap", f_wordwrap},
                                      {NULL, NULL}};
 
 /* ---- look-up ---- */
 
 const void *myna__jinja_filter(myna__str name) {
-  static const jfilter_row *const lists[] = {myna__jf_text, myna__jf_seq, myna__jf_json};
+  static const jfilter_row *const lists[] = {myna__jf_text, myna__jf_html, myna__jf_seq, myna__jf_json};
   for (size_t i = 0; i < MYNA__COUNT(lists); i++)
     for (const jfilter_row *r = lists[i]; r->name; r++)
       if (myna__str_eq(name, r->name)) return r;

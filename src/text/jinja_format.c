@@ -245,11 +245,14 @@ jv myna__jv_format(jx *x, jv v, const jargs *a) {
       continue;
     }
     if (!named && next >= a->n_pos) return myna__jx_fail(x, MYNA_E_ARG, "not enough arguments for format string");
-    convert(x, &b, s, named ? value : a->pos[next++]);
+    if (!named) value = a->pos[next++];
+    convert(x, &b, s, v.safe && value.t == J_STR ? myna__jv_escape(x, value) : value);
   }
   bool whole = a->n_pos == 1 && (jv_is_dict(a->pos[0]) || a->pos[0].t == J_LIST); /* may be left out */
   if (next < a->n_pos && !whole) return myna__jx_fail(x, MYNA_E_ARG, "not all arguments converted");
-  return myna__jbuf_take(x, &b);
+  jv out = myna__jbuf_take(x, &b);
+  out.safe = v.safe;
+  return out;
 }
 
 /* ---- format() ---- */

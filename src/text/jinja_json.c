@@ -154,4 +154,5 @@ static jv f_fromjson(jx *x, jv v, const jargs *a) {
   return myna__jv_json(x, j);
 }
 
-const jfilter_row myna__jf_json[] = {{"from_json", f_fromjson}, {"tojson", f_tojson}, {NULL, NULL}};
+const jfilter_row myna__jf_json[] = {
+    {"from_json", f_fromjson}, {"fromjson", f_fromjson}, {"tojson", f_tojson}, {NULL, NULL}};

@@ -383,6 +383,30 @@ static jv all_cased(jx *x, jv s, char how) {
   }
   return jv_bool(any);
 }
+static jv s_isprintable(jx *x, jfunc *f, const jargs *a) {
+  (void)a;
+  jv s = f->self;
+  for (size_t i = 0, k; i < s.n && myna__jx_tick(x, 1); i += k) {
+    k = myna__ju_len(s.u.s + i, s.n - i);
+    uint32_t c = myna__ju_get(s.u.s + i, k);
+    if (c < 32 || c == 127 || (k > 1 && myna__ju_hidden(c))) return jv_bool(false);
+  }
+  return jv_bool(true);
+}
+static jv s_isidentifier(jx *x, jfunc *f, const jargs *a) {
+  (void)a;
+  jv s = f->self;
+  for (size_t i = 0, k; i < s.n && myna__jx_tick(x, 1); i += k) {
+    k = myna__ju_len(s.u.s + i, s.n - i);
+    utf8proc_category_t g = utf8proc_category((utf8proc_int32_t)myna__ju_get(s.u.s + i, k));
+    bool letter =
+        (g >= UTF8PROC_CATEGORY_LU && g <= UTF8PROC_CATEGORY_LO) || g == UTF8PROC_CATEGORY_NL || s.u.s[i] == '_';
+    bool more = g == UTF8PROC_CATEGORY_ND || g == UTF8PROC_CATEGORY_MN || g == UTF8PROC_CATEGORY_MC ||
+                g == UTF8PROC_CATEGORY_PC;
+    if (!letter && !(i && more)) return jv_bool(false);
+  }
+  return jv_bool(s.n > 0);
+}
 static jv s_isupper(jx *x, jfunc *f, const jargs *a) { return (void)a, all_cased(x, f->self, 'u'); }
 static jv s_islower(jx *x, jfunc *f, const jargs *a) { return (void)a, all_cased(x, f->self, 'l'); }
 static jv s_istitle(jx *x, jfunc *f, const jargs *a) { return (void)a, all_cased(x, f->self, 't'); }
@@ -404,6 +428,7 @@ static jv dict_part(jx *x, jv d, bool keys, bool values) {
     }
     myna__jlist_add(x, out.u.l, p);
   }
+  out.n = keys && values ? JV_ITEMS : keys ? JV_KEYS : JV_VALUES;
   return out;
 }
 static jv d_items(jx *x, jfunc *f, const jargs *a) { return (void)a, dict_part(x, f->self, true, true); }
@@ -500,6 +525,13 @@ static jv l_index(jx *x, jfunc *f, const jargs *a) {
   return myna__jx_fail(x, MYNA_E_ARG, "index of what is not in the list");
 }
 
+static jv l_copy(jx *x, jfunc *f, const jargs *a) {
+  (void)a;
+  jv out = myna__jv_new(x, J_LIST);
+  for (int64_t i = 0; !x->rc && i < f->self.u.l->n; i++) myna__jlist_add(x, out.u.l, f->self.u.l->v[i]);
+  return out;
+}
+
 typedef struct method_row {
   char of; /* 's'tring, 'd'ict, 'l'ist, 't': list or tuple */
   const char *name;
@@ -522,6 +554,8 @@ static const method_row rows[] = {{'s', "capitalize", s_capitalize},
                                   {'s', "isalnum", s_isalnum},
                                   {'s', "isalpha", s_isalpha},
                                   {'s', "isdigit", s_isdigit},
+                                  {'s', "isidentifier", s_isidentifier},
+                                  {'s', "isprintable", s_isprintable},
                                   {'s', "isnumeric", s_isnumeric},
                                   {'s', "isdecimal", s_isdecimal},
                                   {'s', "islower", s_islower},
@@ -556,6 +590,7 @@ static const method_row rows[] = {{'s', "capitalize", s_capitalize},
                                   {'d', "update", d_update},
                                   {'d', "values", d_values},
                                   {'l', "append", l_append},
+                                  {'l', "copy", l_copy},
                                   {'l', "extend", l_extend},
                                   {'l', "insert", l_insert},
                                   {'l', "pop", l_pop},

@@ -71,6 +71,9 @@ typedef struct jarg {
   int star;
 } jarg;
 
+/* What of a call a macro's body names, in i of JN_MACRO and JN_CALLER. */
+enum { JM_VARARGS = 1, JM_KWARGS = 2, JM_CALLER = 4 };
+
 typedef struct jnode {
   jnode_kind kind;
   int line;
@@ -84,7 +87,7 @@ typedef struct jnode {
   int64_t n, cap;
   jarg *args;
   int64_t n_args, cap_args;
-  const void *row; /* of FILTER and TEST: the list's row */
+  const void *row; /* of FILTER and TEST: the list's row, NULL where there is none of this name */
 } jnode;
 
 struct myna__jinja {

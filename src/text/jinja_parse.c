@@ -6,6 +6,7 @@ typedef struct parser {
   myna__arena *a;
   const jtok *t; /* the current token */
   int depth, max_depth, rc;
+  int64_t named; /* JM_: what the macro that is read names */
   myna_err *err;
 } parser;
 
@@ -128,6 +129,9 @@ static jnode *name(parser *p) {
   } words[] = {{"true", 't'}, {"True", 't'}, {"false", 'F'}, {"False", 'F'}, {"none", 'n'}, {"None", 'n'}};
   for (size_t i = 0; i < MYNA__COUNT(words); i++)
     if (is_word(p, words[i].word)) return constant(p, words[i].op);
+  static const char *const given[] = {"varargs", "kwargs", "caller"};
+  for (int i = 0; i < 3; i++)
+    if (is_word(p, given[i])) p->named |= 1 << i;
   jnode *n = node(p, JN_NAME);
   if (n) n->s = (p->t++)->s;
   return n;
@@ -248,7 +252,6 @@ static jnode *filter(parser *p, jnode *a) {
   if (!n || p->rc) return NULL;
   n->s = s;
   n->row = myna__jinja_filter(s);
-  if (!n->row) return bad(p, "no filter named", s);
   if (take_op(p, "(")) call_args(p, n);
   return n;
 }
@@ -262,7 +265,6 @@ static jnode *test(parser *p, jnode *a) {
   if (!n || p->rc) return NULL;
   n->s = s;
   n->row = myna__jinja_test(s);
-  if (!n->row) return bad(p, "no test named", s);
   bool operand = p->t->type == JT_STRING || p->t->type == JT_INT || p->t->type == JT_FLOAT || is_op(p, "[") ||
                  is_op(p, "{") ||
                  (p->t->type == JT_NAME && !is_word(p, "else") && !is_word(p, "or") && !is_word(p, "and") &&
@@ -271,6 +273,7 @@ static jnode *test(parser *p, jnode *a) {
     call_args(p, n);
   else if (operand)
     add_arg(p, n, (jarg){.value = postfix(p, primary(p))});
+  if (is_word(p, "is")) return bad(p, "tests cannot be chained:", p->t->s);
   return negate ? node2(p, JN_NOT, n, NULL) : n;
 }
 
@@ -558,13 +561,22 @@ static void parameters(parser *p, jnode *n) {
   want_op(p, ")");
 }
 
+/* The body of a macro or caller, and what of its arguments that names. */
+static void macro_body(parser *p, jnode *n, const char *end) {
+  int64_t outer = p->named;
+  p->named = 0;
+  n->b = body_to(p, end);
+  n->i = p->named;
+  p->named |= outer;
+}
+
 static jnode *parse_macro(parser *p) {
   jnode *n = node(p, JN_MACRO);
   myna__str s = want_name(p);
   if (!n) return NULL;
   n->s = s;
   parameters(p, n);
-  n->b = body_to(p, "endmacro");
+  macro_body(p, n, "endmacro");
   return n;
 }
 
@@ -575,7 +587,7 @@ static jnode *parse_call(parser *p) {
   if (is_op(p, "(")) parameters(p, n);
   n->a = expression(p);
   if (!p->rc && (!n->a || n->a->kind != JN_CALL)) return bad(p, "expected a call, not", p->t->s);
-  n->b = body_to(p, "endcall");
+  macro_body(p, n, "endcall");
   return n;
 }
 
@@ -602,6 +614,15 @@ static jnode *parse_with(parser *p) {
 }
 
 static jnode *parse_generation(parser *p) { return body_to(p, "endgeneration"); }
+/* Nothing extends a chat template: a block is its body. */
+static jnode *parse_block(parser *p) {
+  want_name(p);
+  take_word(p, "scoped");
+  take_word(p, "required");
+  jnode *n = node(p, JN_WITH);
+  if (n) n->b = body_to(p, "endblock");
+  return n;
+}
 static jnode *parse_autoescape(parser *p) {
   expression(p);
   return body_to(p, "endautoescape");
@@ -637,6 +658,7 @@ static const struct {
                   {"with", parse_with},
                   {"do", parse_do},
                   {"generation", parse_generation},
+                  {"block", parse_block},
                   {"break", parse_break},
                   {"continue", parse_continue},
                   {"autoescape", parse_autoescape}};

@@ -98,7 +98,10 @@ static jv f_sort(jx *x, jv v, const jargs *a) {
 
 static jv f_dictsort(jx *x, jv v, const jargs *a) {
   if (!jv_is_dict(v)) return bad_type(x, v, "dictsort");
-  jv by = arg(a, 1, "by", jv_z("key")), at = jv_int(by.t == J_STR && myna__str_eq(jv_text(by), "value"));
+  jv by = arg(a, 1, "by", jv_z("key"));
+  if (by.t != J_STR || (!myna__str_eq(jv_text(by), "key") && !myna__str_eq(jv_text(by), "value")))
+    return myna__jx_fail(x, MYNA_E_ARG, "dictsort is by key or by value");
+  jv at = jv_int(by.t == J_STR && myna__str_eq(jv_text(by), "value"));
   jargs key = {.pos = &at, .n_pos = 1};
   jv l = myna__jf_pairs(x, v);
   if (x->rc) return l;
@@ -177,6 +180,9 @@ static jv f_map(jx *x, jv v, const jargs *a) {
   jv missing = arg(a, -1, "default", jv_undef()), name = arg(a, 0, NULL, jv_none());
   const void *row = name.t == J_STR && attr.t == J_NONE ? myna__jinja_filter(jv_text(name)) : NULL;
   if (!row && attr.t == J_NONE) return myna__jx_fail(x, MYNA_E_ARG, "map requires a filter or an attribute");
+  for (int i = 0; attr.t != J_NONE && i < a->n_kw; i++)
+    if (!myna__str_eq(a->names[i], "attribute") && !myna__str_eq(a->names[i], "default"))
+      return myna__jx_fail(x, MYNA_E_ARG, "map by an attribute takes no other argument than default");
   jargs rest = behind(a, 1);
   for (int64_t i = 0; !x->rc && i < l.u.l->n; i++) {
     jv e = row ? myna__jx_filter(x, row, l.u.l->v[i], &rest) : path(x, l.u.l->v[i], attr);

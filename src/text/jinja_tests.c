@@ -18,7 +18,7 @@ static bool t_iterable(jx *x, jv v, const jargs *a) {
   return (void)x, (void)a, v.t == J_UNDEF || v.t == J_STR || jv_is_seq(v) || v.t == J_DICT;
 }
 static bool t_sequence(jx *x, jv v, const jargs *a) {
-  return (void)x, (void)a, v.t == J_UNDEF || v.t == J_STR || v.t == J_LIST || v.t == J_TUPLE || v.t == J_DICT;
+  return (void)x, (void)a, v.t == J_UNDEF || v.t == J_STR || (v.t == J_LIST && !v.n) || v.t == J_TUPLE || v.t == J_DICT;
 }
 static int64_t remainder_of(jx *x, jv v, jv by) {
   jv r = myna__jv_binary(x, '%', v, by);

@@ -404,7 +404,7 @@ void myna__jv_float_text(char out[40], double f) {
 }
 
 /* Characters that repr() escapes. */
-static bool hidden(uint32_t c) {
+bool myna__ju_hidden(uint32_t c) {
   utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
   return k == UTF8PROC_CATEGORY_CN || (k >= UTF8PROC_CATEGORY_ZS && k <= UTF8PROC_CATEGORY_CO);
 }
@@ -422,7 +422,7 @@ static void repr_str(jx *x, jbuf *b, jv v) {
       t[0] = '\\', t[1] = (char)c;
     else if (c == '\n' || c == '\r' || c == '\t')
       t[0] = '\\', t[1] = (char)(c == '\n' ? 'n' : c == '\r' ? 'r' : 't');
-    else if (c < 32 || c == 127 || (k > 1 && hidden(u)))
+    else if (c < 32 || c == 127 || (k > 1 && myna__ju_hidden(u)))
       snprintf(t, sizeof t, u < 0x100 ? "\\x%02x" : u < 0x10000 ? "\\u%04x" : "\\U%08x", u);
     if (t[0])
       myna__jbuf_z(x, b, t);
@@ -434,7 +434,10 @@ static void repr_str(jx *x, jbuf *b, jv v) {
 }
 
 static void repr_items(jx *x, jbuf *b, jv v) {
-  const char *open = v.t == J_TUPLE ? "(" : "[", *close = v.t == J_TUPLE ? ")" : "]";
+  static const char *const views[] = {"[", "dict_keys([", "dict_values([", "dict_items(["};
+  bool view = v.t == J_LIST && v.n && v.n < MYNA__COUNT(views);
+  const char *open = v.t == J_TUPLE ? "(" : view ? views[v.n] : "[";
+  const char *close = v.t == J_TUPLE ? ")" : view ? "])" : "]";
   myna__jbuf_z(x, b, open);
   for (int64_t i = 0; i < v.u.l->n && !x->rc; i++) {
     if (i) myna__jbuf_z(x, b, ", ");
@@ -464,7 +467,9 @@ void myna__jv_repr(jx *x, jbuf *b, jv v) {
   } else if (v.t == J_UNDEF) {
     myna__jbuf_z(x, b, "Undefined");
   } else if (jv_is_dict(v)) {
+    if (v.t == J_NAMESPACE) myna__jbuf_z(x, b, "<Namespace ");
     repr_dict(x, b, v.u.d);
+    if (v.t == J_NAMESPACE) myna__jbuf_z(x, b, ">");
   } else {
     myna__jv_print(x, b, v);
   }

@@ -22,7 +22,7 @@ typedef enum jtype {
 typedef struct jv {
   jtype t : 8;
   unsigned safe : 1; /* of STR: went through safe or escape; of TUPLE: a pair of groupby, with names */
-  uint32_t n;        /* bytes of a STR */
+  uint32_t n;        /* bytes of a STR; of LIST what of a dict it shows: JV_KEYS.., 0 a list of its own */
   union {
     bool b;
     int64_t i;
@@ -103,6 +103,8 @@ void myna__jbuf_add(jx *x, jbuf *b, const char *p, size_t n);
 void myna__jbuf_z(jx *x, jbuf *b, const char *z);
 jv myna__jbuf_take(jx *x, jbuf *b); /* as a string */
 
+enum { JV_KEYS = 1, JV_VALUES, JV_ITEMS };
+
 static inline jv jv_undef(void) { return (jv){.t = J_UNDEF}; }
 static inline jv jv_none(void) { return (jv){.t = J_NONE}; }
 static inline jv jv_bool(bool b) { return (jv){.t = J_BOOL, .u.b = b}; }
@@ -142,6 +144,7 @@ uint32_t myna__ju_get(const char *p, size_t n);
 size_t myna__ju_put(char out[4], uint32_t c);
 char myna__ju_case(uint32_t c);                 /* 'u' upper, 'l' lower, 't' title, 0 none */
 bool myna__ju_blank(uint32_t c);                /* Python's isspace() */
+bool myna__ju_hidden(uint32_t c);               /* repr() escapes it */
 size_t myna__ju_break(const char *p, size_t n); /* bytes of the line break at p, 0 for none; n > 0 */
 /* 'u' upper, 'l' lower, 'c' capitalize, 't' title by words of letters, 'T' jinja's title, 's' swapcase, 'f' casefold */
 jv myna__jv_case(jx *x, jv s, char how);
@@ -149,8 +152,10 @@ jv myna__jv_case(jx *x, jv s, char how);
 /* calls */
 jv myna__jv_call(jx *x, jv f, const jargs *a);
 jv myna__jx_arg(const jargs *a, int i, const char *name, jv missing);
-jv myna__jv_attr(jx *x, jv v, myna__str name); /* v.name */
-jv myna__jv_item(jx *x, jv v, jv k);           /* v[k] */
+jv myna__jv_undefined(jx *x, jv v, const char *what); /* fails: v, which is undefined, was used by what */
+jv myna__jv_escape(jx *x, jv v);                      /* as text that is safe in HTML */
+jv myna__jv_attr(jx *x, jv v, myna__str name);        /* v.name */
+jv myna__jv_item(jx *x, jv v, jv k);                  /* v[k] */
 jv myna__jv_method(jx *x, jv v, myna__str name, bool *found);
 jv myna__jx_filter(jx *x, const void *row, jv v, const jargs *a);
 bool myna__jx_test(jx *x, const void *row, jv v, const jargs *a);

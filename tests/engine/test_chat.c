@@ -342,8 +342,11 @@ static void test_plain_tools(void **state) {
   myna_chat_prompt_free(&p);
   myna_chat_free(c);
   /* Calls in the spelling of the template's own family, results as it shows them. */
-  check("{# <|tool_call_start|> #}{{ tools }}{% for m in messages %}[{{ m.role }}:{{ m.content }}]{% endfor %}", CALLED,
-        "None[user:x][assistant:<|tool_call_start|>[f(a=1)]<|tool_call_end|>][tool:r]");
+  check("{# <|tool_call_start|> #}{% for m in messages %}[{{ m.role }}:{{ m.content }}]{% endfor %}", CALLED,
+        "[user:x][assistant:<|tool_call_start|>[f(a=1)]<|tool_call_end|>][tool:r]");
+  /* A template that knows tools is as its maker has it, also where it leaves calls out. */
+  check("{{ tools }}{% for m in messages %}[{{ m.role }}:{{ m.content }}]{% endfor %}", CALLED,
+        "None[user:x][assistant:][tool:r]");
 }
 
 static void test_variables(void **state) {
@@ -428,6 +431,10 @@ static void test_reasoning(void **state) {
         "[{\"role\": \"assistant\", \"content\": \"A\", \"reasoning\": \"R\"}]", "RA");
   check("{% for message in messages %}{{ message.thinking }}{{ message.content }}{% endfor %}",
         "[{\"role\": \"assistant\", \"content\": \"A\", \"reasoning_content\": \"R\"}]", "RA");
+  check("{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{% for block in m.content %}"
+        "{{ '[' ~ block['thinking'] ~ ']' if block.type == 'thinking' else block.text }}{% endfor %}{% endif %}{% "
+        "endfor %}",
+        "[{\"role\": \"assistant\", \"content\": \"A\", \"reasoning_content\": \"R\"}]", "[R]A");
 }
 
 /* ---- templates of files ---- */

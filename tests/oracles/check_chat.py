@@ -49,7 +49,8 @@ class Input(ctypes.Structure):
     _fields_ = [("messages", ctypes.c_char_p), ("tools", ctypes.c_char_p), ("kwargs", ctypes.c_char_p),
                 ("tool_choice", ctypes.c_int), ("tool_name", ctypes.c_char_p), ("one_tool_call", ctypes.c_bool),
                 ("no_generation_prompt", ctypes.c_bool), ("continue_final", ctypes.c_bool),
-                ("reasoning", ctypes.c_int), ("reasoning_effort", ctypes.c_char_p), ("now", ctypes.c_double)]
+                ("reasoning", ctypes.c_int), ("reasoning_effort", ctypes.c_char_p), ("now", ctypes.c_double),
+                ("allowed_tools", ctypes.c_char_p)]
 
 
 def text_of(o):

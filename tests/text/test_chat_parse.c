@@ -279,6 +279,61 @@ static const answer answers[] = {
      "</tool_call>",
      "t(f){\"l\": [\"a\", \"b\"], \"ol\": [{\"id\": 1, \"t\": \"one\"}], \"u\": {\"max\": 10}, \"us\": \"" NS "<t>hi" NS
      "</t>\"}"},
+    /* signs that are missing: the next one shows the end, if it is no text */
+    {"qwen3-coder", 0, "<tool_call>\n<function=f>\n<parameter=s>\na\n<parameter=n>\n1\n</function>\n</tool_call>",
+     "t(f){\"s\": \"a\", \"n\": 1}"},
+    {"qwen3-coder", 0, "<tool_call>\n<function=f>\n<parameter=s>\na\n</function>\n</tool_call>\nHi",
+     "t(f){\"s\": \"a\"}c(Hi)"},
+    {"qwen3-coder", 0,
+     "<tool_call>\n<function=f>\n<parameter=s>\na\n</tool_call>\n<tool_call>\n<function=g>\n</tool_call>",
+     "t(f){\"s\": \"a\"}t(g){}"},
+    {"qwen3-coder", 0, "<tool_call>\n<function=f>\n<parameter=n>\n1\n</tool_call>\nHi", "t(f){\"n\": 1}c(Hi)"},
+    {"qwen3-coder", 0,
+     "<tool_call>\n<function=f>\n<parameter=s>\na\n<parameter=zz>\nb</function>\n</function>\nc\n</tool_call>\nd\n"
+     "</parameter>\n</function>\n</tool_call>",
+     "t(f){\"s\": \"a\\n<parameter=zz>\\nb</function>\\n</function>\\nc\\n</tool_call>\\nd\"}"},
+    /* all arguments in one parameter */
+    {"deepseek-v4", 0,
+     "<" DSML "tool_calls>\n<" DSML "invoke name=\"f\">\n<" DSML
+     "parameter name=\"arguments\" string=\"false\">{\"n\":1,\"s\":\"a\"}</" DSML "parameter>\n</" DSML
+     "invoke>\n</" DSML "tool_calls>",
+     "t(f){\"n\": 1, \"s\": \"a\"}"},
+    {"deepseek-v3.2", 0,
+     "<" DSML "function_calls>\n<" DSML "invoke name=\"f\">\n<" DSML
+     "parameter name=\"input\" string=\"true\">{\"n\":1}</" DSML "parameter>\n</" DSML "invoke>\n<" DSML
+     "invoke name=\"f\">\n<" DSML "parameter name=\"input\" string=\"true\">{\"zz\":1}</" DSML "parameter>\n</" DSML
+     "invoke>\n<" DSML "invoke name=\"f\">\n<" DSML "parameter name=\"input\" string=\"false\">{\"n\":1}</" DSML
+     "parameter>\n<" DSML "parameter name=\"n\" string=\"false\">2</" DSML "parameter>\n</" DSML "invoke>\n</" DSML
+     "function_calls>",
+     "t(f){\"n\": 1}t(f){\"input\": \"{\\\"zz\\\":1}\"}t(f){\"input\": {\"n\": 1}, \"n\": 2}"},
+    /* the family's other spelling */
+    {"deepseek-v3.1", 0,
+     DS("calls" GAP "begin") DS("call" GAP "begin") "function" DS("sep") "f\n```json\n{\"n\": 1}\n```" DS("call" GAP
+                                                                                                          "end")
+         DS("call" GAP "begin") "function" DS("sep") "g\n```json\n{}\n```" DS("call" GAP "end") DS("calls" GAP "end"),
+     "t(f){\"n\": 1}t(g){}"},
+    {"deepseek-r1", 0,
+     DS("calls" GAP "begin") DS("call" GAP "begin") "f" DS("sep") "{\"n\":1}" DS("call" GAP "end")
+         DS("call" GAP "begin") "g" DS("sep") "{}" DS("call" GAP "end") DS("calls" GAP "end"),
+     "t(f){\"n\": 1}t(g){}"},
+    {"functionary-v2", 0,
+     "all\n<|content|>Hi\n<|from|>assistant\n<|recipient|>f\n<|content|>{\"n\": 1}\n<|from|>assistant\n<|recipient|>g\n"
+     "<|content|>{}<|stop|>",
+     "c(Hi)t(f){\"n\": 1}t(g){}"},
+    {"functionary-v2", 0, "f\n<|content|>{\"n\": 1}", "t(f){\"n\": 1}"},
+    {"xlam", 0, "[{\"name\": \"f\", \"arguments\": {\"n\": 1}}, {\"name\": \"g\", \"arguments\": {}}]",
+     "t(f){\"n\": 1}t(g){}"},
+    {"xlam", 0,
+     "Hi.\n```json\n[{\"name\": \"f\", \"arguments\": {\"n\": 1}}, {\"name\": \"g\", \"arguments\": {}}]\n```\nBye",
+     "c(Hi.)t(f){\"n\": 1}t(g){}c(Bye)"},
+    {"xlam", 0, "Hi.[TOOL_CALLS][{\"name\": \"g\", \"arguments\": {}}]", "c(Hi.)t(g){}"},
+    {"xlam", 0, "Hi.<tool_call>[{\"name\": \"g\", \"arguments\": {}}]</tool_call>", "c(Hi.)t(g){}"},
+    {"xlam", 0, "Code:\n```json\n{\"a\": [1]}\n```", "c(Code:\n```json\n{\"a\": [1]}\n```)"},
+    {"functiongemma", 0,
+     "Hi<start_function_call>call:f{s:<escape>Lon, \"x\" "
+     "<e<escape>,n:3,b:true,o:{t:<escape>d<escape>},l:[<escape>a<escape>]}"
+     "<end_function_call><start_function_call>call:g{}<end_function_call><start_function_response>",
+     "c(Hi)t(f){\"s\": \"Lon, \\\"x\\\" <e\", \"n\": 3, \"b\": true, \"o\": {\"t\": \"d\"}, \"l\": [\"a\"]}t(g){}"},
     /* Python's and Gemma's signs */
     {"lfm2", 0, "Let me.<|tool_call_start|>[f(n=1, b=True), Cal.make(p=[\"A\", 'B'], m={'x': None})]<|tool_call_end|>",
      "c(Let me.)t(f){\"n\": 1, \"b\": true}t(Cal.make){\"p\": [\"A\", \"B\"], \"m\": {\"x\": null}}"},
@@ -531,7 +586,8 @@ static void spell(myna__buf *b, const struct myna__chat_format *f, const json_t 
   bool python = f->scheme == MYNA__CALLS_PYTHON, gemma = f->scheme == MYNA__CALLS_GEMMA,
        nested = f->scheme == MYNA__CALLS_NESTED, text = f->scheme == MYNA__CALLS_XML || nested;
   if (json_is_string(v) && (gemma || (text && (!inner || nested)))) {
-    myna__buf_printf(b, "%s%s%s", gemma ? "<|\"|>" : "", json_string_value(v), gemma ? "<|\"|>" : "");
+    const char *quote = !gemma ? "" : f->quote ? f->quote : "<|\"|>";
+    myna__buf_printf(b, "%s%s%s", quote, json_string_value(v), quote);
   } else if (json_is_boolean(v) && python) {
     myna__buf_str(b, json_is_true(v) ? "True" : "False");
   } else if (json_is_null(v) && python) {
@@ -646,7 +702,7 @@ static void random_answer(test_rng *r, const struct myna__chat_format *f, myna__
   if (content || f->scheme == MYNA__CALLS_NONE) {
     word(r, &text, (int)test_int(r, 20));
     const char *before = harmony                                     ? "<|channel|>final<|message|>"
-                         : f->bare && f->scheme == MYNA__CALLS_NAMED ? "all\n"
+                         : f->bare && f->scheme == MYNA__CALLS_NAMED ? f->drop[0] + strlen(f->open)
                                                                      : "";
     myna__buf_printf(b, "%s%s%s", before, text.data, harmony ? "<|end|><|start|>assistant" : "");
     myna__buf_printf(want, "c(%s)", text.data);

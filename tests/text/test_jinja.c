@@ -133,6 +133,21 @@ static void test_python(void **state) {
       {"{% for x in [1, 2] %}{% if x == 2 %}{% continue %}{% endif %}{{ x }}{% else %}none{% endfor %}", "1"},
       {"{% for x in [1, 2] %}{{ x }}{% break %}{% else %}, left{% endfor %}", "1, left"},
       {"{% macro m(p=7) %}{{ p }}{{ kwargs }}{% endmacro %}{{ m(p=1, z=2) }}", "1{'z': 2}"},
+      {"{{ '<'|safe + '<' }} {{ '\"' + ('<b>'|e) + 'x' }} {{ '<%s>'|safe|format('&') }} {{ '&'|e|e }} {{ "
+       "'&'|e|forceescape }}",
+       "<&lt; &#34;&lt;b&gt;x <&amp;> &amp; &amp;amp;"},
+      {"{{ '<'|safe ~ '<' }} {{ '<p>a <!-- > --> &lt;b &#x41;</p>  c <d'|striptags }}", "<< a <b A c <d"},
+      {"{{ {'a': 1, 'b': none, 'c': '\"'}|xmlattr }}|{{ {'a': 1}|xmlattr(false) }}", " a=\"1\" c=\"&#34;\"|a=\"1\""},
+      {"{{ 'The quick brown fox'|wordwrap(10) }}|{{ 'a verylongword b'|wordwrap(6) }}|{{ 'well-known b'|wordwrap(6, "
+       "false, '/') }}",
+       "The quick\nbrown fox|a very\nlongwo\nrd b|well-/known/b"},
+      {"{{ 1|filesizeformat }} {{ 999|filesizeformat }} {{ 1500000|filesizeformat }} {{ 2048|filesizeformat(true) }}",
+       "1 Byte 999 Bytes 1.5 MB 2.0 KiB"},
+      {"{{ {'a': 1}.items() }} {{ {'a': 1}.keys() }} {{ {'a': 1}.values() is sequence }} {{ namespace(a=1) }}",
+       "dict_items([('a', 1)]) dict_keys(['a']) False <Namespace {'a': 1}>"},
+      {"{{ {'k': 1}|attr('k') }}|{{ [1].copy() }}{{ 'a_1'.isidentifier() }}{{ 'a\n'.isprintable() }}", "|[1]TrueFalse"},
+      {"{% if false %}{{ 1|nothing }}{% endif %}{% block b %}B{% endblock %}", "B"},
+      {"{% macro m(a) %}{{ a }}{{ varargs }}{{ kwargs }}{% endmacro %}{{ m(1, 2, a=3) }}", "1(2,){'a': 3}"},
       {"{{ ['a\u00a0b\u2028', 'é'] }} {{ '{0[0]} {}'.format([1], 2) }}", "['a\\xa0b\\u2028', 'é'] 1 [1]"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) check(rows[i][0], "{}", rows[i][1]);
@@ -150,7 +165,19 @@ static void test_refused(void **state) {
   refused("a\n{% if %}", MYNA_E_FORMAT, "line 2");
   refused("{{ x", MYNA_E_FORMAT, "does not end");
   refused("{% include 'x' %}", MYNA_E_FORMAT, "include");
-  refused("{{ x | nothing }}", MYNA_E_FORMAT, "nothing");
+  refused("{{ x | nothing }}", MYNA_E_ARG, "no filter named nothing");
+  refused("{{ 1 is nothing }}", MYNA_E_ARG, "no test named nothing");
+  refused("{{ 1 is odd is odd }}", MYNA_E_FORMAT, "chained");
+  refused("{{ x|int }}", MYNA_E_ARG, "undefined");
+  refused("{% macro m(a) %}{% endmacro %}{{ m(1, 2) }}", MYNA_E_ARG, "not more than 1");
+  refused("{% macro m(a) %}{% endmacro %}{{ m(b=2) }}", MYNA_E_ARG, "keyword argument b");
+  refused("{% macro m(a) %}{% endmacro %}{{ m(1, a=2) }}", MYNA_E_ARG, "keyword argument a");
+  refused("{% macro m() %}{% endmacro %}{% call m() %}{% endcall %}", MYNA_E_ARG, "keyword argument caller");
+  refused("{{ {}|dictsort(by='x') }}", MYNA_E_ARG, "by key or by value");
+  refused("{{ 1.5|round(1, 'x') }}", MYNA_E_ARG, "method of round");
+  refused("{{ 'abc'|truncate(2) }}", MYNA_E_ARG, "truncate");
+  refused("{{ [1]|map(attribute='a', b=1)|list }}", MYNA_E_ARG, "default");
+  refused("{{ {'a b': 1}|xmlattr }}", MYNA_E_ARG, "name of an attribute");
   refused("\n{{ raise_exception('no such role') }}", MYNA_E_ARG, "line 2: no such role");
   refused("{{ x.y.z }}", MYNA_E_ARG, "undefined");
   refused("{{ 1 + 'a' }}", MYNA_E_ARG, "unsupported");
