@@ -228,9 +228,22 @@ int myna__args_members(scope *c, const json_t *schema, int depth, char name[NAME
 /* ---- a function ---- */
 
 const char *myna__args_beyond(const json_t *s) {
-  static const char *const words[] = {
-      "patternProperties", "minProperties", "maxProperties", "allOf", "anyOf", "oneOf", "enum", "const",
-      "prefixItems",       "$ref",          "propertyNames"};
+  static const char *const words[] = {"patternProperties",
+                                      "minProperties",
+                                      "maxProperties",
+                                      "allOf",
+                                      "anyOf",
+                                      "oneOf",
+                                      "enum",
+                                      "const",
+                                      "prefixItems",
+                                      "$ref",
+                                      "propertyNames",
+                                      "not",
+                                      "if",
+                                      "dependentRequired",
+                                      "dependentSchemas",
+                                      "dependencies"};
   for (size_t i = 0; i < MYNA__COUNT(words); i++)
     if (json_object_get(s, words[i])) return words[i];
   return json_is_array(json_object_get(s, "items")) ? "items" : NULL;

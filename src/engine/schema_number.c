@@ -3,7 +3,7 @@
  * survive every reader that makes doubles of them. */
 #include "engine/schema.h"
 
-enum { DIGITS = 15, MAX_MULTIPLE = 10000, MAX_COUNTED = 100, MAX_POINT = 36 };
+enum { DIGITS = 15, LONG_DIGITS = 18, MAX_MULTIPLE = 10000, MAX_COUNTED = 100, MAX_POINT = 36 };
 
 int myna__num_add_min(myna__numset *s, const myna__dec *d, bool exclusive) {
   int order = s->has_min ? myna__dec_cmp(d, &s->min) : 1;
@@ -235,7 +235,8 @@ static int set_sides(myna__sc *c, machine *m) {
   if (s->has_max && !s->max.neg) TRY(set_bound(c, s->multiple, &m->sides[0], 1, &s->max, s->ex_max));
   if (s->has_min && s->min.neg) TRY(set_bound(c, s->multiple, &m->sides[1], 1, &s->min, s->ex_min));
   if (s->has_max && s->max.neg) TRY(set_bound(c, s->multiple, &m->sides[1], 0, &s->max, s->ex_max));
-  m->digits = s->multiple > MAX_COUNTED ? 0 : DIGITS; /* digits times remainders would be too many states */
+  /* digits times remainders would be too many states; integers that are only compared are read exactly as far as 64 bits go */
+  m->digits = s->multiple > MAX_COUNTED ? 0 : s->integer && !s->multiple ? LONG_DIGITS : DIGITS;
   for (int k = 0; k < 4; k++) {
     const side *b = &m->sides[k / 2];
     if (!b->has[k % 2]) continue;

@@ -18,6 +18,7 @@ enum {
   MAX_COLS = 512,               /* columns per pass over a grain: accumulators are MAX_COLS x 48 floats, in L2 */
   FEW_ROWS = 8,                 /* activation rows prepared by the caller alone */
   FILE_ORDER_BYTES = 128 << 10, /* of a grain, a part of L2 */
+  NEAR_BYTES = 32 << 10,        /* of a grain that is fetched as a whole also for few columns */
   FEW_COLS = 64,                /* columns below which weights' bytes, not arithmetic, are the cost */
 };
 
@@ -375,7 +376,8 @@ static void dot_strip(const linear *l, int i, const strip *s, int64_t row0, int6
 }
 
 /* Full strips go one after the other through the direct kernel if it takes so few columns: 16 rows are streams enough. Panels of
- * few columns are one strip each where memory is read in the file's order: the less is cold when a run of grains begins. */
+ * few columns are one strip each where memory is read in the file's order and rows are long: the less is cold when a run of grains
+ * begins. */
 static void panel_or_direct(const linear *l, int i, const grain *g, const strip *s, int n, int64_t row0, int64_t n_col,
                             float *acc, uint8_t *panel) {
   const myna__weight *w = l->a->w[i];
@@ -383,7 +385,8 @@ static void panel_or_direct(const linear *l, int i, const grain *g, const strip 
   myna__direct_fn *direct = t->form == MYNA__FORM_F32 ? l->kt->direct_f32[t->type] : l->kt->direct[t->type];
   int full = direct && n > 0 && n_col <= MYNA__DIRECT_COLS ? n - (s[n - 1].n < MYNA__STRIP) : 0;
   if (full > 0 && !direct_strips(l, direct, i, s, full, row0, n_col, acc, panel)) full = 0;
-  const int step = l->kt->file_order && n_col < FEW_COLS ? 1 : MYNA__GRAIN;
+  const bool far = MYNA__GRAIN * MYNA__STRIP * w->row_stride[0] > NEAR_BYTES;
+  const int step = l->kt->file_order && n_col < FEW_COLS && far ? 1 : MYNA__GRAIN;
   for (int j = full; j < n; j += step) {
     const int some = MYNA__MIN(step, n - j);
     if (g->cold && j == full && by_file(l, w, some)) fetch(s[j].rows.p[0], some * MYNA__STRIP * w->row_stride[0]);

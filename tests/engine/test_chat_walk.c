@@ -77,6 +77,16 @@ static const struct {
      "\"minProperties\":1,"
      "\"additionalProperties\":false}",
      G},
+    {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":\"integer\"}},"
+     "\"dependentRequired\":{\"a\":[\"b\"]},\"additionalProperties\":false}",
+     G},
+    {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":\"integer\"}},\"not\":{"
+     "\"required\":[\"a\",\"b\"]},\"additionalProperties\":false}",
+     G},
+    {"{\"type\":\"object\",\"properties\":{\"a\":{\"enum\":[1,2]},\"b\":{\"type\":\"integer\"}},\"required\":[\"a\"],"
+     "\"if\":{\"properties\":{\"a\":{\"const\":1}}},\"then\":{\"required\":[\"b\"]},\"additionalProperties\":false}",
+     G},
+    {"{\"type\":\"string\",\"not\":{\"enum\":[\"a\",\"b\"]},\"maxLength\":2}", 0},
     {"{\"$ref\":\"#/$defs/s\"}", 0},
     {"{\"$ref\":\"#/$defs/tree\"}", 0},
     {"{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/tree\"},\"maxItems\":2}", 0},
@@ -93,7 +103,7 @@ static const struct {
      "DSML\xEF\xBD\x9Cparameter>]]>\"}",
      X | N | G},
     {"{\"type\":\"string\",\"pattern\":\"^(?<=a)b\"}", ALL},
-    {"{\"type\":\"string\",\"format\":\"color\"}", 0},
+    {"{\"type\":\"array\",\"contains\":{\"type\":\"null\"}}", ALL},
     {"{\"type\":\"array\",\"uniqueItems\":true}", ALL},
 };
 

@@ -57,8 +57,8 @@ static inline tile tile_at(const tile *t, int first, bool fetches) {
 INLINE void all_scores(tile *t, int n, int kind) {
   const bool codes = of_codes(kind);
   const int64_t steps = score_steps(t->p->dim_k, rows_of(n, codes), kind) * tiles_of(n, codes);
-  t->ahead = t->p->v;
-  t->pace = pace_of(t->bytes_v, steps);
+  t->ahead = whole_ahead(t) ? t->p->next_k : t->p->v;
+  t->pace = pace_of(whole_ahead(t) ? t->bytes_k : t->bytes_v, steps);
   for (int64_t g = 0; g < 4; g++)
     for (int i = 0, R; i < n; i += R) {
       R = rows_of(n - i, codes);
@@ -173,8 +173,8 @@ INLINE void run_values(tile *t, int n, int kind) {
 INLINE void all_values(tile *t, int n, int kind) {
   const int64_t dim = t->p->dim_v,
                 steps = n < A_OPEN ? value_steps(dim, rows_of(n, false), kind) : dim / 16 * MYNA__PAGE;
-  t->ahead = t->p->next_k;
-  t->pace = pace_of(t->bytes_k, steps * tiles_of(n, false));
+  t->ahead = whole_ahead(t) ? t->p->next_v : t->p->next_k;
+  t->pace = pace_of(whole_ahead(t) ? t->bytes_v : t->bytes_k, steps * tiles_of(n, false));
   for (int from = 0, to; from < n; from = to) {
     for (to = from + 1; to < n && t->row[to].lo == t->row[from].lo && t->row[to].hi == t->row[from].hi;) to++;
     if (t->row[from].lo >= t->row[from].hi) continue;

@@ -3,14 +3,14 @@
  * What is loaded from the page serves the whole tile: 6 rows x 2 vectors of positions (scores) or dimensions (values) are 12 accumulators, which leaves registers for
  * two vectors of the page and one of the row. Fewer rows take more vectors, so that there are always enough sums to hide the latency of a multiply-add.
  *
- * Few rows wait for memory, so what comes next is fetched at a steady pace and in the order of memory: this page's V while K is read, the next page's K while V is. Either is
- * half a page, which stays in L1 beside the half that is being read. */
+ * Few rows wait for memory, so what comes next is fetched at a steady pace and in the order of memory: this page's V while K is read, the next page's K while V is; of small
+ * pages K while K is read and V while V is. Either is about 16 KB, which stay in L1 beside what is being read and are far enough. */
 #ifndef MYNA__ATTN_AVX2_H
 #define MYNA__ATTN_AVX2_H
 
 #include "kernels/x86/attn_x86.h"
 
-enum { A_VECTORS = 8, A_WIDE = 2 /* vectors of a tile of 3 rows and more */ };
+enum { A_VECTORS = 8, A_WIDE = 2 /* vectors of a tile of 3 rows and more */, A_NEAR = 20 << 10 /* bytes */ };
 typedef __m256 sums[A_ROWS][A_VECTORS];
 
 /* Some rows over a page. */
@@ -28,6 +28,8 @@ typedef struct tile {
 /* Vectors of 8 positions or dimensions that R rows take at a time. */
 INLINE int tile_width(int R) { return R == 1 ? 8 : R == 2 ? 4 : A_WIDE; }
 
+/* Is what is fetched a whole page ahead rather than half of one? */
+static inline bool whole_ahead(const tile *t) { return t->bytes_k + t->bytes_v <= A_NEAR; }
 /* One step of fetching, of n lines at most. */
 INLINE const uint8_t *fetch(const uint8_t *at, int64_t pace, int n) {
   UNROLL for (int i = 0; i < n; i++) _mm_prefetch((const char *)at + i * 64, _MM_HINT_T0);

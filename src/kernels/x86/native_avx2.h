@@ -108,7 +108,9 @@ INLINE void native_run(vf *acc, const columns_in *in, int part, int64_t k, int n
                                           : row_at(in->rows, 0, LANES * part, at + n * bytes);
     for (int b = 0; b < n; b++, p += bytes, next += bytes) {
       UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(next + i);
-      row(s + (b * LANES + r) * C, mins + b * LANES + r, in, p, k + 256 * b, C);
+      vi sums[MYNA__DIRECT_COLS]; /* not s itself: it would be stored with every addition */
+      row(sums, mins + b * LANES + r, in, p, k + 256 * b, C);
+      UNROLL for (int c = 0; c < C; c++) s[(b * LANES + r) * C + c] = sums[c];
     }
   }
   for (int b = 0; b < n; b++) {
@@ -141,10 +143,8 @@ INLINE int64_t native_columns(const myna__direct *d, int C, int bytes, int d_at,
   return d->n;
 }
 
-/* `most`: columns beyond which a panel is faster. */
-INLINE int64_t native(const myna__direct *d, int bytes, int d_at, int dmin_at, int most, native_row_fn *row) {
+INLINE int64_t native(const myna__direct *d, int bytes, int d_at, int dmin_at, native_row_fn *row) {
   int64_t k = 0;
-  if (d->n_col > most) return 0; /* more columns want a panel */
   switch (d->n_col) {
   case 1: SEPARATE(k = native_columns(d, 1, bytes, d_at, dmin_at, row)); break;
   case 2: SEPARATE(k = native_columns(d, 2, bytes, d_at, dmin_at, row)); break;
@@ -158,9 +158,9 @@ INLINE int64_t native(const myna__direct *d, int bytes, int d_at, int dmin_at, i
   }
   return k;
 }
-static int64_t native_rows_q4_k(const myna__direct *d) { return native(d, MYNA__BYTES_Q4_K, 0, 2, 4, native_q4_k); }
-static int64_t native_rows_q5_k(const myna__direct *d) { return native(d, MYNA__BYTES_Q5_K, 0, 2, 5, native_q5_k); }
-static int64_t native_rows_q6_k(const myna__direct *d) { return native(d, MYNA__BYTES_Q6_K, 208, 0, 8, native_q6_k); }
+static int64_t native_rows_q4_k(const myna__direct *d) { return native(d, MYNA__BYTES_Q4_K, 0, 2, native_q4_k); }
+static int64_t native_rows_q5_k(const myna__direct *d) { return native(d, MYNA__BYTES_Q5_K, 0, 2, native_q5_k); }
+static int64_t native_rows_q6_k(const myna__direct *d) { return native(d, MYNA__BYTES_Q6_K, 208, 0, native_q6_k); }
 
 INLINE void fill_native(myna__ktable *t) {
   t->direct[MYNA_Q4_K] = native_rows_q4_k;
