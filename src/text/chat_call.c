@@ -76,6 +76,11 @@ static int read_name(parser *p, const char *s, size_t n, size_t *used) {
   behind = to;
   if (!myna__blank(sep[0])) behind += myna__blanks(s + to, n - to);
   if (behind == n) return MORE;
+  if (f->id_sep && s[behind] == '{' &&
+      p->call.phase == START) { /* Mistral's sign before the arguments may be missing */
+    *used = behind;
+    return myna__call_named(p, s + from, to - from) ? GOOD : BAD;
+  }
   for (int i = 0; i < 3; i++) {
     int rc = marks[i] ? myna__begins(s + behind, n - behind, marks[i]) : BAD;
     if (rc == BAD) continue;

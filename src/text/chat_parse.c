@@ -85,7 +85,7 @@ static void begin_candidate(parser *p, size_t blanks, size_t mark_len, bool sect
   p->mark_len = blanks + mark_len;
   p->marked = true;
   p->pos += blanks + mark_len;
-  p->in_array = false;
+  p->in_array = p->closed = false;
   p->from_reasoning = p->state == IN_REASONING;
   p->state = section ? IN_OPEN : IN_CALL;
   myna__call_begin(p, false);
@@ -268,6 +268,7 @@ static bool other_scheme(parser *p, const char *s, size_t n) {
   bool tags = f->scheme == MYNA__CALLS_XML && strcmp(f->open, "<tool_call>") == 0;
   if ((c == '{' && tags) || ((c == '{' || c == '[') && f->scheme == MYNA__CALLS_NAMED && f->id_sep))
     p->call.scheme = MYNA__CALLS_JSON;
+  if (f->scheme == MYNA__CALLS_JSON && f->id_sep && myna__name_char(c)) p->call.scheme = MYNA__CALLS_NAMED;
   if (f->scheme == MYNA__CALLS_JSON && f->bare && c != '{' && c != '[') p->call.scheme = MYNA__CALLS_PYTHON;
   if (f->scheme == MYNA__CALLS_PYTHON && !p->in_array) {
     size_t next = skip + (c == '[');
@@ -311,8 +312,11 @@ static bool step_after(parser *p, const char *s, size_t n) {
   }
   char c = s[skip];
   bool line = p->in_array && p->call.scheme == MYNA__CALLS_PYTHON && f->lines && myna__name_char(c);
-  if (p->in_array && (c == ',' || c == ']' || line)) {
-    p->in_array = c != ']';
+  /* Objects that follow one another between one pair of signs. */
+  bool more = c == '{' && p->call.scheme == MYNA__CALLS_JSON && !p->call.bare && f->close && *f->close && !p->closed;
+  line |= more;
+  if (more || (p->in_array && (c == ',' || c == ']' || line))) {
+    p->in_array &= c != ']';
     p->pos += skip + !line;
     if (c == ']') return true;
     p->mark = p->pos - !line;
@@ -335,6 +339,7 @@ static bool step_after(parser *p, const char *s, size_t n) {
     if (rc != GOOD) continue;
     p->pos += skip + strlen(end);
     p->in_array = false;
+    p->closed = true;
     return true;
   }
   if (wait) return false;

@@ -45,6 +45,7 @@ struct myna_chat_parser {
   bool long_blank;     /* more blanks than are held back */
   bool told;           /* content went out: no call without marker can follow */
   bool in_array;       /* calls follow each other with commas */
+  bool closed;         /* the closing sign of the last call was read */
   bool from_reasoning; /* the call that is being read began within the reasoning */
   bool reopen;         /* reasoning is open, and its tag may come again */
   bool fresh;          /* deltas are from before the first push */

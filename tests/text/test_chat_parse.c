@@ -306,6 +306,14 @@ static const answer answers[] = {
      "parameter>\n<" DSML "parameter name=\"n\" string=\"false\">2</" DSML "parameter>\n</" DSML "invoke>\n</" DSML
      "function_calls>",
      "t(f){\"n\": 1}t(f){\"input\": \"{\\\"zz\\\":1}\"}t(f){\"input\": {\"n\": 1}, \"n\": 2}"},
+    {"mistral-args", 0, "[TOOL_CALLS]f{\"n\": 1}[TOOL_CALLS]g[ARGS]{}", "t(f){\"n\": 1}t(g){}"},
+    {"mistral", 0, "[TOOL_CALLS]f{\"n\": 1}", "t(f){\"n\": 1}"},
+    {"mistral", 0, "[TOOL_CALLS]g[ARGS]{}", "t(g){}"},
+    {"hunyuan", 0,
+     "<tool_calls>\n{\"name\": \"f\", \"arguments\": {\"n\": 1}}\n{\"name\": \"g\", \"arguments\": {}}\n</tool_calls> "
+     "{x}",
+     "t(f){\"n\": 1}t(g){}c({x})"},
+    {"firefunction", 0, "<|tool_call|>[{\"name\": \"g\", \"arguments\": {}}]<|/tool_call|>", "t(g){}"},
     /* the family's other spelling */
     {"deepseek-v3.1", 0,
      DS("calls" GAP "begin") DS("call" GAP "begin") "function" DS("sep") "f\n```json\n{\"n\": 1}\n```" DS("call" GAP

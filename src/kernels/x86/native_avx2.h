@@ -31,12 +31,19 @@ INLINE void add_scaled(vi *s, vi w, vi scale, const columns_in *in, int64_t k, i
       vi_add32(s[c], _mm256_madd_epi16(_mm256_maddubs_epi16(w, vi_loadu(in->x[c] + k)), scale));
 }
 
+/* The 8 scales of a Q4_K or Q5_K block as int16, then its mins (see quants/kquant.h). */
+INLINE vi scales_and_mins(const uint8_t *p) {
+  const __m128i two = _mm_loadl_epi64((const void *)(p + 4)),
+                tops = _mm_and_si128(_mm_srli_epi32(two, 2), _mm_set1_epi8(48));
+  const __m128i last = _mm_srlv_epi32(_mm_set1_epi32(load32(p + 12)), _mm_setr_epi32(0, 4, 0, 0));
+  const __m128i low = _mm_and_si128(two, _mm_set1_epi8(63)),
+                high = _mm_or_si128(_mm_and_si128(last, _mm_set1_epi8(15)), tops);
+  return _mm256_cvtepu8_epi16(_mm_unpacklo_epi32(low, high));
+}
+
 /* A Q4_K row's block, or with `fifth` a Q5_K row's. */
 INLINE void native_k45(vi *s, __m128i *mins, const columns_in *in, const uint8_t *p, int64_t k, int C, bool fifth) {
-  const uint32_t a = (uint32_t)load32(p + 4), b = (uint32_t)load32(p + 8), ab = (uint32_t)load32(p + 12);
-  const __m128i packed = _mm_setr_epi32((int)(a & 0x3f3f3f3f), (int)((ab & 0x0f0f0f0f) | (a >> 2 & 0x30303030)),
-                                        (int)(b & 0x3f3f3f3f), (int)((ab >> 4 & 0x0f0f0f0f) | (b >> 2 & 0x30303030)));
-  const vi both = _mm256_cvtepu8_epi16(packed), scales = _mm256_permute4x64_epi64(both, 0x44);
+  const vi both = scales_and_mins(p), scales = _mm256_permute4x64_epi64(both, 0x44);
   const vi nibble = vi_set8(15), bit = vi_set8(16), top = fifth ? vi_loadu(p + 16) : vi_zero();
   UNROLL for (int c = 0; c < C; c++) s[c] = vi_zero();
   UNROLL for (int g = 0; g < 4; g++) {
@@ -57,23 +64,27 @@ INLINE void native_q5_k(vi *s, __m128i *mins, const columns_in *in, const uint8_
   native_k45(s, mins, in, p, k, C, true);
 }
 
+/* int16 number i of the lower half in its lanes, the one after it in the upper half's. */
+INLINE vi spread_two16(vi v, int i) {
+  const int low = 0x0100 + 0x0202 * i, high = low + 0x0202;
+  return _mm256_shuffle_epi8(v, _mm256_setr_m128i(_mm_set1_epi16((short)low), _mm_set1_epi16((short)high)));
+}
+
 INLINE void native_q6_k(vi *s, __m128i *mins, const columns_in *in, const uint8_t *p, int64_t k, int C) {
-  const __m128i bytes = _mm_loadu_si128((const void *)(p + 192));
-  const vi scales = _mm256_cvtepi8_epi16(bytes), nibble = vi_set8(15), two = vi_set8(0x30);
-  /* The codes stand 32 above what they mean. */
-  UNROLL for (int c = 0; c < C; c++) s[c] =
-      vi_sll32(_mm256_madd_epi16(scales, vi_loadu(in->x[c] + in->act.sum + k / 8)), 5);
-  UNROLL for (int c = 0; c < C; c++) s[c] = _mm256_sub_epi32(vi_zero(), s[c]);
+  const vi scales = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(p + 192))), nibble = vi_set8(15),
+           two = vi_set8(0x30);
+  const vi eight[2] = {_mm256_permute4x64_epi64(scales, 0x44), _mm256_permute4x64_epi64(scales, 0xee)};
+  const vi offset =
+      _mm256_slli_epi16(_mm256_sub_epi16(vi_zero(), scales), 5); /* the codes stand 32 above what they mean */
+  UNROLL for (int c = 0; c < C; c++) s[c] = _mm256_madd_epi16(offset, vi_loadu(in->x[c] + in->act.sum + k / 8));
   UNROLL for (int half = 0; half < 2; half++) {
     const vi top = vi_loadu(p + 128 + 32 * half);
     UNROLL for (int piece = 0; piece < 2; piece++) {
       const vi q = vi_loadu(p + 64 * half + 32 * piece);
       UNROLL for (int high = 0; high < 2; high++) {
-        const int i = 2 * high + piece, g = 8 * half + 2 * i; /* i-th 32 of the half, its first group of 16 */
+        const int i = 2 * high + piece; /* i-th 32 of the half */
         vi w = vi_or(vi_and(high ? vi_srl32(q, 4) : q, nibble), vi_and(shift32(top, 4 - 2 * i), two));
-        vi scale = _mm256_cvtepi8_epi16(
-            _mm_shuffle_epi8(bytes, _mm_set_epi64x(0x0101010101010101 * (g + 1), 0x0101010101010101 * g)));
-        add_scaled(s, w, scale, in, k + 16 * g, C);
+        add_scaled(s, w, spread_two16(eight[half], 2 * i), in, k + 128 * half + 32 * i, C);
       }
     }
   }
