@@ -296,15 +296,14 @@ static jv f_filesizeformat(jx *x, jv v, const jargs *a) {
   jv n = number_of(x, v, &ok);
   if (!ok) return bad_type(x, v, "filesizeformat");
   double bytes = myna__jv_num(n), base = binary ? 1024 : 1000;
-  char t[64], unit[4] = {0, binary ? 'i' : 'B', binary ? 'B' : 0};
-  int k = 0;
-  if (bytes == 1)
+  char t[400], unit[4] = {0, binary ? 'i' : 'B', binary ? 'B' : 0};
+  if (bytes == 1) {
     snprintf(t, sizeof t, "1 Byte");
-  else if (bytes < base)
+  } else if (bytes < base) {
     snprintf(t, sizeof t, "%.0f Bytes", trunc(bytes));
-  for (double f = bytes; f >= base; k++) f /= base;
-  if (bytes >= base) {
-    k = MYNA__MIN(k, 8);
+  } else { /* also what is not finite */
+    int k = 1;
+    for (double f = bytes / base; k < 8 && !(f < base); k++) f /= base;
     unit[0] = (binary ? "KMGTPEZY" : "kMGTPEZY")[k - 1];
     snprintf(t, sizeof t, "%.1f %s", bytes / pow(base, k), unit);
   }

@@ -141,8 +141,9 @@ static void test_python(void **state) {
       {"{{ 'The quick brown fox'|wordwrap(10) }}|{{ 'a verylongword b'|wordwrap(6) }}|{{ 'well-known b'|wordwrap(6, "
        "false, '/') }}",
        "The quick\nbrown fox|a very\nlongwo\nrd b|well-/known/b"},
-      {"{{ 1|filesizeformat }} {{ 999|filesizeformat }} {{ 1500000|filesizeformat }} {{ 2048|filesizeformat(true) }}",
-       "1 Byte 999 Bytes 1.5 MB 2.0 KiB"},
+      {"{{ 1|filesizeformat }} {{ 999|filesizeformat }} {{ 1500000|filesizeformat }} {{ 2048|filesizeformat(true) }} "
+       "{{ 'inf'|float|filesizeformat }} {{ 'nan'|float|filesizeformat }}",
+       "1 Byte 999 Bytes 1.5 MB 2.0 KiB inf YB nan YB"},
       {"{{ {'a': 1}.items() }} {{ {'a': 1}.keys() }} {{ {'a': 1}.values() is sequence }} {{ namespace(a=1) }}",
        "dict_items([('a', 1)]) dict_keys(['a']) False <Namespace {'a': 1}>"},
       {"{{ {'k': 1}|attr('k') }}|{{ [1].copy() }}{{ 'a_1'.isidentifier() }}{{ 'a\n'.isprintable() }}", "|[1]TrueFalse"},
