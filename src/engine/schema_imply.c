@@ -79,11 +79,11 @@ static const char *const dependencies[] = {"dependentRequired", "dependentSchema
 
 int myna__schema_implied(myna__sc *c, myna__jnode *s, bool strict, myna__jset *all, myna__jset *choices) {
   myna__jset *made = s->implied[strict];
-  myna__jnode *not = myna__sj_get(s, "not");
+  myna__jnode *negated = myna__sj_get(s, "not");
   if (s->kind != MYNA__J_OBJECT) return 0;
-  if (not &&strict) {
+  if (negated && strict) {
     myna__jnode *no = NULL;
-    TRY(opposite_of(c, not, &no));
+    TRY(opposite_of(c, negated, &no));
     TRY(myna__jset_add(c, all, no));
   }
   if (!made) {
@@ -126,8 +126,8 @@ static int valid_dependency(myna__sc *c, myna__jnode *entry, const myna__jnode *
 }
 
 int myna__schema_valid_implied(myna__sc *c, myna__jnode *s, const myna__jnode *v, int depth) {
-  myna__jnode *not = myna__sj_get(s, "not");
-  int all = valid_if(c, s, v, depth), rc = not ? myna__schema_valid(c, not, v, depth) : 0;
+  myna__jnode *negated = myna__sj_get(s, "not");
+  int all = valid_if(c, s, v, depth), rc = negated ? myna__schema_valid(c, negated, v, depth) : 0;
   TRY_N(all);
   TRY_N(rc);
   all = worse(all, rc == 2 ? 2 : !rc);
