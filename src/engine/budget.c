@@ -7,9 +7,9 @@
  * missed by more is missed by least. */
 #include "engine/budget.h"
 
-static const double WAIT = 2, SLOW = 1.5, LONG = 6, FOLLOW = 0.25, FAR = 1.5, ALIKE = 1.02;
+static const double WAIT = 2, SLOW = 1.5, LONG = 12, FOLLOW = 0.25, FAR = 1.5, ALIKE = 1.02;
 static const int64_t knots[MYNA__BUDGET_KNOTS] = {2, 4, 8, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 2048};
-enum { MAX_REST = 8, LOOK_EVERY = 16, LATE_ROWS = 64 };
+enum { MAX_REST = 16, LOOK_EVERY = 16, LATE_ROWS = 64 };
 
 static int knot_of(int64_t n) {
   int k = 0;
