@@ -79,8 +79,9 @@ static int add_files(const api_env *env, const json_t *extra, ids *to, api_error
 }
 
 static int64_t wanted(const json_t *body) {
-  const json_t *v = json_object_get(body, "n_predict");
-  if (!json_is_number(v)) v = json_object_get(body, "max_tokens");
+  static const char *const names[] = {"n_predict", "max_completion_tokens", "max_tokens"};
+  const json_t *v = NULL;
+  for (int i = 0; i < 3 && !json_is_number(v); i++) v = json_object_get(body, names[i]);
   return json_is_number(v) && json_number_value(v) > 0 ? (int64_t)json_number_value(v) : 0;
 }
 

@@ -266,7 +266,11 @@ static json_t *detokenize(const api_env *env, const json_t *body, api_error *e) 
   for (size_t i = 0; i < n && ok; i++) {
     char buf[512];
     int64_t len = myna_token_text(env->model, ids[i], buf, sizeof buf);
-    if (len > 0) ok = api_buf_add(&text, buf, len > (int64_t)sizeof buf ? sizeof buf : (size_t)len);
+    char *piece = len > (int64_t)sizeof buf ? malloc((size_t)len) : buf;
+    ok = piece != NULL;
+    if (ok && piece != buf) len = myna_token_text(env->model, ids[i], piece, len);
+    if (ok && len > 0) ok = api_buf_add(&text, piece, (size_t)len);
+    if (piece != buf) free(piece);
   }
   if (ok) answer = json_pack("{s:o}", "content", api_text(text.p, text.n));
   if (!answer) api_fail(e, 500, "server_error", NULL, "out of memory");
